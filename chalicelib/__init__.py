@@ -1,0 +1,1 @@
+"""The thumbnail service's own modules; `app.py` wires them together."""

@@ -1,0 +1,88 @@
+"""What can go wrong, named; the sentence of each error is meant for the client.
+
+    ServiceError
+    ├── MalformedUpload          the request's body is not a multipart form with a file
+    ├── BadParameter             a query parameter is out of its bounds
+    ├── UnknownThumbnail         no record has that id
+    ├── ThumbnailNotReady        the pipeline has not come to this picture yet
+    ├── PictureFailed            the pipeline could not make a thumbnail of this picture
+    ├── PictureError             this picture will never become a thumbnail
+    │   ├── UnsupportedFormat    not one of the accepted image formats
+    │   ├── TooManyBytes         larger than a limit in bytes
+    │   ├── TooManyPixels        larger than a limit in pixels
+    │   └── UndecodablePicture   truncated or damaged
+    └── Unavailable              something behind the service does not answer; worth a retry
+        ├── CatalogueUnavailable Redis
+        └── BucketUnavailable    S3
+
+No status numbers here: `app.py` holds the one table from class to HTTP status.
+What the log should know beside the client's sentence travels as `__cause__`.
+"""
+
+
+class ServiceError(Exception):
+    """Root of the tree. `str(error)` is one sentence that a client can act on."""
+
+
+class MalformedUpload(ServiceError):
+    """The request's body is not a multipart form with a file in the field `image`."""
+
+
+class BadParameter(ServiceError):
+    """A query parameter is out of its bounds."""
+
+
+class UnknownThumbnail(ServiceError):
+    """No record has that id (any more)."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no thumbnail with this id.")
+
+
+class ThumbnailNotReady(ServiceError):
+    """The pipeline has not come to this picture yet."""
+
+    def __init__(self) -> None:
+        super().__init__("The thumbnail is not ready yet; try again in a second.")
+
+
+class PictureFailed(ServiceError):
+    """The pipeline could not make a thumbnail of this picture; the sentence is the record's `error`."""
+
+
+class PictureError(ServiceError):
+    """This picture will never become a thumbnail, however often it is tried."""
+
+
+class UnsupportedFormat(PictureError):
+    """Not one of the accepted image formats."""
+
+
+class TooManyBytes(PictureError):
+    """Larger than a limit in bytes."""
+
+
+class TooManyPixels(PictureError):
+    """Larger than a limit in pixels."""
+
+
+class UndecodablePicture(PictureError):
+    """Truncated or damaged: the format is accepted, its content cannot be decoded."""
+
+
+class Unavailable(ServiceError):
+    """Something behind the service does not answer; the same request may succeed in a moment."""
+
+
+class CatalogueUnavailable(Unavailable):
+    """Redis does not answer."""
+
+    def __init__(self) -> None:
+        super().__init__("The record store (Redis) cannot be reached; try again in a moment.")
+
+
+class BucketUnavailable(Unavailable):
+    """S3 does not answer."""
+
+    def __init__(self) -> None:
+        super().__init__("The object store (S3) cannot be reached; try again in a moment.")
