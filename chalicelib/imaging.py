@@ -30,6 +30,7 @@ def sniff(content: bytes) -> str:
 
     Raises:
         UnsupportedFormat: the bytes start like none of the accepted formats.
+
     """
     signatures: dict[str, Callable[[bytes], bool]] = {
         "JPEG": lambda head: head.startswith(b"\xff\xd8\xff"),
@@ -56,6 +57,7 @@ def check(content: bytes, *, max_pixels: int) -> None:
     Raises:
         UnsupportedFormat: not an accepted image format.
         TooManyPixels: the header declares more than `max_pixels`.
+
     """
     source_format = sniff(content)
     try:
@@ -77,6 +79,7 @@ def make_thumbnail(content: bytes, spec: ThumbnailSpec, *, max_pixels: int) -> T
         UnsupportedFormat: not an accepted image format.
         TooManyPixels: the header declares more than `max_pixels`.
         UndecodablePicture: truncated, damaged, or a header that lies.
+
     """
     source_format = sniff(content)
     with _open(content, source_format, max_pixels) as image:

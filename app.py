@@ -1,0 +1,321 @@
+"""The thumbnail service at a glance: its routes, its trigger, and what each of them calls.
+
+    POST  ──> upload ──> Catalogue (Redis) ──> Bucket (S3, originals/)
+                                                  │ ObjectCreated event
+    GET   <── Catalogue, Bucket  <──  make_thumbnail ──> Pipeline ──> imaging
+
+The only file that imports chalice. The same objects serve AWS Lambda and the local server.
+"""
+
+import functools
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec
+
+from aws_lambda_powertools import Logger
+from chalice import Chalice, Response
+from chalice.app import CaseInsensitiveMapping
+
+from chalicelib import errors, keys
+from chalicelib.bucket import Bucket
+from chalicelib.catalogue import Catalogue
+from chalicelib.clients import redis_client, s3_client
+from chalicelib.disposition import attachment, thumbnail_name
+from chalicelib.events import created_keys
+from chalicelib.record import Record, State
+from chalicelib.settings import Settings
+from chalicelib.upload import parse_upload
+
+app = Chalice(app_name="thumbnails", configure_logs=False)
+# What may come in as bytes, and what goes out as bytes.
+app.api.binary_types = ["multipart/form-data", "image/jpeg"]
+log = Logger(service="thumbnails")
+
+V1 = "/api/v1"
+LIST_LIMIT = 1000
+RETRY_SECONDS = {errors.ThumbnailNotReady: 1, errors.CatalogueUnavailable: 5, errors.BucketUnavailable: 5}
+
+STATUS: dict[type[errors.ServiceError], int] = {
+    errors.MalformedUpload: 400,
+    errors.BadParameter: 400,
+    errors.UnknownThumbnail: 404,
+    errors.ThumbnailNotReady: 409,
+    errors.TooManyBytes: 413,
+    errors.TooManyPixels: 413,
+    errors.UnsupportedFormat: 415,
+    errors.UndecodablePicture: 422,
+    errors.PictureFailed: 422,
+    errors.CatalogueUnavailable: 503,
+    errors.BucketUnavailable: 503,
+}
+
+View = ParamSpec("View")
+
+
+# --- what the handlers share: made on first use, kept while the function stays warm ---
+
+
+@functools.cache
+def settings() -> Settings:
+    """The deployment's settings."""
+    return Settings.from_env()
+
+
+@functools.cache
+def catalogue() -> Catalogue:
+    """The records, for requests: a client is waiting, so it gives up after two tries of a second."""
+    return Catalogue(redis_client(settings().redis_url, timeout=1))
+
+
+@functools.cache
+def bucket() -> Bucket:
+    """The objects, for requests: a client is waiting, so it gives up after two tries of a second."""
+    return Bucket(s3_client(timeout=1, attempts=2), settings().bucket)
+
+
+# --- errors and logs, the same for every route ---
+
+
+def error_response(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Every error that a client sees has this form."""
+    return Response({"error": sentence}, status_code=status, headers=dict(headers or {}))
+
+
+def speaks_http(view: Callable[View, Response]) -> Callable[View, Response]:
+    """Turn the service's own errors into responses."""
+
+    @functools.wraps(view)
+    def wrapped(*args: View.args, **kwargs: View.kwargs) -> Response:
+        try:
+            return view(*args, **kwargs)
+        except errors.ServiceError as error:
+            if isinstance(error, errors.Unavailable):
+                log.warning("dependency unavailable", exc_info=error, extra=request_facts())
+            wait = RETRY_SECONDS.get(type(error))
+            headers = {} if wait is None else {"Retry-After": str(wait)}
+            return error_response(STATUS[type(error)], str(error), headers)
+
+    return wrapped
+
+
+def request_facts() -> dict[str, Any]:
+    """What every log line of a request says: ids and routes, no names and no contents."""
+    request = app.current_request
+    return {
+        "request_id": request.lambda_context.aws_request_id,
+        "record_id": (request.uri_params or {}).get("record_id"),
+        "method": request.method,
+        "route": request.path,
+    }
+
+
+@app.middleware("http")
+def one_form(request: Any, get_response: Callable[[Any], Response]) -> Response:
+    """Give Chalice's own answers our form, let HEAD have no body, and log one line for each request."""
+    started = time.perf_counter()
+    # There is one representation of everything, so that nothing is to be negotiated: without this,
+    # Chalice answers 400 to a download whose Accept header does not name image/jpeg.
+    request.headers = CaseInsensitiveMapping({**request.headers, "accept": "*/*"})
+    response = get_response(request)
+    if isinstance(response.body, dict) and response.body.keys() == {"Code", "Message"}:
+        sentence = {
+            405: f"This path does not take {request.method}; see the Allow header.",
+            500: "Something went wrong on our side; it is logged. Try again, and tell us if it stays.",
+        }.get(response.status_code, response.body["Message"])
+        response.body = {"error": sentence}
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    if request.method == "HEAD":
+        response.body = b"" if isinstance(response.body, bytes) else ""
+    log.info(
+        "request",
+        extra=request_facts()
+        | {"status": response.status_code, "milliseconds": round((time.perf_counter() - started) * 1000)},
+    )
+    return response
+
+
+# --- the HTTP API ---
+
+
+@app.route(f"{V1}/system/pulse", methods=["GET", "HEAD"], content_types=[])
+@speaks_http
+def pulse() -> Response:
+    """Say that the API runs, whatever the state of Redis and S3."""
+    return Response({"alive": True})
+
+
+@app.route(f"{V1}/system/health", methods=["GET", "HEAD"], content_types=[])
+@speaks_http
+def health() -> Response:
+    """Say whether Redis and S3 answer: 200 when both do, else 503 naming the one that does not."""
+    found: dict[str, str] = {}
+    sentences: list[str] = []
+    for name, dependency in (("redis", catalogue()), ("s3", bucket())):
+        try:
+            dependency.ping()
+            found[name] = "up"
+        except errors.Unavailable as error:
+            log.warning("dependency unavailable", exc_info=error, extra=request_facts())
+            found[name] = "down"
+            sentences.append(str(error))
+    if sentences:
+        return Response({"error": " ".join(sentences), **found}, status_code=503)
+    return Response(found)
+
+
+@app.route(f"{V1}/thumbnail", methods=["GET", "HEAD"], content_types=[])
+@speaks_http
+def list_records() -> Response:
+    """List records, newest first; a Link header leads to the next page."""
+    query = app.current_request.query_params or {}
+    limit = query.get("limit", str(LIST_LIMIT))
+    if not (limit.isascii() and limit.isdigit() and len(limit) <= len(str(LIST_LIMIT))) or not (
+        1 <= int(limit) <= LIST_LIMIT
+    ):
+        raise errors.BadParameter(f"limit must be a whole number from 1 to {LIST_LIMIT}.")
+    page = catalogue().page(int(limit), query.get("cursor"))
+    headers = {}
+    if page.cursor is not None:
+        path = app.current_request.context["path"]
+        headers["Link"] = f'<{path}?limit={limit}&cursor={page.cursor}>; rel="next"'
+    return Response([record.as_json() for record in page.records], headers=headers)
+
+
+@app.route(f"{V1}/thumbnail", methods=["POST"], content_types=["*/*"])
+@speaks_http
+def upload() -> Response:
+    """Take a picture. The thumbnail is made by whoever hears S3 say that the original has landed."""
+    from chalicelib import imaging  # Pillow's import is paid by uploads alone
+
+    request = app.current_request
+    file = parse_upload(
+        request.headers.get("content-type", ""), request.raw_body, max_bytes=settings().max_upload_bytes
+    )
+    imaging.check(file.content, max_pixels=settings().max_pixels)
+    record_id = keys.new_id()
+    record = Record(
+        id=record_id,
+        object_key=keys.original(record_id),
+        filename=file.filename,
+        created_ms=time.time_ns() // 1_000_000,
+        original_size=len(file.content),
+    )
+    # The record first, so that the event always finds it.
+    catalogue().create(record)
+    try:
+        bucket().put(
+            record.object_key,
+            file.content,
+            content_type="application/octet-stream",
+            metadata=record.to_metadata(),
+        )
+    except errors.BucketUnavailable:
+        # Nothing was promised. Should S3 have taken the object all the same, its event finds a removal
+        # under way and takes it away.
+        catalogue().start_removal(record_id)
+        raise
+    location = f"{request.context['path'].rstrip('/')}/{record_id}"
+    return Response(record.as_json(), status_code=201, headers={"Location": location})
+
+
+@app.route(f"{V1}/thumbnail/{{record_id}}", methods=["GET", "HEAD"], content_types=[])
+@speaks_http
+def get_record(record_id: str) -> Response:
+    """Tell how far a picture is."""
+    return Response(find(record_id).as_json())
+
+
+@app.route(f"{V1}/thumbnail/{{record_id}}", methods=["DELETE"], content_types=[])
+@speaks_http
+def delete(record_id: str) -> Response:
+    """Remove record, original and thumbnail. Of several at once, one gets the record and the others 404.
+
+    If it stops half-way, the record is hidden for good, and a repeated request does the rest.
+    """
+    record = catalogue().start_removal(record_id) if keys.is_id(record_id) else None
+    if record is None:
+        raise errors.UnknownThumbnail
+    bucket().delete(record.object_key, *record.thumbnail_keys())
+    if not catalogue().finish_removal(record_id, tombstone=str(uuid.uuid4())):
+        raise errors.UnknownThumbnail
+    return Response(record.as_json())
+
+
+@app.route(f"{V1}/thumbnail/{{record_id}}/download", methods=["GET", "HEAD"], content_types=[])
+@speaks_http
+def download(record_id: str) -> Response:
+    """Send the thumbnail, or say why there is none."""
+    record = find(record_id)
+    if record.error is not None:
+        raise errors.PictureFailed(record.error)
+    if record.state is not State.READY or record.etag is None:
+        raise errors.ThumbnailNotReady
+    headers = {
+        "Content-Type": "image/jpeg",
+        "ETag": f'"{record.etag}"',
+        # A client's own key in the bucket can be written again; an id of ours never is.
+        "Cache-Control": "public, max-age=31536000, immutable"
+        if keys.is_minted(record.object_key)
+        else "public, no-cache",
+    }
+    if matches(app.current_request.headers.get("if-none-match"), record.etag):
+        return Response(b"", status_code=304, headers=headers)
+    thumbnail = bucket().get(keys.thumbnail(record_id, record.etag))
+    if thumbnail is None:  # deleted since we looked
+        raise errors.UnknownThumbnail
+    with thumbnail:
+        content = thumbnail.read()
+    headers["Content-Disposition"] = attachment(thumbnail_name(record.filename))
+    return Response(content, headers=headers)
+
+
+def find(record_id: str) -> Record:
+    """The record with this id, or `UnknownThumbnail`."""
+    record = catalogue().get(record_id) if keys.is_id(record_id) else None
+    if record is None:
+        raise errors.UnknownThumbnail
+    return record
+
+
+def matches(if_none_match: str | None, etag: str) -> bool:
+    """Compare an If-None-Match header with an entity tag, weakly (RFC 9110, 13.1.2)."""
+    given = [tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")]
+    return "*" in given or f'"{etag}"' in given
+
+
+# --- the S3 event pipeline ---
+
+
+@functools.cache
+def pipeline() -> Any:
+    """The pipeline: nobody waits for it, so it is patient with Redis and S3."""
+    from chalicelib.pipeline import Pipeline  # Pillow's import is paid by this function alone
+
+    return Pipeline(
+        catalogue=Catalogue(redis_client(settings().redis_url, timeout=5)),
+        bucket=Bucket(s3_client(timeout=10, attempts=4), settings().bucket),
+        spec=settings().spec,
+        max_bytes=settings().max_original_bytes,
+        max_pixels=settings().max_pixels,
+    )
+
+
+@app.lambda_function(name="make_thumbnail")
+def make_thumbnail(event: dict[str, Any], context: Any) -> None:
+    """Handle an S3 notification; raises when any of its objects has to be tried again."""
+    failures: list[Exception] = []
+    for object_key in created_keys(event, bucket=settings().bucket, prefix=keys.ORIGINALS):
+        facts = {"request_id": context.aws_request_id, "record_id": keys.record_id(object_key)}
+        started = time.perf_counter()
+        try:
+            outcome = pipeline().process(object_key)
+        except Exception as error:
+            # One object's failure must not keep the others waiting.
+            log.exception("thumbnail to be retried", extra=facts)
+            failures.append(error)
+        else:
+            took = round((time.perf_counter() - started) * 1000)
+            log.info("thumbnail", extra=facts | {"outcome": outcome.value, "milliseconds": took})
+    if failures:
+        raise failures[0]

@@ -1,0 +1,53 @@
+"""Clients of Redis and S3 that give up in time. Making one opens no connection."""
+
+from typing import TYPE_CHECKING
+
+import boto3
+import redis
+from botocore.config import Config
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+
+def redis_client(url: str, *, timeout: float) -> "redis.Redis":
+    """Make a Redis client.
+
+    Args:
+        url: where Redis is, `rediss://` for TLS.
+        timeout: seconds to wait for a connection, and for each reply. One retry follows, so that a
+            connection which died while the function slept costs no request.
+
+    """
+    client: redis.Redis = redis.Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_connect_timeout=timeout,
+        socket_timeout=timeout,
+        retry=Retry(ConstantBackoff(0.05), 1),
+    )
+    return client
+
+
+def s3_client(*, timeout: float, attempts: int) -> "S3Client":
+    """Make an S3 client; endpoint, region and credentials are the SDK's own business.
+
+    Args:
+        timeout: seconds to wait for a connection, and for each piece of a reply.
+        attempts: how often a call is tried in all when it fails for a passing reason.
+
+    """
+    return boto3.client(
+        "s3",
+        config=Config(
+            connect_timeout=timeout,
+            read_timeout=timeout,
+            retries={"total_max_attempts": attempts, "mode": "standard"},
+            max_pool_connections=32,
+            # An endpoint given by address has no name to put the bucket's in front of.
+            s3={"addressing_style": "auto"},
+            signature_version="s3v4",
+        ),
+    )

@@ -1,0 +1,66 @@
+"""Every name in the bucket and in Redis, made here and nowhere else.
+
+    originals/<id>              an original that came through the API; <id> is a uuid4
+    originals/<anything else>   an original that somebody put straight into the bucket
+    thumbnails/<id>/<etag>.jpg  the thumbnail of that version of the original
+    record:<id>                 Redis hash: the record
+    records                     Redis sorted set: the index of all records, by creation
+
+A record, its original and its thumbnail find one another by these rules alone. Each Redis key is
+used by itself, so that any two may live in different hash slots.
+"""
+
+import re
+import uuid
+
+ORIGINALS = "originals/"
+THUMBNAILS = "thumbnails/"
+INDEX = "records"
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_MINTED = re.compile(ORIGINALS + r"([0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})")
+_NAMESPACE = uuid.UUID("0d3c6c1e-5c0b-4f0e-9d0a-3f6f2f2f7c55")
+
+
+def new_id() -> str:
+    """Make the id of a record that comes through the API: a random uuid4."""
+    return str(uuid.uuid4())
+
+
+def is_id(text: str) -> bool:
+    """Tell whether `text` could be a record's id; nothing else needs to be looked up."""
+    return _UUID.fullmatch(text) is not None
+
+
+def original(record_id: str) -> str:
+    """Object key of the original that came through the API with this id."""
+    return ORIGINALS + record_id
+
+
+def is_minted(object_key: str) -> bool:
+    """Tell whether the service itself chose this key: it is written once and never comes back."""
+    return _MINTED.fullmatch(object_key) is not None
+
+
+def record_id(object_key: str) -> str:
+    """Id of the record that belongs to an original: always the same for the same key.
+
+    A key that the service chose ends in the id; any other key is hashed into a uuid5 (RFC 9562, 5.5).
+    """
+    minted = _MINTED.fullmatch(object_key)
+    return minted[1] if minted else str(uuid.uuid5(_NAMESPACE, object_key))
+
+
+def filename(object_key: str) -> str:
+    """File name of an object that was put straight into the bucket: the last part of its key."""
+    return object_key.rstrip("/").rpartition("/")[2]
+
+
+def thumbnail(record_id: str, etag: str) -> str:
+    """Object key of the thumbnail that was made from the version `etag` of a record's original."""
+    return f"{THUMBNAILS}{record_id}/{etag}.jpg"
+
+
+def record(record_id: str) -> str:
+    """Redis key of a record."""
+    return f"record:{record_id}"

@@ -1,0 +1,105 @@
+"""Settings of a deployment, read from the environment here and nowhere else, and checked at once."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from chalicelib.spec import Fit, ThumbnailSpec
+
+# At 1024 x 1024 even noise at the best quality stays below what a Lambda response can carry.
+_LONGEST_SIDE = 1024
+
+
+class SettingsError(ValueError):
+    """A variable is missing or out of bounds; the message names it and says what would do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that differs between deployments; `from_env` is the way to get one.
+
+    The AWS SDK reads its own variables (`AWS_ENDPOINT_URL`, credentials, region) by itself.
+    """
+
+    bucket: str
+    """Name of the S3 bucket that holds originals and thumbnails."""
+    redis_url: str
+    """`redis://`, `rediss://` (TLS) or `unix://` URL of the server that holds the records."""
+    spec: ThumbnailSpec
+    """How thumbnails look."""
+    max_upload_bytes: int
+    """Largest picture, in bytes, that the API takes in a request."""
+    max_original_bytes: int
+    """Largest picture, in bytes, that the pipeline takes from the bucket."""
+    max_pixels: int
+    """Most pixels, width x height, of a picture."""
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> "Settings":
+        """Read and check every setting. An empty variable counts as unset.
+
+        Args:
+            env: where to read from; the process's environment when left out.
+
+        Raises:
+            SettingsError: a variable is missing or out of its bounds.
+
+        """
+        env = os.environ if env is None else env
+        return cls(
+            bucket=_matching(env, "BUCKET", None, r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "an S3 bucket name"),
+            redis_url=_matching(
+                env, "REDIS_URL", None, r"(rediss?|unix)://.+", "a URL such as redis://localhost:6379"
+            ),
+            spec=ThumbnailSpec(
+                *_size(env),
+                fit=_fit(env),
+                quality=_integer(env, "THUMBNAIL_QUALITY", 85, 1, 95),
+                background=_colour(env),
+            ),
+            # API Gateway hands a request to Lambda as JSON of at most 6,291,456 bytes with the body in
+            # base64: 4.5 million bytes of picture leave room for the headers and the multipart frame.
+            max_upload_bytes=_integer(env, "MAX_UPLOAD_BYTES", 4_500_000, 1, 4_500_000),
+            max_original_bytes=_integer(env, "MAX_ORIGINAL_BYTES", 50_000_000, 1, 200_000_000),
+            max_pixels=_integer(env, "MAX_PIXELS", 100_000_000, 1, 100_000_000),
+        )
+
+
+def _value(env: Mapping[str, str], name: str, default: str | None) -> str:
+    value = env.get(name, "").strip() or default
+    if value is None:
+        raise SettingsError(f"{name} is not set.")
+    return value
+
+
+def _matching(env: Mapping[str, str], name: str, default: str | None, pattern: str, wanted: str) -> str:
+    value = _value(env, name, default)
+    if not re.fullmatch(pattern, value):
+        raise SettingsError(f"{name} must be {wanted}, not {value!r}.")
+    return value
+
+
+def _integer(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    value = _value(env, name, str(default))
+    if not re.fullmatch(r"\d{1,12}", value, re.ASCII) or not low <= int(value) <= high:
+        raise SettingsError(f"{name} must be a whole number from {low:,} to {high:,}, not {value!r}.")
+    return int(value)
+
+
+def _size(env: Mapping[str, str]) -> tuple[int, int]:
+    value = _matching(env, "THUMBNAIL_SIZE", "100x100", r"\d{1,4}x\d{1,4}", "WIDTHxHEIGHT such as 100x100")
+    width, height = (int(side) for side in value.split("x"))
+    if not (1 <= width <= _LONGEST_SIDE and 1 <= height <= _LONGEST_SIDE):
+        raise SettingsError(f"THUMBNAIL_SIZE must be from 1x1 to 1024x1024 pixels, not {value!r}.")
+    return width, height
+
+
+def _fit(env: Mapping[str, str]) -> Fit:
+    return Fit(_matching(env, "THUMBNAIL_FIT", Fit.COVER, "|".join(Fit), " or ".join(Fit)))
+
+
+def _colour(env: Mapping[str, str]) -> tuple[int, int, int]:
+    value = _matching(env, "THUMBNAIL_BACKGROUND", "#ffffff", "#[0-9a-fA-F]{6}", "a colour such as #ffffff")
+    red, green, blue = bytes.fromhex(value[1:])
+    return red, green, blue

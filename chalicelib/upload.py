@@ -1,0 +1,77 @@
+"""The body of an upload request: `multipart/form-data` (RFC 7578) in, one named file out."""
+
+from dataclasses import dataclass
+
+from multipart import MultipartError, PushMultipartParser, parse_options_header
+
+from chalicelib.errors import MalformedUpload, TooManyBytes
+
+FIELD = "image"
+MAX_FILENAME = 255
+
+_HOW = f"Send multipart/form-data with the picture as a file in the field '{FIELD}'."
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """The file that a client sent: its name as given (any characters, at most 255) and its bytes."""
+
+    filename: str
+    content: bytes
+
+
+def parse_upload(content_type: str, body: bytes, *, max_bytes: int) -> Upload:
+    """Find the one file in the field `image`; all other fields are ignored.
+
+    Args:
+        content_type: the request's Content-Type header, with the boundary.
+        body: the whole request body.
+        max_bytes: the largest file that is accepted, in bytes.
+
+    Raises:
+        MalformedUpload: not multipart, broken, no such file or several, an empty one, or too long a name.
+        TooManyBytes: the file is larger than `max_bytes`.
+
+    """
+    media_type, options = parse_options_header(content_type)
+    if media_type != "multipart/form-data":
+        raise MalformedUpload(f"The request is not a form upload. {_HOW}")
+    try:
+        files = _files(options.get("boundary", ""), body)
+    except MultipartError as error:
+        raise MalformedUpload(f"The multipart body is broken or incomplete. {_HOW}") from error
+    if not files:
+        raise MalformedUpload(f"There is no file in the field '{FIELD}'. {_HOW}")
+    if len(files) > 1:
+        raise MalformedUpload(f"There are {len(files)} files in the field '{FIELD}'; send one per request.")
+    (upload,) = files
+    if len(upload.filename) > MAX_FILENAME:
+        raise MalformedUpload(
+            f"The file name has {len(upload.filename)} characters; at most {MAX_FILENAME} are accepted."
+        )
+    if not upload.content:
+        raise MalformedUpload("The file is empty; choose a picture and send it again.")
+    if len(upload.content) > max_bytes:
+        raise TooManyBytes(
+            f"The picture has {len(upload.content):,} bytes; at most {max_bytes:,} are accepted in a request."
+        )
+    return upload
+
+
+def _files(boundary: str, body: bytes) -> list[Upload]:
+    files: list[Upload] = []
+    filename: str | None = None
+    content = b""
+    with PushMultipartParser(boundary, header_charset="utf8") as parser:
+        for event in parser.parse(body):
+            if event is None:
+                # A browser's form without a chosen file sends an empty part with an empty name.
+                if filename is not None and (filename or content):
+                    files.append(Upload(filename, content))
+            elif isinstance(event, bytes | bytearray):
+                # The whole body is parsed at once, so that a part's content comes in one piece.
+                content = bytes(event)
+            else:
+                filename = event.filename if event.name == FIELD else None
+                content = b""
+    return files

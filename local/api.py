@@ -1,0 +1,18 @@
+"""Serves `app.py` over HTTP."""
+
+import sys
+
+from local.child import end_with_parent
+from local.gateway import create_server
+from local.readable import make_logs_readable
+
+
+def main(host: str, port: int) -> None:
+    """Serve until SIGTERM."""
+    end_with_parent()
+    make_logs_readable()
+    create_server(host, port).server.serve_forever()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,88 @@
+"""S3 -> SQS -> handler: stands in for S3's asynchronous invocation of a Lambda function.
+
+S3 itself emits the notification, as it does on AWS; a queue holds it where Lambda's own would.
+"""
+
+import json
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+from chalice.local import LambdaContext
+
+from chalicelib import keys
+
+QUEUE = "thumbnails-originals-created"
+_RULE = "thumbnails"
+_TIMEOUT_SECONDS = 60
+_LONGEST_PAUSE_SECONDS = 30
+
+_log = logging.getLogger(__name__)
+
+
+def connect(bucket: str) -> str:
+    """Make the bucket and the queue if need be, let one notify the other, and return the queue's URL.
+
+    Notifications of the bucket that others have set up stay as they are.
+    """
+    s3, sqs = boto3.client("s3"), boto3.client("sqs")
+    try:
+        s3.head_bucket(Bucket=bucket)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "404":
+            raise
+        s3.create_bucket(Bucket=bucket)
+    url = sqs.create_queue(QueueName=QUEUE, Attributes={"VisibilityTimeout": str(_TIMEOUT_SECONDS)})[
+        "QueueUrl"
+    ]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    found: dict[str, Any] = dict(s3.get_bucket_notification_configuration(Bucket=bucket))
+    found.pop("ResponseMetadata")
+    others = [rule for rule in found.get("QueueConfigurations", []) if rule.get("Id") != _RULE]
+    ours = {
+        "Id": _RULE,
+        "QueueArn": arn,
+        "Events": ["s3:ObjectCreated:*"],
+        "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": keys.ORIGINALS}]}},
+    }
+    s3.put_bucket_notification_configuration(
+        Bucket=bucket,
+        NotificationConfiguration=found | {"QueueConfigurations": [*others, ours]},  # type: ignore[arg-type]
+    )
+    return url
+
+
+def deliver(url: str, handler: Callable[[dict[str, Any], Any], object], stop: threading.Event) -> None:
+    """Hand each notification to `handler` until `stop` is set; one that raised comes again, ever later."""
+    sqs = boto3.client("sqs")
+    while not stop.is_set():
+        try:
+            reply = sqs.receive_message(
+                QueueUrl=url, WaitTimeSeconds=5, MessageSystemAttributeNames=["ApproximateReceiveCount"]
+            )
+            for message in reply.get("Messages", []):
+                receipt = message["ReceiptHandle"]
+                if _succeeds(handler, message["Body"]):
+                    sqs.delete_message(QueueUrl=url, ReceiptHandle=receipt)
+                else:
+                    count = int(message["Attributes"]["ApproximateReceiveCount"])
+                    pause = min(2 ** min(count - 1, 10), _LONGEST_PAUSE_SECONDS)
+                    sqs.change_message_visibility(
+                        QueueUrl=url, ReceiptHandle=receipt, VisibilityTimeout=pause
+                    )
+        except (BotoCoreError, ClientError) as error:
+            _log.warning("the queue of notifications cannot be reached: %s", error)
+            stop.wait(1)
+
+
+def _succeeds(handler: Callable[[dict[str, Any], Any], object], body: str) -> bool:
+    context = LambdaContext("make_thumbnail", memory_size=2048, max_runtime_ms=_TIMEOUT_SECONDS * 1000)
+    try:
+        handler(json.loads(body), context)
+    except Exception:  # noqa: BLE001 - as on Lambda, whatever it is, the event comes again
+        _log.debug("the handler failed; it has logged why", exc_info=True)
+        return False
+    return True

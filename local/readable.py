@@ -1,0 +1,32 @@
+"""The service's JSON log lines, for people."""
+
+import logging
+import time
+
+from app import log
+
+_SHOWN_FIRST = ("status", "outcome", "method", "route", "milliseconds", "record_id")
+
+
+class ReadableFormatter(logging.Formatter):
+    """`12:34:56 request 201 POST /api/v1/thumbnail 12 ms 1b4e28ba-...` instead of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Show the time, what happened, and the facts that people look for; a cause by its last line."""
+        parts = [time.strftime("%H:%M:%S", time.localtime(record.created)), record.getMessage()]
+        for name in _SHOWN_FIRST:
+            value = getattr(record, name, None)
+            if value is not None:
+                parts.append(f"{value} ms" if name == "milliseconds" else str(value))
+        if record.exc_info and record.exc_info[1]:
+            error: BaseException | None = record.exc_info[1]
+            while error is not None:
+                parts.append(f"<- {type(error).__name__}: {error}")
+                error = error.__cause__
+        return " ".join(parts)
+
+
+def make_logs_readable() -> None:
+    """Let the service's logger write for people from now on."""
+    for handler in logging.getLogger(log.service).handlers:
+        handler.setFormatter(ReadableFormatter())
