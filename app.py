@@ -14,8 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec
 
 from aws_lambda_powertools import Logger
-from chalice import Chalice, Response
-from chalice.app import CaseInsensitiveMapping
+from chalice.app import CaseInsensitiveMapping, Chalice, Request, Response
 
 from chalicelib import errors, keys
 from chalicelib.bucket import Bucket
@@ -51,6 +50,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
 }
 
 View = ParamSpec("View")
+Headers = dict[str, str | list[str]]
 
 
 # --- what the handlers share: made on first use, kept while the function stays warm ---
@@ -99,11 +99,17 @@ def speaks_http(view: Callable[View, Response]) -> Callable[View, Response]:
     return wrapped
 
 
+def current_request() -> Request:
+    """The request that is being answered."""
+    assert app.current_request is not None, "views run for requests only"  # noqa: S101 - for the type checker
+    return app.current_request
+
+
 def request_facts() -> dict[str, Any]:
     """What every log line of a request says: ids and routes, no names and no contents."""
-    request = app.current_request
+    request = current_request()
     return {
-        "request_id": request.lambda_context.aws_request_id,
+        "request_id": getattr(request.lambda_context, "aws_request_id", None),
         "record_id": (request.uri_params or {}).get("record_id"),
         "method": request.method,
         "route": request.path,
@@ -168,17 +174,16 @@ def health() -> Response:
 @speaks_http
 def list_records() -> Response:
     """List records, newest first; a Link header leads to the next page."""
-    query = app.current_request.query_params or {}
+    query: Mapping[str, str] = current_request().query_params or {}
     limit = query.get("limit", str(LIST_LIMIT))
     if not (limit.isascii() and limit.isdigit() and len(limit) <= len(str(LIST_LIMIT))) or not (
         1 <= int(limit) <= LIST_LIMIT
     ):
         raise errors.BadParameter(f"limit must be a whole number from 1 to {LIST_LIMIT}.")
     page = catalogue().page(int(limit), query.get("cursor"))
-    headers = {}
+    headers: Headers = {}
     if page.cursor is not None:
-        path = app.current_request.context["path"]
-        headers["Link"] = f'<{path}?limit={limit}&cursor={page.cursor}>; rel="next"'
+        headers["Link"] = f'<{own_path()}?limit={limit}&cursor={page.cursor}>; rel="next"'
     return Response([record.as_json() for record in page.records], headers=headers)
 
 
@@ -188,9 +193,12 @@ def upload() -> Response:
     """Take a picture. The thumbnail is made by whoever hears S3 say that the original has landed."""
     from chalicelib import imaging  # Pillow's import is paid by uploads alone
 
-    request = app.current_request
+    request = current_request()
+    body = request.raw_body
     file = parse_upload(
-        request.headers.get("content-type", ""), request.raw_body, max_bytes=settings().max_upload_bytes
+        request.headers.get("content-type", ""),
+        body.encode() if isinstance(body, str) else body,
+        max_bytes=settings().max_upload_bytes,
     )
     imaging.check(file.content, max_pixels=settings().max_pixels)
     record_id = keys.new_id()
@@ -215,8 +223,7 @@ def upload() -> Response:
         # under way and takes it away.
         catalogue().start_removal(record_id)
         raise
-    location = f"{request.context['path'].rstrip('/')}/{record_id}"
-    return Response(record.as_json(), status_code=201, headers={"Location": location})
+    return Response(record.as_json(), status_code=201, headers={"Location": f"{own_path()}/{record_id}"})
 
 
 @app.route(f"{V1}/thumbnail/{{record_id}}", methods=["GET", "HEAD"], content_types=[])
@@ -251,7 +258,7 @@ def download(record_id: str) -> Response:
         raise errors.PictureFailed(record.error)
     if record.state is not State.READY or record.etag is None:
         raise errors.ThumbnailNotReady
-    headers = {
+    headers: Headers = {
         "Content-Type": "image/jpeg",
         "ETag": f'"{record.etag}"',
         # A client's own key in the bucket can be written again; an id of ours never is.
@@ -259,7 +266,7 @@ def download(record_id: str) -> Response:
         if keys.is_minted(record.object_key)
         else "public, no-cache",
     }
-    if matches(app.current_request.headers.get("if-none-match"), record.etag):
+    if matches(current_request().headers.get("if-none-match"), record.etag):
         return Response(b"", status_code=304, headers=headers)
     thumbnail = bucket().get(keys.thumbnail(record_id, record.etag))
     if thumbnail is None:  # deleted since we looked
@@ -268,6 +275,11 @@ def download(record_id: str) -> Response:
         content = thumbnail.read()
     headers["Content-Disposition"] = attachment(thumbnail_name(record.filename))
     return Response(content, headers=headers)
+
+
+def own_path() -> str:
+    """The request's path as the client wrote it, the gateway's stage included."""
+    return str(current_request().context["path"]).rstrip("/")
 
 
 def find(record_id: str) -> Record:

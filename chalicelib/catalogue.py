@@ -142,7 +142,9 @@ class Catalogue:
         """Store a new record under its new id, and list it."""
         with _redis_errors(), self._redis.pipeline(transaction=False) as pipe:
             pipe.zadd(keys.INDEX, {_member(record): 0})
-            pipe.hset(keys.record(record.id), mapping=record.to_hash())
+            pipe.hset(
+                keys.record(record.id), items=[part for field in record.to_hash().items() for part in field]
+            )
             pipe.execute()
 
     def get(self, record_id: str) -> Record | None:
@@ -168,7 +170,7 @@ class Catalogue:
         """
         newest = "+" if cursor is None else "(" + _decode_cursor(cursor)
         with _redis_errors():
-            members: list[str] = self._redis.zrange(
+            members: Any = self._redis.zrange(
                 keys.INDEX, newest, "-", desc=True, bylex=True, offset=0, num=limit + 1
             )
             here = members[:limit]
@@ -225,7 +227,7 @@ class Catalogue:
         return Finish(reply)
 
     def start_removal(self, record_id: str) -> Record | None:
-        """Hide a record for ever, so that its objects can be removed; also one whose removal stopped half-way.
+        """Hide a record for ever, so that its objects can be removed; also if an earlier removal stopped.
 
         Returns:
             the record, with all that is needed to find its objects; None when there is none.
@@ -272,7 +274,7 @@ def _pairs(reply: Any) -> dict[str, str]:
     return dict(reply) if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
 
 
-def _record(record_id: str, fields: dict[str, str]) -> Record | None:
+def _record(record_id: str, fields: Any) -> Record | None:
     return Record.from_hash(record_id, fields) if fields else None
 
 

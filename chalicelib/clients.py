@@ -39,7 +39,7 @@ def s3_client(*, timeout: float, attempts: int) -> "S3Client":
         attempts: how often a call is tried in all when it fails for a passing reason.
 
     """
-    return boto3.client(
+    client: S3Client = boto3.client(
         "s3",
         config=Config(
             connect_timeout=timeout,
@@ -51,3 +51,4 @@ def s3_client(*, timeout: float, attempts: int) -> "S3Client":
             signature_version="s3v4",
         ),
     )
+    return client

@@ -118,7 +118,7 @@ def _start_servers(stack: contextlib.ExitStack) -> "subprocess.Popen[str] | None
     session = boto3.Session()
     if session.get_credentials() is None:
         os.environ.update(NO_CREDENTIALS)
-    if session.region_name is None:
+    if not session.region_name:
         os.environ["AWS_DEFAULT_REGION"] = "us-east-1"
     return servers
 

@@ -14,7 +14,7 @@ def end_with_parent() -> None:
 
 
 def _exit_on_end_of_input() -> NoReturn:
-    while sys.stdin.buffer.raw.read(1):  # type: ignore[attr-defined]  # a pipe has it
+    while os.read(sys.stdin.fileno(), 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
     threading.Event().wait(5)

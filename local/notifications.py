@@ -7,13 +7,17 @@ import json
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 from chalice.local import LambdaContext
 
 from chalicelib import keys
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+    from types_boto3_sqs import SQSClient
 
 QUEUE = "thumbnails-originals-created"
 _RULE = "thumbnails"
@@ -28,7 +32,8 @@ def connect(bucket: str) -> str:
 
     Notifications of the bucket that others have set up stay as they are.
     """
-    s3, sqs = boto3.client("s3"), boto3.client("sqs")
+    s3: S3Client = boto3.client("s3")
+    sqs: SQSClient = boto3.client("sqs")
     try:
         s3.head_bucket(Bucket=bucket)
     except ClientError as error:
@@ -50,14 +55,14 @@ def connect(bucket: str) -> str:
     }
     s3.put_bucket_notification_configuration(
         Bucket=bucket,
-        NotificationConfiguration=found | {"QueueConfigurations": [*others, ours]},  # type: ignore[arg-type]
+        NotificationConfiguration=found | {"QueueConfigurations": [*others, ours]},
     )
     return url
 
 
 def deliver(url: str, handler: Callable[[dict[str, Any], Any], object], stop: threading.Event) -> None:
     """Hand each notification to `handler` until `stop` is set; one that raised comes again, ever later."""
-    sqs = boto3.client("sqs")
+    sqs: SQSClient = boto3.client("sqs")
     while not stop.is_set():
         try:
             reply = sqs.receive_message(
