@@ -142,9 +142,7 @@ class Catalogue:
         """Store a new record under its new id, and list it."""
         with _redis_errors(), self._redis.pipeline(transaction=False) as pipe:
             pipe.zadd(keys.INDEX, {_member(record): 0})
-            pipe.hset(
-                keys.record(record.id), items=[part for field in record.to_hash().items() for part in field]
-            )
+            pipe.hset(keys.record(record.id), items=_flat(record))
             pipe.execute()
 
     def get(self, record_id: str) -> Record | None:
@@ -202,10 +200,9 @@ class Catalogue:
         with _redis_errors():
             if fresh.etag is None:
                 raise ValueError("only a version of an original can be taken up")
-            fields: list[str] = [part for field in fresh.to_hash().items() for part in field]
             reply = self._begin(
                 keys=[keys.record(fresh.id)],
-                args=[revive or "", fresh.etag, str(fresh.original_size), *fields],
+                args=[revive or "", fresh.etag, str(fresh.original_size), *_flat(fresh)],
             )
             record = Record.from_hash(fresh.id, _pairs(reply))
             if record.state is State.PENDING:
@@ -272,6 +269,10 @@ def _redis_errors() -> Iterator[None]:
 def _pairs(reply: Any) -> dict[str, str]:
     # A script's HGETALL comes as a flat list in RESP2 and as a dict in RESP3.
     return dict(reply) if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+
+
+def _flat(record: Record) -> list[Any]:
+    return [part for field in record.to_hash().items() for part in field]
 
 
 def _record(record_id: str, fields: Any) -> Record | None:

@@ -53,10 +53,8 @@ def connect(bucket: str) -> str:
         "Events": ["s3:ObjectCreated:*"],
         "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": keys.ORIGINALS}]}},
     }
-    s3.put_bucket_notification_configuration(
-        Bucket=bucket,
-        NotificationConfiguration=found | {"QueueConfigurations": [*others, ours]},
-    )
+    rules: Any = found | {"QueueConfigurations": [*others, ours]}
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=rules)
     return url
 
 
