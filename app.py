@@ -130,6 +130,7 @@ def one_form(request: Any, get_response: Callable[[Any], Response]) -> Response:
             500: "Something went wrong on our side; it is logged. Try again, and tell us if it stays.",
         }.get(response.status_code, response.body["Message"])
         response.body = {"error": sentence}
+    response.headers.setdefault("Content-Type", "application/json")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     if request.method == "HEAD":
         response.body = b"" if isinstance(response.body, bytes) else ""

