@@ -5,6 +5,7 @@ Servers live as long as the test session; each test gets an empty Redis and a bu
 
 import itertools
 import json
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ from chalicelib.spec import ThumbnailSpec
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
     from types_boto3_sqs import SQSClient
+    from types_boto3_sqs.type_defs import MessageTypeDef
 
 _numbers = itertools.count(1)
 
@@ -51,6 +53,7 @@ def redis_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -79,8 +82,8 @@ def redis_server(redis_url: str) -> Iterator["redis.Redis"]:
     client.close()
 
 
-@pytest.fixture
-def s3() -> "S3Client":
+@pytest.fixture(scope="session")
+def s3(aws_environment: None) -> "S3Client":
     """A plain client of S3, as any user of the bucket has one."""
     client: S3Client = boto3.client("s3")
     return client
@@ -105,10 +108,8 @@ def pipeline(catalogue: Catalogue, bucket: Bucket) -> Pipeline:
 
 def keys_in(bucket: Bucket, prefix: str = "") -> list[str]:
     """All object keys of a bucket, sorted."""
-    client: S3Client = boto3.client("s3")
-    return [
-        item["Key"] for item in client.list_objects_v2(Bucket=bucket.name, Prefix=prefix).get("Contents", [])
-    ]
+    listed = bucket._s3.list_objects_v2(Bucket=bucket.name, Prefix=prefix)
+    return [item["Key"] for item in listed.get("Contents", [])]
 
 
 def just_before(target: Bucket, operation: str, action: Callable[[], object], *, skip: int = 0) -> None:
@@ -146,6 +147,7 @@ class Api:
     bucket: Bucket
     catalogue: Catalogue
     queue_url: str
+    sqs: "SQSClient"
     handler: Callable[[dict[str, Any], Any], None]
     session: requests.Session = field(default_factory=requests.Session)
 
@@ -160,15 +162,16 @@ class Api:
 
     def events(self) -> list[dict[str, Any]]:
         """Take all notifications that S3 has sent since."""
-        sqs: SQSClient = boto3.client("sqs")
         found = []
-        while messages := sqs.receive_message(QueueUrl=self.queue_url, MaxNumberOfMessages=10).get(
-            "Messages"
-        ):
+        while messages := self._receive():
             for message in messages:
-                sqs.delete_message(QueueUrl=self.queue_url, ReceiptHandle=message["ReceiptHandle"])
+                self.sqs.delete_message(QueueUrl=self.queue_url, ReceiptHandle=message["ReceiptHandle"])
                 found.append(json.loads(message["Body"]))
         return [event for event in found if "Records" in event]
+
+    def _receive(self) -> "list[MessageTypeDef]":
+        reply = self.sqs.receive_message(QueueUrl=self.queue_url, MaxNumberOfMessages=10)
+        return reply.get("Messages", [])
 
     def deliver(self, events: list[dict[str, Any]] | None = None) -> None:
         """Hand notifications to the function that Lambda runs; those that S3 has sent, if none are given."""
@@ -195,8 +198,16 @@ def api_server(redis_url: str, aws_environment: None) -> Iterator[tuple[str, str
         thread.join()
 
 
+@pytest.fixture(scope="session")
+def sqs(aws_environment: None) -> "SQSClient":
+    client: SQSClient = boto3.client("sqs")
+    return client
+
+
 @pytest.fixture
-def api(api_server: tuple[str, str], redis_server: "redis.Redis", s3: "S3Client") -> Iterator[Api]:
+def api(
+    api_server: tuple[str, str], redis_server: "redis.Redis", s3: "S3Client", sqs: "SQSClient"
+) -> Iterator[Api]:
     import app
 
     # Fresh clients for each test, so that what one hooks into them ends with it.
@@ -204,7 +215,7 @@ def api(api_server: tuple[str, str], redis_server: "redis.Redis", s3: "S3Client"
     app.catalogue.cache_clear()
     app.pipeline.cache_clear()
     url, queue_url = api_server
-    served = Api(url, app.bucket(), app.catalogue(), queue_url, app.make_thumbnail)
+    served = Api(url, app.bucket(), app.catalogue(), queue_url, sqs, app.make_thumbnail)
     for key in keys_in(served.bucket):
         s3.delete_object(Bucket=served.bucket.name, Key=key)
     served.events()

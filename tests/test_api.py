@@ -150,14 +150,10 @@ def test_other_fields_are_ignored(api: Api) -> None:
 
 
 def test_a_chunked_upload_arrives(api: Api) -> None:
-    request = requests.Request(
-        "POST", f"{api.url}{V1}/thumbnail", files={"image": ("p.jpg", picture())}
-    ).prepare()
-    body = request.body
+    request = requests.Request("POST", api.url, files={"image": ("p.jpg", picture())}).prepare()
+    body, content_type = request.body, request.headers["Content-Type"]
     assert isinstance(body, bytes)
-    reply = api(
-        "POST", data=iter([body[:100], body[100:]]), headers={"Content-Type": request.headers["Content-Type"]}
-    )
+    reply = api("POST", data=iter([body[:100], body[100:]]), headers={"Content-Type": content_type})
     assert (reply.status_code, reply.json()["size"]) == (201, {"original": len(picture())})
 
 
@@ -238,14 +234,8 @@ def test_file_names_come_back_as_given_and_are_safe_in_a_download(api: Api, file
 def test_head_is_get_without_a_body(api: Api) -> None:
     record_path = f"{V1}/thumbnail/{api.upload()['id']}"
     api.deliver()
-    paths = [
-        f"{V1}/system/pulse",
-        f"{V1}/system/health",
-        f"{V1}/thumbnail",
-        record_path,
-        f"{record_path}/download",
-    ]
-    paths += [f"{V1}/thumbnail/{UNKNOWN}", "/nothing/here"]
+    paths = [f"{V1}/system/pulse", f"{V1}/system/health", f"{V1}/thumbnail", f"{V1}/thumbnail/{UNKNOWN}"]
+    paths += [record_path, f"{record_path}/download", "/nothing/here"]
     for path in paths:
         get, head = raw(api, "GET", path), raw(api, "HEAD", path)
         volatile = {"Date", "Content-Length"}
