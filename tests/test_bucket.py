@@ -1,0 +1,80 @@
+"""Objects in an S3 over HTTP."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from chalicelib.bucket import Bucket
+from chalicelib.clients import s3_client
+from chalicelib.errors import BucketUnavailable
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+
+def test_an_object_reads_back_as_written(bucket: Bucket) -> None:
+    bucket.put("originals/ü +&?#%.jpg", b"bytes", content_type="image/x", metadata={"a": "1"})
+    stored = bucket.get("originals/ü +&?#%.jpg")
+    assert stored is not None
+    with stored:
+        assert (stored.size, stored.metadata, stored.read()) == (5, {"a": "1"}, b"bytes")
+        assert stored.etag == bucket.etag("originals/ü +&?#%.jpg")
+        assert '"' not in stored.etag
+        assert stored.modified_ms % 1000 == 0
+
+
+def test_what_is_not_there(bucket: Bucket) -> None:
+    assert bucket.get("nothing") is None
+    assert bucket.etag("nothing") is None
+    bucket.delete("nothing", "nothing either")
+    bucket.delete()
+
+
+def test_delete_removes_all_it_is_told(bucket: Bucket) -> None:
+    for key in "abc":
+        bucket.put(key, b"x", content_type="x/x")
+    bucket.delete("a", "c")
+    assert [key for key in "abc" if bucket.etag(key)] == ["b"]
+
+
+def test_an_object_that_is_refused_removal_is_reported(bucket: Bucket, s3: "S3Client") -> None:
+    def refuse(parsed: dict[str, object], **_: object) -> None:
+        parsed["Errors"] = [{"Key": "a", "Code": "InternalError"}]
+
+    bucket._s3.meta.events.register("after-call.s3.DeleteObjects", refuse)
+    with pytest.raises(BucketUnavailable):
+        bucket.delete("a")
+
+
+def test_an_unread_object_gives_its_connection_back(bucket: Bucket) -> None:
+    bucket.put("big", bytes(1_000_000), content_type="x/x")
+    for _ in range(100):
+        stored = bucket.get("big")
+        assert stored is not None
+        with stored:
+            pass
+    assert bucket.etag("big")
+
+
+@pytest.mark.parametrize("call", ["ping", "get", "etag", "put", "delete"])
+@pytest.mark.parametrize("fault", ["no bucket", "no server"])
+def test_every_call_says_so_when_the_bucket_cannot_be_used(
+    call: str, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if fault == "no server":
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    bucket = Bucket(s3_client(timeout=1, attempts=1), "no-such-bucket")
+    calls: dict[str, Callable[[], object]] = {
+        "ping": bucket.ping,
+        "get": lambda: bucket.get("k"),
+        "etag": lambda: bucket.etag("k"),
+        "put": lambda: bucket.put("k", b"", content_type="x/x"),
+        "delete": lambda: bucket.delete("k"),
+    }
+    if (call, fault) == ("etag", "no bucket"):
+        # A HEAD reply has no body that would tell a missing bucket from a missing object.
+        assert bucket.etag("k") is None
+        return
+    with pytest.raises(BucketUnavailable):
+        calls[call]()
