@@ -134,11 +134,13 @@ def one_form(request: Any, get_response: Callable[[Any], Response]) -> Response:
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     if request.method == "HEAD":
         response.body = b"" if isinstance(response.body, bytes) else ""
-    log.info(
-        "request",
-        extra=request_facts()
-        | {"status": response.status_code, "milliseconds": round((time.perf_counter() - started) * 1000)},
-    )
+    facts = request_facts() | {
+        "status": response.status_code,
+        "milliseconds": round((time.perf_counter() - started) * 1000),
+    }
+    if response.status_code == 201:  # noqa: PLR2004 - Created: only its Location tells the new id
+        facts["record_id"] = str(response.headers["Location"]).rpartition("/")[2]
+    log.info("request", extra=facts)
     return response
 
 

@@ -2,8 +2,8 @@
 
 import sys
 
-from local.child import end_with_parent
 from local.gateway import create_server
+from local.processes import end_with_parent
 from local.readable import make_logs_readable
 
 

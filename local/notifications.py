@@ -3,6 +3,7 @@
 S3 itself emits the notification, as it does on AWS; a queue holds it where Lambda's own would.
 """
 
+import functools
 import json
 import logging
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import boto3
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from chalice.local import LambdaContext
 
@@ -21,8 +23,12 @@ if TYPE_CHECKING:
 
 QUEUE = "thumbnails-originals-created"
 _RULE = "thumbnails"
-_TIMEOUT_SECONDS = 60
-_LONGEST_PAUSE_SECONDS = 30
+# What a worker that was killed had in hand comes again after this long.
+_TIMEOUT_SECONDS = 20
+# A reply that gets lost on its way takes its messages with it for this long.
+_ARRIVAL_SECONDS = 2
+_LONGEST_PAUSE_SECONDS = 10
+_POLL_SECONDS = 2
 
 _log = logging.getLogger(__name__)
 
@@ -60,22 +66,27 @@ def connect(bucket: str) -> str:
 
 def deliver(url: str, handler: Callable[[dict[str, Any], Any], object], stop: threading.Event) -> None:
     """Hand each notification to `handler` until `stop` is set; one that raised comes again, ever later."""
-    sqs: SQSClient = boto3.client("sqs")
+    config = Config(connect_timeout=2, read_timeout=_POLL_SECONDS + 5, retries={"total_max_attempts": 1})
+    sqs: SQSClient = boto3.client("sqs", config=config)
     while not stop.is_set():
         try:
             reply = sqs.receive_message(
-                QueueUrl=url, WaitTimeSeconds=5, MessageSystemAttributeNames=["ApproximateReceiveCount"]
+                QueueUrl=url,
+                WaitTimeSeconds=_POLL_SECONDS,
+                VisibilityTimeout=_ARRIVAL_SECONDS,
+                MessageSystemAttributeNames=["ApproximateReceiveCount"],
             )
             for message in reply.get("Messages", []):
                 receipt = message["ReceiptHandle"]
+                hide_for = functools.partial(
+                    sqs.change_message_visibility, QueueUrl=url, ReceiptHandle=receipt
+                )
+                hide_for(VisibilityTimeout=_TIMEOUT_SECONDS)
                 if _succeeds(handler, message["Body"]):
                     sqs.delete_message(QueueUrl=url, ReceiptHandle=receipt)
                 else:
                     count = int(message["Attributes"]["ApproximateReceiveCount"])
-                    pause = min(2 ** min(count - 1, 10), _LONGEST_PAUSE_SECONDS)
-                    sqs.change_message_visibility(
-                        QueueUrl=url, ReceiptHandle=receipt, VisibilityTimeout=pause
-                    )
+                    hide_for(VisibilityTimeout=min(2 ** min(count - 1, 10), _LONGEST_PAUSE_SECONDS))
         except (BotoCoreError, ClientError) as error:
             _log.warning("the queue of notifications cannot be reached: %s", error)
             stop.wait(1)

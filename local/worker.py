@@ -4,8 +4,8 @@ import sys
 import threading
 
 from app import make_thumbnail
-from local.child import end_with_parent
 from local.notifications import deliver
+from local.processes import end_with_parent
 from local.readable import make_logs_readable
 
 CONCURRENCY = 2

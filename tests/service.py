@@ -1,0 +1,110 @@
+"""Runs `python -m local`, the program behind `make run`, as its user does, and talks to it over HTTP."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import requests
+
+ROOT = Path(__file__).resolve().parent.parent
+START_SECONDS = 30
+_READ_BY_US = ("HOST", "PORT", "BUCKET", "REDIS_URL", "AWS_", "THUMBNAIL_", "MAX_")
+
+
+class Service:
+    """A running service; a context manager. `environment` is what its user has set, and nothing else."""
+
+    def __init__(self, environment: Mapping[str, str] | None = None, *, root: Path = ROOT) -> None:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(_READ_BY_US)}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "local"],
+            cwd=root,
+            env=inherited | {"PORT": "0"} | dict(environment or {}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.output = ""
+        self.url = ""
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.output += line
+
+    def __enter__(self) -> Self:
+        self.says(r"Serving on (\S+)")
+        self.url = re.search(r"Serving on (\S+)", self.output)[1]  # type: ignore[index]  # just seen
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def says(self, pattern: str) -> None:
+        """Wait until it has printed something that matches."""
+        eventually(lambda: re.search(pattern, self.output) is not None, START_SECONDS, lambda: self.output)
+
+    def stop(self, with_signal: int = signal.SIGTERM) -> int:
+        """Stop it and return its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(with_signal)
+        status = self.process.wait(15)
+        self._reader.join(5)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        return status
+
+    def __call__(self, method: str, path: str = "", **kwargs: Any) -> requests.Response:
+        return requests.request(method, f"{self.url}/api/v1/thumbnail{path}", timeout=20, **kwargs)
+
+    def upload(self, content: bytes, filename: str = "photo.jpg") -> dict[str, Any]:
+        reply = self("POST", files={"image": (filename, content)})
+        assert reply.status_code == 201, reply.text
+        record: dict[str, Any] = reply.json()
+        return record
+
+    def wait_for_end(self, record_id: str, seconds: float = 20) -> dict[str, Any]:
+        """Poll a record, as clients do, until it is ready or failed."""
+        record: dict[str, Any] = {}
+
+        def ended() -> bool:
+            reply = self("GET", f"/{record_id}")
+            record.clear()
+            record.update(reply.json() if reply.status_code == 200 else {})
+            return record.get("ready", False) or ("filename" in record and "error" in record)
+
+        eventually(ended, seconds, lambda: f"{record}\n{self.output}")
+        return record
+
+
+def eventually(condition: Callable[[], bool], seconds: float, explain: Callable[[], str] = str) -> None:
+    """Wait until `condition` holds; fail after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {explain()}"
+        time.sleep(0.05)
+
+
+def processes_of(pid: int) -> set[int]:
+    """The process and all that it has started, as `ps` shows them."""
+    listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True)
+    parents = {int(child): int(parent) for child, parent in map(str.split, listing.stdout.splitlines())}
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process runs; one that has ended and only waits to be asked does not."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return bool(state.stdout.strip()) and not state.stdout.startswith("Z")

@@ -1,0 +1,119 @@
+"""`make run` as a program: how it starts, what it says, and that nothing of it stays behind."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.conftest import picture
+from tests.service import ROOT, Service, eventually, is_alive, processes_of
+
+pytestmark = pytest.mark.slow
+
+
+def answers(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/api/v1/system/pulse", timeout=2).ok
+    except requests.ConnectionError:
+        return False
+
+
+@pytest.mark.parametrize("with_signal", [signal.SIGINT, signal.SIGTERM])
+def test_it_stops_all_that_it_started(with_signal: int) -> None:
+    with Service() as service:
+        started = processes_of(service.process.pid)
+        assert len(started) >= 5, "the runner, the servers, valkey, the worker and the API"
+        assert "in memory" in service.output
+        assert f"curl -F image=@photo.jpg {service.url}/api/v1/thumbnail" in service.output
+        assert service.stop(with_signal) == 0
+    eventually(lambda: not any(map(is_alive, started)), 5, lambda: str([p for p in started if is_alive(p)]))
+    assert not answers(service.url)
+    assert "Traceback" not in service.output
+
+
+def test_nothing_survives_when_it_is_killed() -> None:
+    with Service() as service:
+        started = processes_of(service.process.pid)
+        service.stop(signal.SIGKILL)
+    eventually(lambda: not any(map(is_alive, started)), 10, lambda: str([p for p in started if is_alive(p)]))
+
+
+def test_a_taken_port_gets_one_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        service = Service({"PORT": port})
+        assert service.process.wait(10) == 1
+        service.stop()
+    assert service.output.count("\n") == 1
+    assert port in service.output
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("THUMBNAIL_SIZE", "0x100"),
+        ("THUMBNAIL_FIT", "stretch"),
+        ("THUMBNAIL_QUALITY", "101"),
+        ("MAX_UPLOAD_BYTES", "lots"),
+        ("BUCKET", "Not_A_Bucket"),
+        ("REDIS_URL", "localhost"),
+        ("PORT", "http"),
+    ],
+)
+def test_a_bad_setting_stops_the_start_with_its_name(variable: str, value: str) -> None:
+    service = Service({variable: value})
+    assert service.process.wait(10) == 1
+    service.stop()
+    assert service.output.count("\n") == 1
+    assert variable in service.output
+
+
+def test_an_unreachable_object_store_stops_the_start() -> None:
+    service = Service({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"})
+    assert service.process.wait(60) == 1
+    service.stop()
+    assert "http://127.0.0.1:1" in service.output
+    assert "Traceback" not in service.output
+
+
+def test_changed_code_is_picked_up_and_data_stays(tmp_path: Path) -> None:
+    for name in ("app.py", "chalicelib", "local"):
+        source = ROOT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
+    with Service(root=tmp_path) as service:
+        record = service.wait_for_end(service.upload(picture())["id"])
+        path = tmp_path / "app.py"
+        path.write_text(path.read_text().replace('{"alive": True}', '{"alive": True, "changed": True}'))
+        service.says("Restarted")
+        assert requests.get(f"{service.url}/api/v1/system/pulse", timeout=5).json()["changed"]
+        assert service("GET", f"/{record['id']}").json() == record
+
+        path.write_text("def broken(")
+        service.says("SyntaxError")
+        path.write_text((ROOT / "app.py").read_text())
+        eventually(lambda: answers(service.url), 20, lambda: service.output)
+        assert service("GET", f"/{record['id']}").json() == record
+
+
+@pytest.mark.parametrize("module", ["local.worker", "local.api"])
+def test_a_process_that_dies_is_started_again_and_nothing_is_lost(module: str) -> None:
+    with Service() as service:
+        before = service.upload(picture())
+        listing = subprocess.run(["ps", "-A", "-o", "pid=,args="], capture_output=True, text=True, check=True)
+        mine = processes_of(service.process.pid)
+        (victim,) = [
+            int(line.split()[0])
+            for line in listing.stdout.splitlines()
+            if module in line and int(line.split()[0]) in mine
+        ]
+        os.kill(victim, signal.SIGKILL)
+        eventually(lambda: victim not in processes_of(service.process.pid), 5)
+        eventually(lambda: answers(service.url), 20, lambda: service.output)
+        after = service.upload(picture())
+        assert service.wait_for_end(before["id"], 90)["ready"]
+        assert service.wait_for_end(after["id"])["ready"]
