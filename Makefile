@@ -1,5 +1,5 @@
 # `make run` serves the whole service on this machine; `make test` checks it. Both set themselves up.
-.PHONY: run test check format lock clean
+.PHONY: run test check format lock clean package
 
 PYTHON ?= python3
 VENV := .venv
@@ -17,6 +17,10 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The release build, into build/; ARCHITECTURE is arm64 or x86_64.
+package: $(READY)
+	@$(BIN)/python -m deploy.package --architecture $(or $(ARCHITECTURE),arm64)
+
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -27,7 +31,7 @@ lock: $(READY)
 		--no-header --upgrade requirements-dev.in -o requirements-dev.txt
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-package build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # The stamp is newer than the requirements when the environment fits them.
 $(READY): requirements.txt requirements-dev.txt

@@ -12,6 +12,7 @@ Called at least once per event, in any order, several times at once, and again a
 - A picture that cannot be decoded ends as FAILED. Everything else raises, for the caller to retry.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -45,6 +46,13 @@ class OriginalKeepsChanging(Unavailable):
     """The original was replaced again and again while it was worked on; a later try will find it at rest."""
 
 
+class TriedTooOften(PictureError):
+    """Making the thumbnail failed again and again, for a reason that is not the picture's own."""
+
+
+Make = Callable[[StoredObject], Thumbnail]
+
+
 @dataclass(frozen=True, slots=True)
 class Pipeline:
     """Makes thumbnails to `spec`, of originals of at most `max_bytes` and `max_pixels`."""
@@ -62,12 +70,31 @@ class Pipeline:
             Unavailable: S3 or Redis did not answer, or the original kept changing. Worth a retry.
 
         """
+        return self._run(object_key, self._make)
+
+    def give_up(self, object_key: str, etag: str | None) -> Outcome:
+        """End the record of an original that `process` has failed on for good, with an error.
+
+        Args:
+            object_key: the original.
+            etag: the version that was tried; None stands for any. Another version that is there by now
+                has an event of its own, and is left to it.
+
+        Raises:
+            Unavailable: S3 or Redis did not answer. Worth a retry.
+
+        """
+        return self._run(object_key, _refuse, only=etag)
+
+    def _run(self, object_key: str, make: Make, *, only: str | None = None) -> Outcome:
         revive: str | None = None
         for _ in range(_ROUNDS):
             original = self.bucket.get(object_key)
             if original is None:
                 return self._without_original(object_key)
             with original:
+                if only not in {None, original.etag}:
+                    return Outcome.UNCHANGED
                 record = self.catalogue.begin(_fresh_record(original), revive=revive)
                 if record.state is State.DELETED and not keys.is_minted(object_key):
                     # The removal had ended by now. If the object is there still when we look again, then a
@@ -79,18 +106,18 @@ class Pipeline:
                     return Outcome.DELETED
                 if record.state is not State.PENDING:
                     return Outcome.UNCHANGED
-                outcome = self._finish(record, original)
+                outcome = self._finish(record, original, make)
             if outcome is not None:
                 return outcome
         raise OriginalKeepsChanging("The original keeps changing; try again in a moment.")
 
-    def _finish(self, record: Record, original: StoredObject) -> Outcome | None:
+    def _finish(self, record: Record, original: StoredObject, make: Make) -> Outcome | None:
         """Make and store the thumbnail; None means that the work has to start again."""
         thumbnail_key = keys.thumbnail(record.id, original.etag)
         if record.former_etag is not None:
             self.bucket.delete(keys.thumbnail(record.id, record.former_etag))
         try:
-            thumbnail = self._make(original)
+            thumbnail = make(original)
         except PictureError as error:
             outcome = Outcome.FAILED
             finish = self.catalogue.finish_failed(record.id, original.etag, str(error))
@@ -126,6 +153,13 @@ class Pipeline:
             self.catalogue.finish_failed(record.id, record.etag, error)
             return Outcome.FAILED
         return Outcome.ABSENT
+
+
+def _refuse(_: StoredObject) -> Thumbnail:
+    raise TriedTooOften(
+        "The thumbnail could not be made, though it was tried several times. "
+        "Delete the picture and upload it again."
+    )
 
 
 def _fresh_record(original: StoredObject) -> Record:
