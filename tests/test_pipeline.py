@@ -367,6 +367,23 @@ def test_a_stored_thumbnail_of_a_deleted_record_goes_with_the_repeated_event(
     assert_nothing_left(catalogue, bucket, record.id)
 
 
+def test_an_index_entry_that_came_after_the_removal_goes(
+    pipeline: Pipeline, catalogue: Catalogue, bucket: Bucket, redis_server: "redis.Redis"
+) -> None:
+    """A run lists its record again, in case whoever made it died before that; a removal may come between."""
+    record = uploaded(catalogue, bucket)
+    ((entry, _),) = redis_server.zrange(keys.INDEX, 0, -1, withscores=True)
+
+    def remove_and_list_again() -> None:
+        assert remove(catalogue, bucket, record.id)
+        redis_server.zadd(keys.INDEX, {entry: 0})
+
+    just_before(bucket, "PutObject", remove_and_list_again)
+    pipeline.process(record.object_key)
+    assert redis_server.zcard(keys.INDEX) == 0
+    assert_nothing_left(catalogue, bucket, record.id)
+
+
 def test_a_removal_that_stopped_half_way_is_finished_by_the_event(
     pipeline: Pipeline, catalogue: Catalogue, bucket: Bucket
 ) -> None:
