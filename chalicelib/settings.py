@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from chalicelib.spec import Fit, ThumbnailSpec
 
-# As S3 has it for buckets in general: 3 to 63 characters, no empty label, nothing that reads as an IPv4 address.
+# S3's rule for buckets: 3 to 63 characters, no empty label, nothing that reads as an IPv4 address.
 _BUCKET_NAME = r"(?!.*\.\.)(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 # At 1024 x 1024 even noise at the best quality stays below what a Lambda response can carry.
 _LONGEST_SIDE = 1024
