@@ -1,5 +1,5 @@
 # `make run` serves the whole service on this machine; `make test` checks it. Both set themselves up.
-.PHONY: run test check format lock clean package
+.PHONY: run test check format lock clean package bench
 
 PYTHON ?= python3
 VENV := .venv
@@ -42,3 +42,6 @@ $(READY): requirements.txt requirements-dev.txt
 	@echo "Installing the packages of requirements-dev.txt (the first time takes a minute) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.throughput

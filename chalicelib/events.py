@@ -13,7 +13,7 @@ class CreatedObject(NamedTuple):
     etag: str | None
 
 
-def created_keys(event: Mapping[str, Any], *, bucket: str, prefix: str) -> list[str]:
+def created_keys(event: Any, *, bucket: str, prefix: str) -> list[str]:
     """List the keys of the objects that the event reports as created, each once, in order.
 
     Args and what is passed over: as in `created_objects`.
@@ -21,7 +21,7 @@ def created_keys(event: Mapping[str, Any], *, bucket: str, prefix: str) -> list[
     return list(dict.fromkeys(item.key for item in created_objects(event, bucket=bucket, prefix=prefix)))
 
 
-def created_objects(event: Mapping[str, Any], *, bucket: str, prefix: str) -> list[CreatedObject]:
+def created_objects(event: Any, *, bucket: str, prefix: str) -> list[CreatedObject]:
     """List the versions of objects that the event reports as created, each once, in order.
 
     What is not an `ObjectCreated` record of S3 (the test event that S3 sends when notifications are
@@ -30,13 +30,13 @@ def created_objects(event: Mapping[str, Any], *, bucket: str, prefix: str) -> li
     change that.
 
     Args:
-        event: the notification's JSON, format version 2.x.
+        event: the notification's JSON, format version 2.x; of any other JSON nothing is created.
         bucket: name of the bucket whose objects count.
         prefix: what the keys that count start with.
 
     """
     found: dict[CreatedObject, None] = {}
-    records = event.get("Records")
+    records = event.get("Records") if isinstance(event, Mapping) else None
     for record in records if isinstance(records, list) else []:
         try:
             kind = record["eventName"].removeprefix("s3:")
@@ -46,7 +46,8 @@ def created_objects(event: Mapping[str, Any], *, bucket: str, prefix: str) -> li
                 record["s3"]["object"],
             )
             key, size, etag = unquote_plus(item["key"]), item.get("size"), item.get("eTag")
-        except (AttributeError, KeyError, TypeError):
+            key.encode()  # S3's keys are UTF-8; what is not cannot be one
+        except (AttributeError, KeyError, TypeError, UnicodeEncodeError):
             continue
         is_folder = key.endswith("/") and not size
         if source == "aws:s3" and kind.startswith("ObjectCreated:") and where == bucket and not is_folder:
@@ -54,11 +55,11 @@ def created_objects(event: Mapping[str, Any], *, bucket: str, prefix: str) -> li
     return [item for item in found if item.key.startswith(prefix)]
 
 
-def given_up(event: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def given_up(event: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the id and the original event of each message in a batch from an on-failure queue.
 
     Lambda's report of an asynchronous invocation that failed too often, or grew too old, holds the
-    event in `requestPayload`. A message that is none gets an empty event: there is nothing to do for it.
+    event in `requestPayload`. Of a message that is no report the event is None: there is nothing to do for it.
 
     Args:
         event: what an SQS event source hands over.
@@ -69,4 +70,4 @@ def given_up(event: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]
             payload = json.loads(message["body"])["requestPayload"]
         except (KeyError, TypeError, ValueError):
             payload = None
-        yield message["messageId"], payload if isinstance(payload, dict) else {}
+        yield message["messageId"], payload

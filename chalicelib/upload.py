@@ -9,7 +9,7 @@ from chalicelib.errors import MalformedUpload, TooManyBytes
 FIELD = "image"
 MAX_FILENAME = 255
 
-_HOW = f"Send multipart/form-data with the picture as a file in the field '{FIELD}'."
+_HOW = f"send multipart/form-data with the picture as a file in the field '{FIELD}'."
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,13 @@ def parse_upload(content_type: str, body: bytes, *, max_bytes: int) -> Upload:
     """
     media_type, options = parse_options_header(content_type)
     if media_type != "multipart/form-data":
-        raise MalformedUpload(f"The request is not a form upload. {_HOW}")
+        raise MalformedUpload(f"The request is not a form upload; {_HOW}")
     try:
         files = _files(options.get("boundary", ""), body)
-    except MultipartError as error:
-        raise MalformedUpload(f"The multipart body is broken or incomplete. {_HOW}") from error
+    except (MultipartError, UnicodeEncodeError) as error:  # the latter: a boundary that no bytes can spell
+        raise MalformedUpload(f"The multipart body is broken or incomplete; {_HOW}") from error
     if not files:
-        raise MalformedUpload(f"There is no file in the field '{FIELD}'. {_HOW}")
+        raise MalformedUpload(f"There is no file in the field '{FIELD}'; {_HOW}")
     if len(files) > 1:
         raise MalformedUpload(f"There are {len(files)} files in the field '{FIELD}'; send one per request.")
     (upload,) = files

@@ -108,7 +108,7 @@ def _applies(requirement: Requirement) -> bool:
 
 
 def libraries(code: Path, architecture: str) -> Iterator[str]:
-    """Native libraries are all for the right architecture, Pillow's are among them, none is missing or idle."""
+    """Native libraries are all for the right architecture, none is idle, and Pillow's are there."""
     found = elf.libraries(code)
     if not any(path.match("PIL/_imaging.*.so") for path in found):
         yield "Pillow's extension module is not in it."
