@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from urllib3.filepost import encode_multipart_formdata
 
 from chalicelib.errors import MalformedUpload, TooManyBytes
-from chalicelib.upload import FIELD, MAX_FILENAME, Upload, parse_upload
+from chalicelib.upload import FIELD, MAX_FILENAME, MAX_PARTS, Upload, parse_upload
 
 BOUNDARY = "----WebKitFormBoundary7MA4YWxkTrZu0gW"
 FORM = f"multipart/form-data; boundary={BOUNDARY}"
@@ -222,7 +222,7 @@ def test_a_body_of_another_type_or_boundary_is_refused(content_type: str) -> Non
         ),
         (form(b"no header\r\n\r\n" + PHOTO), "broken or incomplete"),
         (form(part(more="\r\nContent-Length: 1")), "broken or incomplete"),
-        (form(part(filename="x" * 5000)), "broken or incomplete"),
+        (form(part(filename="x" * 5000)), "too long a part header"),
         (form(), "no file in the field 'image'"),
         (form(part(name="picture")), "no file in the field 'image'"),
         (form(part(name="IMAGE")), "no file in the field 'image'"),
@@ -355,3 +355,15 @@ def test_no_damage_to_a_form_raises_anything_else(position: int, length: int, in
 )
 def test_no_content_type_at_all_raises_anything_else(content_type: str) -> None:
     survives(content_type, form(part()))
+
+
+@pytest.mark.parametrize("others", [MAX_PARTS - 1, MAX_PARTS, 100_000])
+def test_a_form_of_many_parts_is_bounded(others: int) -> None:
+    part = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n'
+    file = b'--x\r\nContent-Disposition: form-data; name="image"; filename="f"\r\n\r\ncontent\r\n--x--\r\n'
+    body = part * others + file
+    if others < MAX_PARTS:
+        assert parse_upload("multipart/form-data; boundary=x", body, max_bytes=10).content == b"content"
+        return
+    with pytest.raises(MalformedUpload, match="too many parts"):
+        parse_upload("multipart/form-data; boundary=x", body, max_bytes=10)
