@@ -14,10 +14,7 @@ class CreatedObject(NamedTuple):
 
 
 def created_keys(event: Any, *, bucket: str, prefix: str) -> list[str]:
-    """List the keys of the objects that the event reports as created, each once, in order.
-
-    Args and what is passed over: as in `created_objects`.
-    """
+    """List the keys of the objects that `created_objects` finds, each once, in order."""
     return list(dict.fromkeys(item.key for item in created_objects(event, bucket=bucket, prefix=prefix)))
 
 
@@ -50,8 +47,9 @@ def created_objects(event: Any, *, bucket: str, prefix: str) -> list[CreatedObje
         except (AttributeError, KeyError, TypeError, UnicodeEncodeError):
             continue
         is_folder = key.endswith("/") and not size
+        etag = etag.strip('"') if isinstance(etag, str) else None
         if source == "aws:s3" and kind.startswith("ObjectCreated:") and where == bucket and not is_folder:
-            found[CreatedObject(key, etag.strip('"') if isinstance(etag, str) else None)] = None
+            found[CreatedObject(key, etag)] = None
     return [item for item in found if item.key.startswith(prefix)]
 
 
@@ -59,7 +57,8 @@ def given_up(event: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the id and the original event of each message in a batch from an on-failure queue.
 
     Lambda's report of an asynchronous invocation that failed too often, or grew too old, holds the
-    event in `requestPayload`. Of a message that is no report the event is None: there is nothing to do for it.
+    event in `requestPayload`. Of a message that is no report the event is None: there is nothing to
+    do for it.
 
     Args:
         event: what an SQS event source hands over.

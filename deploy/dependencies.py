@@ -1,12 +1,9 @@
 """Installs what the functions need beside their runtime, and throws out what they never import."""
 
-import hashlib
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-from deploy import ARCHITECTURES, ROOT, RUNTIME, CannotGoOn
+from deploy import ARCHITECTURES, ROOT, RUNTIME, environments
 
 TOOLS = ROOT / ".venv-package"
 REQUIREMENTS = ROOT / "requirements.txt"
@@ -45,7 +42,7 @@ METADATA = "METADATA"
 
 
 def tools(python: Path) -> Path:
-    """Make the environment that packages (Chalice, and the requirements for this machine) if need be.
+    """Make the environment that packages if need be: Chalice, and the requirements for this machine.
 
     Args:
         python: an interpreter of the runtime's version.
@@ -54,14 +51,12 @@ def tools(python: Path) -> Path:
         the environment's interpreter.
 
     """
-    stamp, made = TOOLS / ".made-of", TOOLS / "bin" / "python"
-    digest = hashlib.sha256(b"".join(p.read_bytes() for p in (REQUIREMENTS, _LOCK)) + str(python).encode())
-    if not (made.exists() and stamp.exists() and stamp.read_text() == digest.hexdigest()):
-        print("Making the environment that packages (the first time takes a minute) ...", flush=True)
-        _run([python, "-m", "venv", "--clear", TOOLS])
-        _pip(made, "-r", REQUIREMENTS, "-c", _LOCK, "chalice", "boto3")
-        stamp.write_text(digest.hexdigest())
-    return made
+    return environments.make(
+        TOOLS,
+        python,
+        of=[REQUIREMENTS, _LOCK],
+        arguments=["-r", REQUIREMENTS, "-c", _LOCK, "chalice", "boto3"],
+    )
 
 
 def install(python: Path, target: Path, architecture: str) -> None:
@@ -77,7 +72,7 @@ def install(python: Path, target: Path, architecture: str) -> None:
         for argument in ("--platform", f"{name}_{ARCHITECTURES[architecture]}")
     ]
     version = ".".join(map(str, RUNTIME))
-    _pip(
+    environments.pip_install(
         python,
         *("--target", target, "--no-deps", "--no-compile", "--only-binary=:all:"),
         *("--python-version", version, "--implementation", "cp", *platforms),
@@ -100,13 +95,3 @@ def prune(folder: Path) -> None:
                 shutil.rmtree(found)
             elif found.name != METADATA:
                 found.unlink()
-
-
-def _pip(python: Path, *arguments: str | Path) -> None:
-    command: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    _run([*command, "--no-warn-script-location", *arguments])
-
-
-def _run(command: list[str | Path]) -> None:
-    if subprocess.run(command, check=False, stdout=sys.stderr).returncode:
-        raise CannotGoOn(f"this failed, its message stands above: {' '.join(map(str, command))}")

@@ -38,13 +38,20 @@ _TASK_ROOT = "/var/task"
 def main() -> None:
     """Build, and say what came out; exit with one sentence if it cannot be done."""
     parser = argparse.ArgumentParser(prog="python -m deploy.package", description=__doc__)
-    parser.add_argument("--architecture", choices=sorted(ARCHITECTURES), default="arm64")
+    parser.add_argument("--architecture", choices=[*sorted(ARCHITECTURES), "native"], default="arm64")
     parser.add_argument("--out", type=Path, default=BUILD, help="the folder to write, which is emptied first")
     chosen = parser.parse_args()
     try:
-        build(chosen.architecture, chosen.out)
+        build(_native() if chosen.architecture == "native" else chosen.architecture, chosen.out)
     except CannotGoOn as error:
         sys.exit(f"package: {error}")
+
+
+def _native() -> str:
+    architecture = checks.native_architecture()
+    if architecture is None:
+        raise CannotGoOn("what Lambda runs does not run on this system; choose arm64 or x86_64.")
+    return architecture
 
 
 def build(architecture: str, out: Path) -> None:
@@ -61,7 +68,7 @@ def build(architecture: str, out: Path) -> None:
     code = out / CODE
     with tempfile.TemporaryDirectory() as scratch:
         project, packaged = Path(scratch, "project"), Path(scratch, "packaged")
-        _stage(project)
+        stage(project)
         dependencies.install(tools, project / "vendor", architecture)
         stack = template.run_chalice(tools, project, architecture, packaged)
         with zipfile.ZipFile(packaged / "deployment.zip") as theirs:
@@ -81,7 +88,7 @@ def build(architecture: str, out: Path) -> None:
     )
 
 
-def _stage(project: Path) -> None:
+def stage(project: Path) -> None:
     """Copy what Chalice reads, and nothing that lies about beside it."""
     shutil.copytree(ROOT / "chalicelib", project / "chalicelib", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(

@@ -13,6 +13,8 @@ from deploy import ROOT, CannotGoOn
 
 STACK = ROOT / ".chalice" / "stack"
 CHALICE_STAGE = "release"
+ANY_METHOD = "x-amazon-apigateway-any-method"
+INTEGRATION = "x-amazon-apigateway-integration"
 SECTIONS = ("Globals", "Parameters", "Conditions", "Metadata", "Resources", "Outputs")
 
 Template = dict[str, Any]
@@ -79,7 +81,15 @@ def run_chalice(tools: Path, project: Path, architecture: str, out: Path) -> Tem
         raise CannotGoOn("chalice package failed; its message stands above.")
     shutil.rmtree(project / ".chalice" / "deployments", ignore_errors=True)
     template: Template = json.loads((out / "sam.json").read_text())
+    _hand_over_other_methods(template)
     return template
+
+
+def _hand_over_other_methods(template: Template) -> None:
+    """Let the app answer methods that a path does not take: it says 405, where the gateway would say 403."""
+    for methods in template["Resources"]["RestAPI"]["Properties"]["DefinitionBody"]["paths"].values():
+        some = next(iter(methods.values()))
+        methods[ANY_METHOD] = {name: some[name] for name in (INTEGRATION, "parameters") if name in some}
 
 
 def functions(template: Template) -> dict[str, dict[str, Any]]:
