@@ -22,7 +22,11 @@ def make(folder: Path, python: Path, *, of: list[Path], arguments: list[str | Pa
 
     """
     made, stamp = folder / "bin" / "python", folder / ".made-of"
-    parts = [*(path.read_bytes() for path in of), str(python).encode(), repr(arguments).encode()]
+    parts = [
+        *(path.read_bytes() for path in of),
+        str(python).encode(),
+        *(a.encode() for a in arguments if isinstance(a, str)),
+    ]
     digest = hashlib.sha256(b"\0".join(parts)).hexdigest()
     if not (made.exists() and stamp.exists() and stamp.read_text() == digest):
         print(f"Making {folder.name} (the first time takes a minute) ...", flush=True)

@@ -45,9 +45,7 @@ def environment(endpoint: str) -> dict[str, str]:
 @contextlib.contextmanager
 def server(log: Path) -> Iterator[str]:
     """Run MiniStack under the runtime's Python, since it runs the functions with its own; yield its URL."""
-    python = environments.make(
-        _VENV, interpreter.find(), of=[_REQUIREMENTS], arguments=["-r", str(_REQUIREMENTS)]
-    )
+    python = environments.make(_VENV, interpreter.find(), of=[_REQUIREMENTS], arguments=["-r", _REQUIREMENTS])
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

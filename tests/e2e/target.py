@@ -1,6 +1,7 @@
 """What the suite runs against, and what it may look at there."""
 
 import re
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -12,6 +13,8 @@ from tests.service import eventually
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
+
+_TRIES = 6
 
 
 class Storage(NamedTuple):
@@ -57,8 +60,15 @@ class Target:
         return self.session.request(method, self.at(f"/thumbnail{path}"), timeout=60, **kwargs)
 
     def upload(self, content: bytes, filename: str = "photo.jpg") -> dict[str, Any]:
-        """Upload a picture that is to be accepted, and return its record."""
-        reply = self("POST", files={"image": (filename, content)})
+        """Upload a picture that is to be accepted, and return its record.
+
+        Where all parts share one small machine, a burst may be answered with 503: then do as it says.
+        """
+        for _ in range(_TRIES):
+            reply = self("POST", files={"image": (filename, content)})
+            if reply.status_code != requests.codes.service_unavailable:
+                break
+            time.sleep(int(reply.headers["Retry-After"]))
         assert reply.status_code == 201, reply.text
         record: dict[str, Any] = reply.json()
         return record
