@@ -35,7 +35,7 @@ def decode(source_format: str, header: Header, content: bytes, spec: ThumbnailSp
         case GifHeader():
             return plain.decode_gif(header, content, spec)
         case TiffHeader():
-            return plain.decode_tiff(header, spec)
+            return plain.decode_tiff(header, content, spec)
         case BmpHeader():
             return plain.decode_bmp(header, content, spec)
     raise TypeError(f"There is no decoder for a {type(header).__name__}.")

@@ -29,9 +29,9 @@ def decode_bmp(header: BmpHeader, content: bytes, spec: ThumbnailSpec) -> Shrunk
         return _shrunk(image, header, spec)
 
 
-def decode_tiff(header: TiffHeader, spec: ThumbnailSpec) -> Shrunk:
+def decode_tiff(header: TiffHeader, content: bytes, spec: ThumbnailSpec) -> Shrunk:
     """Decode the first page of a TIFF and shrink it."""
-    with TiffImageFile(BytesIO(header.lean)) as image:
+    with TiffImageFile(BytesIO(header.lean(content))) as image:
         shrunk = _shrunk(image, header, spec)
     if header.inverted and image.mode.startswith("I;16"):
         # Pillow inverts 8 bits and fewer itself.

@@ -44,7 +44,7 @@ _BAND_MODES = {
     (8, 6): ("RGBA", "RGBA"),
 }
 """By bit depth and colour type: Pillow's mode and layout in which a row goes in and, as the row before the
-next band, comes out again unchanged. There is none for 16-bit RGB."""
+next band, comes out again unchanged."""
 _MOST_STORED = 0xFFFF
 """Bytes of a block that is not compressed."""
 _SLICE = 1 << 16
@@ -55,8 +55,7 @@ _MOST = 1 << 20
 def decode(header: PngHeader, content: bytes, spec: ThumbnailSpec) -> Shrunk:
     """Decode the default image of a PNG and shrink it."""
     wanted = plan(header.width, header.height, header.orientation, spec)
-    banded = not header.interlaced and (header.bit_depth, header.colour_type) in _BAND_MODES
-    small = by_bands(header, content, wanted) if banded else whole(header, content, wanted)
+    small = whole(header, content, wanted) if header.whole else by_bands(header, content, wanted)
     return Shrunk(small, header.orientation, header.profile)
 
 
@@ -70,7 +69,7 @@ def by_bands(header: PngHeader, content: bytes, wanted: Plan) -> Image.Image:
     """
     mode, layout = _BAND_MODES[header.bit_depth, header.colour_type]
     reducer = Reducer((header.width, header.height), wanted, partial(_meaning, header))
-    rows = _inflated(header, content, reducer.band_rows)
+    rows = _rows(header, content, reducer.band_rows)
     # The filters of a row refer to the row above: each band starts with the last row of the one before,
     # unfiltered.
     above = b""
@@ -96,27 +95,33 @@ def whole(header: PngHeader, content: bytes, wanted: Plan) -> Image.Image:
         return by_bands_of(image, wanted, partial(_meaning, header))
 
 
-def _inflated(header: PngHeader, content: bytes, band_rows: int) -> Iterator[bytes]:
+def _rows(header: PngHeader, content: bytes, band_rows: int) -> Iterator[bytes]:
     """Yield the filtered rows in bands of `band_rows`, each row with its filter's byte before it."""
     row = header.row_bytes + 1
     missing = header.height * row
+    rows = bytearray()
+    for piece in _inflated(header, content):
+        rows += piece
+        while missing and len(rows) >= (wanted := min(band_rows * row, missing)):
+            yield bytes(memoryview(rows)[:wanted])
+            del rows[:wanted]
+            missing -= wanted
+        if not missing:
+            return
+    raise ValueError("There are not enough rows.")
+
+
+def _inflated(header: PngHeader, content: bytes) -> Iterator[bytes]:
+    """Yield the image data, at most `_MOST` bytes at once."""
     view = memoryview(content)
     inflater = decompressobj()
-    rows = bytearray()
     for start, end in header.data:
         for at in range(start, end, _SLICE):
             compressed: bytes | memoryview = view[at : min(at + _SLICE, end)]
             while compressed:
-                rows += inflater.decompress(compressed, _MOST)
+                yield inflater.decompress(compressed, _MOST)
                 compressed = inflater.unconsumed_tail
-                while missing and len(rows) >= (wanted := min(band_rows * row, missing)):
-                    yield bytes(memoryview(rows)[:wanted])
-                    del rows[:wanted]
-                    missing -= wanted
-                if inflater.eof or not missing:
-                    break
-    if missing:
-        raise ValueError("There are not enough rows.")
+    yield inflater.flush()
 
 
 def _stored(data: bytes) -> bytes:

@@ -32,6 +32,7 @@ def read(content: bytes) -> tuple[str, Header]:
 
     Raises:
         UnsupportedFormat: not an accepted format.
+        TooManyPixels: a TIFF of more than `tiff.MAX_PIXELS`.
         TooComplex: a structural flood.
         UndecodablePicture: the header is truncated or damaged.
 

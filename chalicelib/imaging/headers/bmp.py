@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from chalicelib.imaging.headers.header import Header, damaged, flood
 
-MAX_RUN_PIXELS = 4_000_000
+MAX_RUN_PIXELS = 1_000_000
 """Pixels of run-length encoded bitmaps, which Pillow decodes in Python; they are rarely photos."""
+MAX_RUN_OVERHEAD = 65_536
+"""Bytes that such a bitmap may take beside two a pixel, the most that runs of one pixel need."""
 
 _CORE_HEADER = 12
 _RUN_LENGTHS = {1, 2}
@@ -39,6 +41,9 @@ def read(content: bytes) -> BmpHeader:
         height = abs(height)  # negative: the rows go from top to bottom
     else:
         raise damaged()
-    if compression in _RUN_LENGTHS and width * height > MAX_RUN_PIXELS:
+    pixels = width * height
+    if compression in _RUN_LENGTHS and (
+        pixels > MAX_RUN_PIXELS or len(content) > 2 * pixels + MAX_RUN_OVERHEAD
+    ):
         raise flood("run-length encoded pixels")
     return BmpHeader(width=width, height=height)

@@ -13,7 +13,9 @@ MAX_FILL = 65_536
 """Bytes before the first scan that belong to no segment: fill bytes (T.81 B.1.1.2) and padding of sloppy
 writers."""
 MAX_SCANS = 100
-"""Real progressive files have about 10 scans; Pillow decodes each of them over the whole picture."""
+"""Real progressive files have about 10 scans."""
+MAX_SCANNED_PIXELS = 2_000_000_000
+"""Pixels times scans: the decoder passes over the whole picture in each scan, however little that holds."""
 
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 _PROGRESSIVE = {0xC2, 0xCA}
@@ -59,8 +61,11 @@ class JpegHeader(Header):
     complete: bool = False
 
     def memory(self) -> int:
-        """Several scans need all coefficients (2 bytes each) at once; then 4 bytes a pixel at full scale."""
-        return int(self.pixels * (4 + (2 * self.samples if self.scans else 0)))
+        """Several scans need all coefficients (2 bytes each) at once, and 1 byte a pixel at half the scale.
+
+        A single one needs 4 bytes a pixel at full scale, that is, for large thumbnails only.
+        """
+        return int(self.pixels * (1 + 2 * self.samples if self.scans else 4))
 
 
 def read(content: bytes) -> JpegHeader:
@@ -87,6 +92,8 @@ def read(content: bytes) -> JpegHeader:
     most = max(across for across, _ in factors) * max(down for _, down in factors)
     several = marker in _PROGRESSIVE or content[first_scan + 4] < components
     scans, complete = _scans(content, first_scan) if several else ((), False)
+    if len(scans) * width * height > MAX_SCANNED_PIXELS:
+        raise flood("scans for its size")
     return JpegHeader(
         width=width,
         height=height,

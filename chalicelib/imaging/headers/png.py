@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from chalicelib.imaging.headers import exif
 from chalicelib.imaging.headers.header import Header, damaged, flood
 
-MAX_CHUNKS = 100_000
-"""Encoders write image data in chunks of 8 KB or more: 800 MB of them."""
+MAX_CHUNKS = 50_000
+"""Encoders write image data in chunks of 8 KB or more: 400 MB of them."""
 MAX_PROFILE = 4 << 20
 """Bytes of a decompressed ICC profile; the largest real ones, of CMYK printers, take 3 MB."""
 
@@ -44,8 +44,17 @@ class PngHeader(Header):
         return (self.width * self.channels * self.bit_depth + 7) // 8
 
     def memory(self) -> int:
-        """Interlaced pictures are held whole, 1 or 4 bytes a pixel; others pass row by row."""
-        return self.pixels * 4 if self.interlaced else self.row_bytes * 64
+        """Count 5 bytes a pixel for pictures that are held whole; the others pass by bands of rows."""
+        return self.pixels * 5 if self.whole else self.row_bytes * 64
+
+    @property
+    def whole(self) -> bool:
+        """Whether the picture has to be decoded at once: interlaced, or with colours of 16 bits.
+
+        Pillow reduces those to 8 bits in a way that cannot be undone for the row that the next band starts
+        from.
+        """
+        return self.interlaced or (self.bit_depth == 16 and self.colour_type in {2, 6})  # noqa: PLR2004 - PNG's numbers
 
 
 def read(content: bytes) -> PngHeader:

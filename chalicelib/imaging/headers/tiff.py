@@ -4,9 +4,11 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from chalicelib.errors import UnsupportedFormat
+from chalicelib.errors import TooManyPixels, UnsupportedFormat
 from chalicelib.imaging.headers.header import Header, damaged, flood
 
+MAX_PIXELS = 89_000_000
+"""From 89.5 million on, Pillow's TIFF plugin warns of a decompression bomb; only a global would silence it."""
 MAX_TAGS = 1_000
 MAX_PIECES = 100_000
 """Strips or tiles; each costs Pillow some microseconds."""
@@ -27,7 +29,8 @@ _SINGLE = {_WIDTH, _HEIGHT, _COMPRESSION, _PHOTOMETRIC, 266, _SAMPLES, 278, _PLA
 and TileLength."""
 _SEVERAL = {_BITS, _STRIPS, _STRIP_BYTES, 320, _TILES, _TILE_BYTES, 338, 339, 530}
 """Beside those named: ColorMap, ExtraSamples, SampleFormat and YCbCrSubSampling."""
-_SHORTS = {_BITS, 320, 338, 339, 530}
+_STORED = dict.fromkeys((_BITS, 320, 338, 339, 530), (_SHORT, "H")) | {_TABLES: (_UNDEFINED, "B")}
+"""Kind and `struct` code of the tags that are not stored as LONG."""
 _WANTED = _SINGLE | _SEVERAL | {_ORIENTATION, _TABLES, _PROFILE}
 _JPEG = 7
 _COMPRESSIONS = {1, 2, 3, 4, 5, _JPEG, 8, 32773, 32946, 34925, 50000}
@@ -40,24 +43,46 @@ write."""
 class TiffHeader(Header):
     """The first page of a TIFF.
 
-    `lean` is a TIFF of that page alone, with the tags that decoding needs and no other, not even the
-    orientation: what decodes it turns nothing. `inverted` says that 0 is white, `bits` how many a sample has.
+    `inverted` says that 0 is white; `order` is the bytes' order as `struct` spells it; `tags` are those that
+    decoding needs and no other, not even the orientation: what decodes them turns nothing.
     """
 
-    bits: int
-    samples: int
     inverted: bool
-    lean: bytes
+    order: str
+    tags: Mapping[int, Sequence[int]]
 
     def memory(self) -> int:
         """Count at most 4 bytes a pixel for Pillow's picture and as many, at most, for a strip or tile."""
         return self.pixels * 8
+
+    def lean(self, content: bytes) -> bytes:
+        """Return a TIFF of the first page alone, so that no parser has to deal with anything else.
+
+        A new IFD is appended to the file and its header points there: the data stays where the offsets say.
+        """
+        ifd = len(content) + len(content) % 2
+        values_at = ifd + 2 + 12 * len(self.tags) + 4
+        entries, values = b"", b""
+        for tag, numbers in sorted(self.tags.items()):
+            kind, code = _STORED.get(tag, (_LONG, "I"))
+            packed = struct.pack(f"{self.order}{len(numbers)}{code}", *numbers)
+            entries += struct.pack(self.order + "HHI", tag, kind, len(numbers))
+            if len(packed) <= 4:  # noqa: PLR2004 - what fits an entry stands in it
+                entries += packed.ljust(4, b"\0")
+            else:
+                entries += struct.pack(self.order + "I", values_at + len(values))
+                values += packed + bytes(len(packed) % 2)
+        header = content[:2] + struct.pack(self.order + "HI", 42, ifd)
+        padding = bytes(ifd - len(content))
+        directory = struct.pack(self.order + "H", len(self.tags)) + entries + bytes(4)
+        return b"".join((header, memoryview(content)[8:], padding, directory, values))
 
 
 def read(content: bytes) -> TiffHeader:
     """Read the first page's tags.
 
     Raises:
+        TooManyPixels: more than Pillow takes without a warning.
         TooComplex: more tags, strips or tiles than a real picture has.
         UnsupportedFormat: a compression that is not accepted.
         UndecodablePicture: no page, or tags that do not fit together.
@@ -73,20 +98,26 @@ def read(content: bytes) -> TiffHeader:
         raise UnsupportedFormat(
             "This TIFF is compressed in a way that is not accepted; save it with LZW or Deflate."
         )
+    width, height = value(_WIDTH, 0), value(_HEIGHT, 0)
+    if width * height > MAX_PIXELS:
+        raise TooManyPixels(f"The TIFF has {width} x {height} pixels; at most {MAX_PIXELS:,} are accepted.")
     pieces = _pieces(content, tags)
     if value(_COMPRESSION, 1) == _JPEG and any(
         content.count(b"\xff\xda", start, end) > MAX_SCANS for start, end in pieces
     ):
         raise flood("scans")
     return TiffHeader(
-        width=value(_WIDTH, 0),
-        height=value(_HEIGHT, 0),
+        width=width,
+        height=height,
         orientation=value(_ORIENTATION, 1) if 1 <= value(_ORIENTATION, 1) <= 8 else 1,  # noqa: PLR2004 - EXIF's range
         profile=bytes(tags.get(_PROFILE, ())) or None,
-        bits=value(_BITS, 1),
-        samples=value(_SAMPLES, 1),
         inverted=value(_PHOTOMETRIC, 1) == 0,
-        lean=_lean(content, order, tags),
+        order=order,
+        tags={
+            tag: numbers[:1] if tag in _SINGLE else numbers
+            for tag, numbers in tags.items()
+            if tag not in {_ORIENTATION, _PROFILE}
+        },
     )
 
 
@@ -132,27 +163,3 @@ def _pieces(content: bytes, tags: Mapping[int, Sequence[int]]) -> list[tuple[int
     ends = [start + length for start, length in zip(starts, lengths, strict=False)]
     ends += [len(content)] * (len(starts) - len(ends))
     return list(zip(starts, ends, strict=False))
-
-
-def _lean(content: bytes, order: str, tags: Mapping[int, Sequence[int]]) -> bytes:
-    """Append a new IFD to the file and let its header point there: the data stays where the offsets say."""
-    kept = [tag for tag in sorted(tags) if tag in _SINGLE | _SEVERAL | {_TABLES}]
-    ifd = len(content) + len(content) % 2
-    values_at = ifd + 2 + 12 * len(kept) + 4
-    entries, values = b"", b""
-    for tag in kept:
-        numbers = tags[tag][:1] if tag in _SINGLE else tags[tag]
-        kind, code = (_UNDEFINED, "B") if tag == _TABLES else (_LONG, "I")
-        if tag in _SHORTS:
-            kind, code = _SHORT, "H"
-        packed = struct.pack(f"{order}{len(numbers)}{code}", *numbers)
-        entries += struct.pack(order + "HHI", tag, kind, len(numbers))
-        if len(packed) <= 4:  # noqa: PLR2004 - what fits an entry stands in it
-            entries += packed.ljust(4, b"\0")
-        else:
-            entries += struct.pack(order + "I", values_at + len(values))
-            values += packed + bytes(len(packed) % 2)
-    header = content[:2] + struct.pack(order + "HI", 42, ifd)
-    padding = bytes(ifd - len(content))
-    directory = struct.pack(order + "H", len(kept)) + entries + bytes(4)
-    return b"".join((header, memoryview(content)[8:], padding, directory, values))

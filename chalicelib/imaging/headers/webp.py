@@ -11,27 +11,41 @@ MAX_CHUNKS = 10_000
 _RIFF_HEADER = 12
 _ALPHA, _ANIMATION = 0x10, 0x02
 
+Chunk = tuple[bytes, int, int]
+"""Type, start and end of its content."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebpHeader(Header):
     """A WebP's canvas and its first frame.
 
-    `still` is a WebP of the first frame alone when that covers the canvas (empty when it does not), `alpha`
-    says whether it may have transparent parts, `lossless` how it is stored.
+    `parts` lists the chunks of that frame, alpha before colours, when it covers the canvas; none when it does
+    not. `alpha` says whether it may have transparent parts, `lossless` how it is stored.
     """
 
     alpha: bool
     lossless: bool
-    still: bytes
+    parts: tuple[Chunk, ...]
 
     def memory(self) -> int:
         """Lossy frames pass row by row, beside an alpha plane; lossless ones take 4 bytes a pixel and some.
 
         A frame smaller than its canvas goes through libwebp's animation decoder, which takes 17.
         """
-        if not self.still:
+        if not self.parts:
             return self.pixels * 17
-        return self.pixels * (6 if self.lossless else 2 if self.alpha else 1)
+        return self.pixels * (5 if self.lossless else 3 if self.alpha else 1)
+
+    def still(self, content: bytes) -> bytes:
+        """Return a WebP of the first frame alone, without metadata."""
+        body = b"".join(
+            struct.pack("<4sI", kind, end - start) + content[start:end] + bytes((end - start) % 2)
+            for kind, start, end in self.parts
+        )
+        if len(self.parts) > 1:
+            size = b"".join((side - 1).to_bytes(3, "little") for side in (self.width, self.height))
+            body = struct.pack("<4sIB3x", b"VP8X", 10, _ALPHA) + size + body
+        return struct.pack("<4sI4s", b"RIFF", len(body) + 4, b"WEBP") + body
 
 
 def read(content: bytes) -> WebpHeader:
@@ -46,10 +60,11 @@ def read(content: bytes) -> WebpHeader:
     kind, start, _ = chunks[0]
     if kind != b"VP8X":
         width, height, alpha = _bitstream(content, chunks[0])
-        return WebpHeader(width=width, height=height, alpha=alpha, lossless=kind == b"VP8L", still=content)
+        lossless = kind == b"VP8L"
+        return WebpHeader(width=width, height=height, alpha=alpha, lossless=lossless, parts=(chunks[0],))
     flags = content[start]
     canvas = (1 + _uint24(content, start + 4), 1 + _uint24(content, start + 7))
-    first: dict[bytes, tuple[bytes, int, int]] = {}
+    first: dict[bytes, Chunk] = {}
     for chunk in chunks:
         first.setdefault(chunk[0], chunk)
     if flags & _ANIMATION:
@@ -77,13 +92,11 @@ def read(content: bytes) -> WebpHeader:
         profile=content[profile_start:profile_end] or None,
         alpha=alpha,
         lossless=image[0] == b"VP8L",
-        still=_still(content, canvas, [parts[0], image] if image is not parts[0] else [image])
-        if covers
-        else b"",
+        parts=((parts[0], image) if image is not parts[0] else (image,)) if covers else (),
     )
 
 
-def _chunks(content: bytes, position: int, end: int) -> list[tuple[bytes, int, int]]:
+def _chunks(content: bytes, position: int, end: int) -> list[Chunk]:
     """List type, start and end of the content of each RIFF chunk."""
     chunks = []
     while position + 8 <= end:
@@ -95,7 +108,7 @@ def _chunks(content: bytes, position: int, end: int) -> list[tuple[bytes, int, i
     return chunks
 
 
-def _bitstream(content: bytes, chunk: tuple[bytes, int, int]) -> tuple[int, int, bool]:
+def _bitstream(content: bytes, chunk: Chunk) -> tuple[int, int, bool]:
     """Return width, height and the alpha flag of a VP8 or VP8L chunk (RFC 6386 9.1, RFC 9649 3.4)."""
     kind, start, _ = chunk
     if kind == b"VP8 " and content[start + 3 : start + 6] == b"\x9d\x01\x2a":
@@ -105,18 +118,6 @@ def _bitstream(content: bytes, chunk: tuple[bytes, int, int]) -> tuple[int, int,
         (bits,) = struct.unpack_from("<I", content, start + 1)
         return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF), bool(bits >> 28 & 1)
     raise damaged()
-
-
-def _still(content: bytes, canvas: tuple[int, int], parts: list[tuple[bytes, int, int]]) -> bytes:
-    """Write a WebP of one frame: its bitstream and, before it, its alpha."""
-    body = b"".join(
-        struct.pack("<4sI", kind, end - start) + content[start:end] + bytes((end - start) % 2)
-        for kind, start, end in parts
-    )
-    if len(parts) > 1:
-        size = b"".join((side - 1).to_bytes(3, "little") for side in canvas)
-        body = struct.pack("<4sIB3x", b"VP8X", 10, _ALPHA) + size + body
-    return struct.pack("<4sI4s", b"RIFF", len(body) + 4, b"WEBP") + body
 
 
 def _uint24(content: bytes, position: int) -> int:
