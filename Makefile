@@ -38,3 +38,9 @@ $(READY): requirements.txt requirements-dev.txt
 	@echo "Installing the packages of requirements-dev.txt (the first time takes a minute) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
+
+# A longer run of what `make test` does for seconds: damaged pictures. make fuzz FUZZ_EXAMPLES=100000
+.PHONY: fuzz
+fuzz: FUZZ_EXAMPLES ?= 20000
+fuzz: $(READY)
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest tests/test_imaging_fuzz.py -k mutations

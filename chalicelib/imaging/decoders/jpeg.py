@@ -25,7 +25,8 @@ def decode(header: JpegHeader, content: bytes, spec: ThumbnailSpec) -> Shrunk:
     scale = next((scale for scale in _SCALES if scale * _REMAINING <= min(wanted.factors)), 1)
     lean = without_detail(header, content, min(wanted.factors)) or whole(header, content)
     with JpegImageFile(BytesIO(lean)) as image:
-        # All at once: Pillow feeds 64 KB at a time otherwise, and copies what libjpeg has not consumed each time.
+        # All at once: Pillow feeds 64 KB at a time otherwise, and copies what libjpeg has not consumed each
+        # time.
         image.decodermaxblock = len(lean)
         image.draft(None, (max(1, header.width // scale), max(1, header.height // scale)))
         image.load()

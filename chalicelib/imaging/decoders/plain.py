@@ -33,8 +33,7 @@ def decode_tiff(header: TiffHeader, content: bytes, spec: ThumbnailSpec) -> Shru
     """Decode the first page of a TIFF and shrink it."""
     with TiffImageFile(BytesIO(header.lean(content))) as image:
         shrunk = _shrunk(image, header, spec)
-    if header.inverted and image.mode.startswith("I;16"):
-        # Pillow inverts 8 bits and fewer itself.
+    if header.inverted:
         inverted = shrunk.image.point(lambda sample: sample * -1 + 0xFFFF)
         return Shrunk(inverted, shrunk.orientation, shrunk.profile)
     return shrunk

@@ -68,7 +68,7 @@ def by_bands(header: PngHeader, content: bytes, wanted: Plan) -> Image.Image:
 
     """
     mode, layout = _BAND_MODES[header.bit_depth, header.colour_type]
-    reducer = Reducer((header.width, header.height), wanted, partial(_meaning, header))
+    reducer = Reducer((header.width, header.height), wanted, partial(_meaning, header, banded=True))
     rows = _rows(header, content, reducer.band_rows)
     # The filters of a row refer to the row above: each band starts with the last row of the one before,
     # unfiltered.
@@ -92,7 +92,7 @@ def whole(header: PngHeader, content: bytes, wanted: Plan) -> Image.Image:
     lean.append(_chunk(b"IEND", b""))
     with PngImageFile(BytesIO(b"".join(lean))) as image:
         image.load()
-        return by_bands_of(image, wanted, partial(_meaning, header))
+        return by_bands_of(image, wanted, partial(_meaning, header, banded=False))
 
 
 def _rows(header: PngHeader, content: bytes, band_rows: int) -> Iterator[bytes]:
@@ -138,7 +138,7 @@ def _stored(data: bytes) -> bytes:
     return b"".join(parts)
 
 
-def _meaning(header: PngHeader, band: Image.Image) -> Image.Image:
+def _meaning(header: PngHeader, band: Image.Image, *, banded: bool) -> Image.Image:
     """Turn stored samples into colours and alpha, in a mode whose pixels can be averaged."""
     if header.colour_type == _PALETTE:
         band.putpalette(header.palette[: len(header.palette) // 3 * 3])
@@ -148,8 +148,10 @@ def _meaning(header: PngHeader, band: Image.Image) -> Image.Image:
         band = _grey(header, band)
     elif header.colour_type == _GREY_ALPHA and band.mode == "RGBA":
         # By bands, these are the high and the low byte of each; Pillow has grey three times before alpha.
-        band = Image.merge("LA", (band.getchannel(0), band.getchannel(3 if header.interlaced else 2)))
+        band = Image.merge("LA", (band.getchannel(0), band.getchannel(2 if banded else 3)))
     elif header.colour_type == _RGB and header.transparency:
+        # Of 16 bits, Pillow keeps the high byte: a colour that differs in the low ones alone counts as the
+        # same.
         keys = header.transparency[0 if header.bit_depth == _16_BITS else 1 : 6 : 2]
         differing = [_differs(band.getchannel(index), key) for index, key in enumerate(keys)]
         band = Image.merge("RGBA", (*band.split(), reduce(ImageChops.lighter, differing)))

@@ -35,7 +35,7 @@ def scaled(header: WebpHeader, content: bytes, wanted: Plan) -> Image.Image:
 
 def whole(header: WebpHeader, content: bytes, wanted: Plan) -> Image.Image:
     """Decode at full size with Pillow, which passes every WebP through libwebp's animation decoder."""
-    with WebPImageFile(BytesIO(header.still(content) if header.parts else content)) as image:
+    with WebPImageFile(BytesIO(header.still(content))) as image:
         if image.size != (header.width, header.height):
             raise ValueError(f"The header says {header.width} x {header.height}, the decoder {image.size}.")
         image.load()

@@ -8,7 +8,8 @@ from chalicelib.errors import TooManyPixels, UnsupportedFormat
 from chalicelib.imaging.headers.header import Header, damaged, flood
 
 MAX_PIXELS = 89_000_000
-"""From 89.5 million on, Pillow's TIFF plugin warns of a decompression bomb; only a global would silence it."""
+"""From 89.5 million on, Pillow's TIFF plugin warns of a decompression bomb; only a global would silence
+it."""
 MAX_TAGS = 1_000
 MAX_PIECES = 100_000
 """Strips or tiles; each costs Pillow some microseconds."""
@@ -43,8 +44,9 @@ write."""
 class TiffHeader(Header):
     """The first page of a TIFF.
 
-    `inverted` says that 0 is white; `order` is the bytes' order as `struct` spells it; `tags` are those that
-    decoding needs and no other, not even the orientation: what decodes them turns nothing.
+    `inverted` says that 0 is white, which Pillow sees to itself but for 16 bits; `order` is the bytes' order
+    as `struct` spells it; `tags` are those that decoding needs and no other, not even the orientation: what
+    decodes them turns nothing.
     """
 
     inverted: bool
@@ -106,18 +108,21 @@ def read(content: bytes) -> TiffHeader:
         content.count(b"\xff\xda", start, end) > MAX_SCANS for start, end in pieces
     ):
         raise flood("scans")
+    profile = tags.get(_PROFILE)
+    inverted = value(_PHOTOMETRIC, 1) == 0 and value(_BITS, 1) == 16  # noqa: PLR2004 - bits a sample
+    kept = {
+        tag: numbers[:1] if tag in _SINGLE else numbers
+        for tag, numbers in tags.items()
+        if tag not in {_ORIENTATION, _PROFILE}
+    }
     return TiffHeader(
         width=width,
         height=height,
         orientation=value(_ORIENTATION, 1) if 1 <= value(_ORIENTATION, 1) <= 8 else 1,  # noqa: PLR2004 - EXIF's range
-        profile=bytes(tags.get(_PROFILE, ())) or None,
-        inverted=value(_PHOTOMETRIC, 1) == 0,
+        profile=profile if isinstance(profile, bytes) else None,
+        inverted=inverted,
         order=order,
-        tags={
-            tag: numbers[:1] if tag in _SINGLE else numbers
-            for tag, numbers in tags.items()
-            if tag not in {_ORIENTATION, _PROFILE}
-        },
+        tags=kept | ({_PHOTOMETRIC: (1,)} if inverted else {}),
     )
 
 

@@ -9,6 +9,8 @@ from chalicelib.imaging.headers.header import Header, damaged, flood
 MAX_CHUNKS = 10_000
 
 _RIFF_HEADER = 12
+_FLAGS = 20
+"""Offset of VP8X's flags in the file."""
 _ALPHA, _ANIMATION = 0x10, 0x02
 
 Chunk = tuple[bytes, int, int]
@@ -37,7 +39,13 @@ class WebpHeader(Header):
         return self.pixels * (5 if self.lossless else 3 if self.alpha else 1)
 
     def still(self, content: bytes) -> bytes:
-        """Return a WebP of the first frame alone, without metadata."""
+        """Return a WebP of the first frame alone, without metadata.
+
+        When that covers only a part of the canvas: the whole file, marked as one with transparent parts, as
+        what is around the frame would turn out black otherwise.
+        """
+        if not self.parts:
+            return content[:_FLAGS] + bytes((content[_FLAGS] | _ALPHA,)) + content[_FLAGS + 1 :]
         body = b"".join(
             struct.pack("<4sI", kind, end - start) + content[start:end] + bytes((end - start) % 2)
             for kind, start, end in self.parts
