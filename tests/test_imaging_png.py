@@ -6,6 +6,7 @@ from io import BytesIO
 from itertools import product
 
 import pytest
+from isal import isal_zlib
 from PIL import Image
 
 from chalicelib.imaging import make_thumbnail

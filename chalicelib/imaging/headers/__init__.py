@@ -40,7 +40,7 @@ def read(content: bytes) -> tuple[str, Header]:
     source_format = sniff(content)
     try:
         header: Header = _READERS[source_format](content)
-    except (struct.error, IndexError, ValueError) as error:
+    except (struct.error, IndexError, ValueError, OverflowError) as error:
         raise damaged() from error
     if header.width < 1 or header.height < 1:
         raise UndecodablePicture("The picture has no pixels: its width or height is 0.")
