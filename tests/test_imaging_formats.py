@@ -208,8 +208,6 @@ def cmyk_jpeg(*, adobe: bool, ycck: bool = False) -> bytes:
         colours = Image.merge("RGB", inks).convert("YCbCr")
         as_stored = [band.point(lambda value: 255 - value) for band in colours.split()]
         image = Image.merge("CMYK", (*as_stored, black))
-    if not adobe:
-        image = Image.merge("CMYK", [ink.point(lambda value: 255 - value) for ink in image.split()])
     content = encode(image, "JPEG", quality=95, subsampling="4:4:4")
     segments = pictures.jpeg_segments(content)
     if ycck:

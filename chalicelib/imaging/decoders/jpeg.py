@@ -2,7 +2,6 @@
 
 from io import BytesIO
 
-from PIL import ImageChops
 from PIL.JpegImagePlugin import JpegImageFile
 
 from chalicelib.imaging.decoders.shrunk import Shrunk
@@ -31,9 +30,8 @@ def decode(header: JpegHeader, content: bytes, spec: ThumbnailSpec) -> Shrunk:
         image.draft(None, (max(1, header.width // scale), max(1, header.height // scale)))
         image.load()
         small = shrink(image, wanted.scaled(scale, scale))
-    if header.components == 4 and not header.adobe:  # noqa: PLR2004 - CMYK
-        # Adobe's writers store CMYK inverted, and Pillow takes each CMYK file for one of theirs.
-        small = ImageChops.invert(small)
+    # CMYK comes out right side up: Pillow takes it to be stored inverted, as Adobe's writers store it. So do browsers
+    # and libvips, whether Adobe's marker is there or was lost; without it, T.872 would have it the other way round.
     return Shrunk(small, header.orientation, header.profile)
 
 

@@ -52,7 +52,6 @@ class JpegHeader(Header):
     """
 
     components: int
-    adobe: bool
     samples: float
     """Coefficients per pixel: 3 with full colour resolution, 1.5 with 4:2:0."""
     lean: bytes
@@ -100,7 +99,6 @@ def read(content: bytes) -> JpegHeader:
         orientation=found.orientation,
         profile=b"".join(found.profile[number] for number in sorted(found.profile)) or None,
         components=components,
-        adobe=_APP14 in found.seen,
         samples=sum(across * down for across, down in factors) / max(most, 1),
         lean=b"".join(found.lean),
         first_scan=first_scan,
