@@ -303,7 +303,7 @@ def test_scaling_while_webp_is_decoded(mode: str, lossless: bool, size: tuple[in
     image = photo(*size).convert(mode)
     if mode == "RGBA":
         image.putalpha(Image.radial_gradient("L").resize(size))
-    content = encode(image, "WEBP", lossless=lossless, quality=90)
+    content = encode(image, "WEBP", lossless=lossless, quality=90, method=0)
     header = headers.read(content)[1]
     assert isinstance(header, WebpHeader)
     wanted = plan(*size, 1, SPEC)

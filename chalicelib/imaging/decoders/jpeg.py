@@ -30,8 +30,8 @@ def decode(header: JpegHeader, content: bytes, spec: ThumbnailSpec) -> Shrunk:
         image.draft(None, (max(1, header.width // scale), max(1, header.height // scale)))
         image.load()
         small = shrink(image, wanted.scaled(scale, scale))
-    # CMYK comes out right side up: Pillow takes it to be stored inverted, as Adobe's writers store it. So do browsers
-    # and libvips, whether Adobe's marker is there or was lost; without it, T.872 would have it the other way round.
+    # CMYK is right already: Pillow takes it to be stored inverted, as Adobe's writers do. So do browsers,
+    # whether Adobe's marker is there or was lost; without it, T.872 would have it the other way round.
     return Shrunk(small, header.orientation, header.profile)
 
 
