@@ -156,9 +156,17 @@ def tiff_whose_profile_is_of_longs() -> bytes:
     return content.replace(entry, struct.pack("<HH", 34675, 4))
 
 
+def heic_whose_exif_is_of_another_type() -> bytes:
+    """pi-heif's own reader of metadata crashes the process on this one."""
+    content = seed("HEIC with everything")
+    at = content.index(b"Exif\0")
+    return content[:at] + b"Fxif" + content[at + 4 :]
+
+
 # What fuzzing has found, and what it has to come to.
 REPRODUCERS: dict[str, tuple[Callable[[], bytes], str]] = {
     "a profile that is no bytes": (tiff_whose_profile_is_of_longs, "thumbnail"),
+    "a HEIC whose Exif is no Exif": (heic_whose_exif_is_of_another_type, "thumbnail"),
     "an offset of 64 bits": (lambda: b"II+\0\x08\0\0\0" + b"\xff" * 8, "UndecodablePicture"),
 }
 

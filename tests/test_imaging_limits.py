@@ -259,7 +259,7 @@ LARGE: dict[str, Callable[[], bytes]] = {
     ),
     "AVIF": lambda: encode(large("RGB"), "AVIF", speed=10),
     "AVIF with alpha": lambda: encode(large("RGBA"), "AVIF", speed=10, subsampling="4:4:4"),
-    "HEIC": lambda: encode(large("RGB"), "HEIF", enc_params={"x265:preset": "ultrafast"}),
+    "HEIC": lambda: encode(large("RGB"), "HEIF", enc_params={"preset": "ultrafast"}),
 }
 
 

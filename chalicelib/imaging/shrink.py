@@ -13,8 +13,8 @@ from chalicelib.imaging.geometry import Plan
 
 _REDUCING_GAP = 1.5
 """Boxes of whole pixels are averaged until this many are left per pixel of the thumbnail. On photos of all
-formats: SSIM to resampling all pixels is .9965 at least, against .997 for 2.5, which takes 4 % longer for a JPEG
-of 12 MP and a quarter longer for small files."""
+formats: SSIM to resampling all pixels is .9965 at least, against .997 for 2.5, which takes
+4 % longer for a JPEG of 12 MP and a quarter longer for small files."""
 _BAND_PIXELS = 1 << 16
 """Few enough for the processor's second cache; measured: 2**18 takes a fifth longer."""
 _SUPPORT = 3
