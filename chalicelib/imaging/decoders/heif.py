@@ -36,8 +36,8 @@ def decode_heic(header: HeifHeader, content: bytes, spec: ThumbnailSpec) -> Shru
 
     libheif applies the container's rotation and mirroring itself, so nothing is left to turn.
 
-    pi-heif's C module is called directly: its Python classes read all metadata, too, which crashes the process
-    for a file whose Exif item is declared to be of another type (pi-heif 1.4.0; a test keeps such a file).
+    pi-heif's C module is called directly: its Python classes read all metadata, too, which crashes the
+    process for a file whose Exif item is declared to be of another type (1.4.0; a test keeps such a file).
     """
     # Threads; 8 bits a sample; no BGR; rows without gaps; (16 bits otherwise); any decoder; limits on.
     images = _pi_heif.load_file(content, _THREADS, True, False, True, True, "", False)
