@@ -43,6 +43,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.ThumbnailNotReady: 409,
     errors.TooManyBytes: 413,
     errors.TooManyPixels: 413,
+    errors.TooComplex: 413,
     errors.UnsupportedFormat: 415,
     errors.UndecodablePicture: 422,
     errors.PictureFailed: 422,
