@@ -20,11 +20,12 @@ def enforce(source_format: str, header: Header, *, max_pixels: int) -> None:
         TooManyPixels: over `max_pixels`, or over what fits `MAX_MEMORY` in this format.
 
     """
-    size = f"The picture has {header.width} x {header.height} pixels"
+    size = f"{header.width} x {header.height}"
     if header.pixels > max_pixels:
-        raise TooManyPixels(f"{size}; at most {max_pixels:,} are accepted.")
+        raise TooManyPixels(f"The picture has {size} pixels; at most {max_pixels:,} are accepted.")
     if header.memory() > MAX_MEMORY:
         fitting = header.pixels * MAX_MEMORY // header.memory() // 1_000_000
         raise TooManyPixels(
-            f"{size}; at most {fitting} million are accepted of this kind of {source_format}."
+            f"The picture has {size} pixels; at most {fitting} million are accepted of this kind of "
+            f"{source_format}."
         )

@@ -30,9 +30,9 @@ class Header:
 
 def damaged() -> UndecodablePicture:
     """Return the error of a picture whose bytes cannot be made sense of."""
-    return UndecodablePicture("The picture cannot be decoded: it is truncated or damaged. Upload it again.")
+    return UndecodablePicture("The picture cannot be decoded: it is truncated or damaged; upload it again.")
 
 
 def flood(what: str) -> TooComplex:
     """Return the error of a picture that has too many `what` (a plural)."""
-    return TooComplex(f"The picture has too many {what} to be decoded in a reasonable time. Save it anew.")
+    return TooComplex(f"The picture has too many {what} to be decoded in a reasonable time; save it anew.")
