@@ -1,5 +1,5 @@
 # `make run` serves the whole service on this machine; `make test` checks it. Both set themselves up.
-.PHONY: run test check format lock clean package deploy destroy e2e bench
+.PHONY: run test check format lock clean package deploy destroy e2e bench fuzz
 
 PYTHON ?= python3
 VENV := .venv
@@ -60,3 +60,8 @@ $(READY): requirements.txt requirements-dev.txt
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.throughput
+
+# A longer run of what `make test` does for seconds: damaged pictures. make fuzz FUZZ_EXAMPLES=100000
+fuzz: FUZZ_EXAMPLES ?= 20000
+fuzz: $(READY)
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest tests/test_imaging_fuzz.py -k mutations

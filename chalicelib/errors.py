@@ -9,11 +9,14 @@
     ├── PictureError             this picture will never become a thumbnail
     │   ├── UnsupportedFormat    not one of the accepted image formats
     │   ├── TooManyBytes         larger than a limit in bytes
-    │   ├── TooManyPixels        larger than a limit in pixels
+    │   ├── TooManyPixels        larger than a limit in pixels, or than what fits the memory
+    │   ├── TooComplex           made of more parts than a real picture, to keep a decoder busy
+    │   ├── TriedTooOften        the pipeline failed on it again and again, for a reason not its own
     │   └── UndecodablePicture   truncated or damaged
     └── Unavailable              something behind the service does not answer; worth a retry
         ├── CatalogueUnavailable Redis
-        └── BucketUnavailable    S3
+        ├── BucketUnavailable    S3
+        └── OriginalUnsettled    the original is being replaced or removed at this moment
 
 No status numbers here: `app.py` holds the one table from class to HTTP status.
 What the log should know beside the client's sentence travels as `__cause__`.
@@ -63,7 +66,21 @@ class TooManyBytes(PictureError):
 
 
 class TooManyPixels(PictureError):
-    """Larger than a limit in pixels."""
+    """Larger than a limit in pixels, or than what the decoder of its format can hold in memory."""
+
+
+class TooComplex(PictureError):
+    """Made of more parts (scans, chunks, tiles, ...) than any real picture: decoding would take too long."""
+
+
+class TriedTooOften(PictureError):
+    """The pipeline failed on it again and again, for a reason that is not the picture's own."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The thumbnail could not be made, though it was tried several times; "
+            "delete the picture and upload it again."
+        )
 
 
 class UndecodablePicture(PictureError):
@@ -86,3 +103,10 @@ class BucketUnavailable(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("The object store (S3) cannot be reached; try again in a moment.")
+
+
+class OriginalUnsettled(Unavailable):
+    """The original is being replaced, or removed by a request that has not ended; it will be at rest soon."""
+
+    def __init__(self) -> None:
+        super().__init__("The original is being replaced or removed; try again in a moment.")

