@@ -1,5 +1,5 @@
 # `make run` serves the whole service on this machine; `make test` checks it. Both set themselves up.
-.PHONY: run test check format lock clean package deploy destroy e2e bench fuzz
+.PHONY: run test check format lock clean package deploy destroy e2e bench bench-imaging scorecard fuzz
 
 PYTHON ?= python3
 VENV := .venv
@@ -46,7 +46,7 @@ lock: $(READY)
 		--no-header --upgrade tests/e2e/requirements.in -o tests/e2e/requirements.txt
 
 clean:
-	rm -rf $(VENV) .venv-package .venv-ministack build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+.PHONY: run test check format lock clean package deploy destroy e2e bench bench-imaging scorecard fuzz
 
 # The stamp is newer than the requirements when the environment fits them.
 $(READY): requirements.txt requirements-dev.txt
@@ -60,6 +60,26 @@ $(READY): requirements.txt requirements-dev.txt
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.throughput
+
+# The alternatives that the benchmark and the scorecard compare with, apart from what the service needs.
+BENCH := .bench
+SHARP := sharp@0.35.5
+
+bench-imaging: $(BENCH)/.ready
+	$(BENCH)/python/bin/python -m benchmarks.imaging --write
+
+scorecard: $(BENCH)/.ready
+	$(BENCH)/python/bin/python -m benchmarks.scorecard
+
+$(BENCH)/.ready: requirements.txt requirements-dev.txt benchmarks/requirements.txt benchmarks/requirements-thumbor.txt
+	$(PYTHON) -m venv --clear $(BENCH)/python
+	$(BENCH)/python/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	$(PYTHON) -m venv --clear $(BENCH)/thumbor
+	$(BENCH)/thumbor/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements-thumbor.txt
+	@if command -v npm >/dev/null; then \
+		npm install --silent --prefix $(BENCH) --no-save --no-package-lock --no-audit --no-fund $(SHARP); \
+	else echo "sharp is left out: there is no npm here."; fi
+	@touch $@
 
 # A longer run of what `make test` does for seconds: damaged pictures. make fuzz FUZZ_EXAMPLES=100000
 fuzz: FUZZ_EXAMPLES ?= 20000

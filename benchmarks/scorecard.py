@@ -1,0 +1,92 @@
+"""Regenerates docs/correctness.md; `make scorecard` installs the alternatives first.
+
+Each case's picture is made anew and handed to this service and to the alternatives; `benchmarks.cases` says
+what is right.
+"""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.cases import GROUPS, HAIR, NOTICED, Case
+from benchmarks.contenders import LABELS, ROOT, RefusedError, Worker, available, version
+
+COLUMNS = ("service", "thumbor", "pyvips", "sharp")
+PAGE = ROOT / "docs" / "correctness.md"
+
+INTRODUCTION = f"""\
+# Correctness
+
+Hard pictures, what their thumbnails must be, and what this service and the alternatives make of them.
+`make scorecard` regenerates this page, `benchmarks/cases.py` holds the cases, `make test` checks this
+service's column.
+
+Every picture is constructed so that the right answer is known beforehand: a chart of 24 known sRGB
+colours, a single colour, or a dark mark in the exact centre. No program's output serves as a reference.
+
+- Two numbers are the colour error, CIEDE2000: the mean and the worst of the chart's patches. Up to {NOTICED}
+  at the worst patch counts as right; more is seen without comparing side by side. Alternatives that keep a
+  colour profile in their output are measured through it.
+- A number with px is how far the mark lies off the centre, in pixels of the thumbnail; up to {HAIR} is right.
+- *wrong* means that the error is larger or the size another; *refused* that there is no thumbnail.
+
+The chart is shown whole, at 96 x 64; other pictures go into a box of 100 x 100, cropped to fill it (`cover`)
+unless `contain` is said. The alternatives are asked for the same: upright, sRGB, white under transparency,
+never enlarged, JPEG of quality 85."""
+
+
+def verdict(case: Case, worker: Worker | None, path: Path) -> tuple[bool | None, str]:
+    """Whether an engine is right in a case (None: not installed), and the table's cell."""
+    if worker is None:
+        return None, "not installed"
+    try:
+        made = worker.make(path, case.spec)
+    except RefusedError:
+        return False, "**refused**"
+    judged = case.judge(made.thumbnail)
+    return judged.right, judged.figure if judged.right else f"**wrong**: {judged.figure}"
+
+
+def page() -> str:
+    """Run all cases and write the page."""
+    workers = {name: Worker(name) if available(name) else None for name in COLUMNS}
+    sections: list[str] = []
+    right = dict.fromkeys(COLUMNS, 0)
+    with TemporaryDirectory() as folder:
+        for group, cases in GROUPS.items():
+            rows = [
+                f"## {group}",
+                "",
+                "| Picture | Expected | " + " | ".join(LABELS[name] for name in COLUMNS) + " |",
+                "|---|---|" + "---|" * len(COLUMNS),
+            ]
+            for number, case in enumerate(cases):
+                path = Path(folder) / f"{number}"
+                path.write_bytes(case.make())
+                cells = []
+                for name in COLUMNS:
+                    is_right, cell = verdict(case, workers[name], path)
+                    right[name] += bool(is_right)
+                    cells.append(cell)
+                rows.append(f"| {case.name} | {case.expected} | " + " | ".join(cells) + " |")
+            sections.append("\n".join(rows))
+    count = sum(map(len, GROUPS.values()))
+    summary = "| | " + " | ".join(LABELS[name] for name in COLUMNS) + " |\n|---|" + "---|" * len(COLUMNS)
+    summary += f"\n| right, of {count} cases | "
+    summary += " | ".join(str(right[name]) if workers[name] else "not installed" for name in COLUMNS) + " |"
+    for worker in workers.values():
+        if worker:
+            worker.close()
+    versions = ", ".join(filter(None, (version(name) for name in COLUMNS if available(name))))
+    against = f"The alternatives: {versions}." if versions else "No alternative was installed."
+    return "\n\n".join([INTRODUCTION, against, summary, *sections]) + "\n"
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(page(), encoding="utf-8")
+    print(f"Written: {PAGE.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

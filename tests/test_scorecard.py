@@ -1,0 +1,22 @@
+"""This service's column of the scorecard: colours and geometry of hard pictures, right by construction."""
+
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.cases import GROUPS, Case
+from chalicelib.imaging import make_thumbnail
+
+CASES = [pytest.param(case, id=f"{group}: {case.name}") for group, cases in GROUPS.items() for case in cases]
+
+LIMIT = 2.5
+"""CIEDE2000: tighter than what the scorecard calls right."""
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_thumbnail_is_right(case: Case) -> None:
+    thumbnail = make_thumbnail(case.make(), case.spec, max_pixels=100_000_000)
+    verdict = replace(case, limit=LIMIT).judge(thumbnail.content)
+    assert verdict.right, (
+        f"{verdict.figure}; expected: {case.expected}, {case.size[0]} x {case.size[1]} pixels"
+    )
