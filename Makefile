@@ -46,7 +46,7 @@ lock: $(READY)
 		--no-header --upgrade tests/e2e/requirements.in -o tests/e2e/requirements.txt
 
 clean:
-.PHONY: run test check format lock clean package deploy destroy e2e bench bench-imaging scorecard fuzz
+	rm -rf $(VENV) .venv-package .venv-ministack build $(BENCH) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # The stamp is newer than the requirements when the environment fits them.
 $(READY): requirements.txt requirements-dev.txt

@@ -157,7 +157,7 @@ def handlers(out: Path, tools: Path, *, native: bool) -> Iterator[str]:
     code = out / "code"
     stack = json.loads((out / "template.json").read_text())
     names = sorted({properties["Handler"] for properties in template.functions(stack).values()})
-    ours = {path.stem if path.suffix == ".py" else path.name for path in code.iterdir()}
+    ours = {path.name.partition(".")[0] for path in code.iterdir()}
     for path in [code / "app.py", *sorted((code / "chalicelib").rglob("*.py"))]:
         for name in sorted(imports(path) - ours - sys.stdlib_module_names - RUNTIME_BRINGS):
             yield f"{path.relative_to(code)} imports {name}, which is not in it."

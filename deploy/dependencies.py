@@ -32,6 +32,8 @@ UNUSED = (
     "PIL/*FontFile.py",
     "PIL/*StubImagePlugin.py",
     "PIL/Pdf*.py",
+    # Only the module beneath it is used.
+    "pi_heif",
     # Of Powertools, the functions log; its event handlers and most utilities are for other uses.
     "aws_lambda_powertools/event_handler",
     "aws_lambda_powertools/utilities/[!_j]*",

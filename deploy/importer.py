@@ -24,7 +24,7 @@ def main(code: Path, brings: str, handlers: list[str]) -> None:
         if not callable(getattr(sys.modules.get(module), name, None)):
             print(f"{handler} cannot be called.")
     for path in sorted(code.iterdir()):
-        name = path.stem if path.suffix == ".py" else path.name
+        name = path.name.partition(".")[0]
         if path.suffix not in {".dist-info", ".libs"} and name != "__pycache__" and name not in sys.modules:
             print(f"{path.name} is in it, and nothing imports it.")
 
