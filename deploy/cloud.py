@@ -124,6 +124,11 @@ class Stack:
             raise
         self._settle("stack_update_complete", stack["StackId"])
 
+    def redeploy(self) -> None:
+        """Let the API's stage show the API as it is now; CloudFormation does so itself on AWS."""
+        gateway: APIGatewayClient = boto3.client("apigateway", endpoint_url=self.endpoint)
+        gateway.create_deployment(restApiId=self.outputs()["RestAPIId"], stageName="live")
+
     def delete(self) -> None:
         """Remove the stack and all that it made.
 

@@ -11,9 +11,18 @@ from deploy.template import ANY_METHOD, Template
 
 
 def for_localstack(template: Template) -> Template:
-    """Adapt the template to LocalStack 4.14, the last that runs without a token."""
-    changed = copy.deepcopy(template)
+    """Adapt the template to LocalStack 4.14, the last that runs without a token.
+
+    Its gateway responses count from the next deployment on: `Stack.redeploy` after it was made.
+    Downloads want `Accept: image/jpeg`, since it never takes `*/*` for a binary type.
+    """
+    changed = _without_own_redis(template)
     _without_tls_only(changed)
+    _with_gateway_responses_of_their_own(changed)
+    # It knows no dashboards.
+    del changed["Resources"]["Dashboard"]
+    # And it lets an API choose its id, so that the URL can be known beforehand.
+    changed["Resources"]["RestAPI"]["Properties"]["Tags"] = {"_custom_id_": "thumbnails"}
     return changed
 
 
@@ -24,6 +33,28 @@ def for_ministack(template: Template) -> Template:
     _with_plain_binary_types(changed)
     _with_gateway_responses_of_their_own(changed)
     _with_each_method_named(changed)
+    return changed
+
+
+def _without_own_redis(template: Template) -> Template:
+    """ElastiCache is none of LocalStack's free services: leave out it and its network, not just unmade."""
+
+    def chosen(part: Any) -> Any:
+        if isinstance(part, dict):
+            if list(part) == ["Fn::If"] and part["Fn::If"][0] == "OwnRedis":
+                return chosen(part["Fn::If"][2])
+            return {name: chosen(value) for name, value in part.items()}
+        return [chosen(value) for value in part] if isinstance(part, list) else part
+
+    changed: Template = chosen(copy.deepcopy(template))
+    resources = changed["Resources"]
+    for name in [name for name, resource in resources.items() if resource.get("Condition") == "OwnRedis"]:
+        del resources[name]
+    for name in ("RedisNodeType", "RedisReplicas", "VpcCidr"):
+        del changed["Parameters"][name]
+    for name in ("OwnRedis", "HasReplicas"):
+        del changed["Conditions"][name]
+    del changed["Metadata"]
     return changed
 
 
@@ -42,7 +73,7 @@ def _with_plain_binary_types(template: Template) -> None:
 
 
 def _with_gateway_responses_of_their_own(template: Template) -> None:
-    """MiniStack reads gateway responses from resources, not from the API's definition."""
+    """Neither reads gateway responses from the API's definition, both from resources."""
     properties = template["Resources"]["RestAPI"]["Properties"]
     for kind, response in properties.pop("GatewayResponses").items():
         headers = response["ResponseParameters"]["Headers"]

@@ -22,10 +22,14 @@ def main() -> None:
     parser.add_argument("--parameters", default="", help='the stack\'s parameters: "Name=value Name=value"')
     parser.add_argument("--target", choices=sorted(TARGETS), default="aws")
     parser.add_argument("--build", type=Path, default=BUILD, help="what `make package` has made")
+    parser.add_argument("--shown-at", help="the emulator's URL for others than this process")
     chosen = parser.parse_args()
     try:
         stack = deploy(chosen.stage, parameters_of(chosen.parameters), chosen.target, chosen.build)
-        print(f"API: {stack.url()}/api/v1/thumbnail\nBucket: {stack.outputs()['BucketName']}", flush=True)
+        url = stack.url()
+        if chosen.shown_at and stack.endpoint:
+            url = chosen.shown_at + url.removeprefix(stack.endpoint)
+        print(f"API: {url}/api/v1/thumbnail\nBucket: {stack.outputs()['BucketName']}", flush=True)
         print(f"Smoke test passed: a thumbnail was ready after {smoke.test(stack.url()):.1f} s.")
     except (CannotGoOn, BotoCoreError, ClientError) as error:
         sys.exit(f"deploy: {error}")
@@ -79,6 +83,8 @@ def deploy(stage: str, parameters: dict[str, str], target: str, build: Path) -> 
     if not stack.exists() and "CreateApiLogsRole" not in parameters and stack.gateway_may_log():
         parameters = parameters | {"CreateApiLogsRole": "false"}
     stack.deploy(template, build / CODE_ZIP, parameters)
+    if target == "localstack":
+        stack.redeploy()
     return stack
 
 

@@ -26,7 +26,7 @@ class Storage(NamedTuple):
 
 @dataclass
 class Target:
-    """A running service. `name` is run, ministack or url; `uploaded` is what the tests have left there."""
+    """A running service. `name` is run, ministack, localstack or url (of anything)."""
 
     name: str
     url: str

@@ -183,6 +183,8 @@ def test_a_picture_that_cannot_be_decoded(target: Target) -> None:
 def test_a_download_is_bytes_whatever_is_accepted(target: Target, accept: str | None) -> None:
     if accept is None and target.name == "ministack":
         pytest.skip("MiniStack sends base64 to clients without an Accept header, and API Gateway bytes")
+    if target.name == "localstack" and accept != "image/jpeg":
+        pytest.skip("LocalStack sends base64 to clients that do not name image/jpeg, and API Gateway bytes")
     record = target.end_of(target.upload(picture())["id"])
     address = urlsplit(target.at(f"/thumbnail/{record['id']}/download"))
     kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
