@@ -1,13 +1,17 @@
 """Finds or starts what the suite runs against."""
 
+import json
 from collections.abc import Iterator
 
 import boto3
 import pytest
 
+from local.processes import Child
 from tests.e2e import ministack
 from tests.e2e.target import Storage, Target
 from tests.service import Service
+
+BUCKET = "e2e-pictures"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -47,12 +51,13 @@ def target(request: pytest.FixtureRequest) -> Iterator[Target]:
         with found.session:
             yield found
     else:
-        named = {
-            "REDIS_URL": request.getfixturevalue("redis_url"),
-            "AWS_ENDPOINT_URL": request.getfixturevalue("s3_endpoint"),
-            "BUCKET": "e2e-pictures",
-        }
-        with Service(named) as service:
-            found = Target("run", service.url, Storage(boto3.client("s3"), "e2e-pictures"))
+        # Servers of its own: it outlives the tests of other modules, and would eat their events.
+        servers = Child("local.servers", "redis", "s3")
+        servers.start()
+        named = json.loads(servers.first_line())
+        with Service(named | {"BUCKET": BUCKET}) as service:
+            s3 = boto3.client("s3", endpoint_url=named["AWS_ENDPOINT_URL"])
+            found = Target("run", service.url, Storage(s3, BUCKET))
             with found.session:
                 yield found
+        servers.stop()
