@@ -1,5 +1,5 @@
 # `make run` serves the whole service on this machine; `make test` checks it. Both set themselves up.
-.PHONY: run test check format lock clean
+.PHONY: run test check format lock clean bench
 
 PYTHON ?= python3
 VENV := .venv
@@ -38,3 +38,6 @@ $(READY): requirements.txt requirements-dev.txt
 	@echo "Installing the packages of requirements-dev.txt (the first time takes a minute) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.throughput

@@ -1,1 +1,1 @@
-"""Measurements; each module is a program, and says at its top how it is run."""
+"""Measurements of the service and its parts; `benchmarks/README.md` tells what each one says."""

@@ -5,16 +5,16 @@ from urllib.parse import quote
 
 # Separators would make a path of the name, controls would break the header or the file system.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f/\\]")
-_NOT_PLAIN_ASCII = re.compile(r'[^ -~]|["%]')
+_NOT_PLAIN_ASCII = re.compile(r'[^ -~]|["%\\]')
+# Of the last part alone: the dots of a folder begin no extension, nor does the first character of a name.
+_EXTENSION = re.compile(r"(?<=[^/\\])\.[^./\\]*\Z")
 # What RFC 8187 allows unencoded beside letters, digits and what `quote` always keeps.
 _ATTR_CHAR = "!#$&+^`|"
 
 
 def thumbnail_name(filename: str) -> str:
     """Name a thumbnail after its original: `IMG_8932.png` -> `IMG_8932.thumbnail.jpg`."""
-    name = _UNSAFE.sub("_", filename)
-    dot = name.rfind(".")
-    stem = name[:dot] if dot > 0 else name
+    stem = _UNSAFE.sub("_", _EXTENSION.sub("", filename))
     return f"{stem or 'picture'}.thumbnail.jpg"
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 
-def created_keys(event: Mapping[str, Any], *, bucket: str, prefix: str) -> list[str]:
+def created_keys(event: Any, *, bucket: str, prefix: str) -> list[str]:
     """List the keys of the objects that the event reports as created, each once, in order.
 
     What is not an `ObjectCreated` record of S3 (the test event that S3 sends when notifications are
@@ -14,13 +14,13 @@ def created_keys(event: Mapping[str, Any], *, bucket: str, prefix: str) -> list[
     change that.
 
     Args:
-        event: the notification's JSON, format version 2.x.
+        event: the notification's JSON, format version 2.x; of any other JSON nothing is created.
         bucket: name of the bucket whose objects count.
         prefix: what the keys that count start with.
 
     """
     found: dict[str, None] = {}
-    records = event.get("Records")
+    records = event.get("Records") if isinstance(event, Mapping) else None
     for record in records if isinstance(records, list) else []:
         try:
             kind = record["eventName"].removeprefix("s3:")
@@ -30,7 +30,8 @@ def created_keys(event: Mapping[str, Any], *, bucket: str, prefix: str) -> list[
                 record["s3"]["object"],
             )
             key, size = unquote_plus(item["key"]), item.get("size")
-        except (AttributeError, KeyError, TypeError):
+            key.encode()  # S3's keys are UTF-8; what is not cannot be one
+        except (AttributeError, KeyError, TypeError, UnicodeEncodeError):
             continue
         is_folder = key.endswith("/") and not size
         if source == "aws:s3" and kind.startswith("ObjectCreated:") and where == bucket and not is_folder:

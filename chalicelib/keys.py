@@ -53,7 +53,7 @@ def record_id(object_key: str) -> str:
 
 def filename(object_key: str) -> str:
     """File name of an object that was put straight into the bucket: the last part of its key."""
-    return object_key.rstrip("/").rpartition("/")[2]
+    return object_key.removeprefix(ORIGINALS).rstrip("/").rpartition("/")[2]
 
 
 def thumbnail(record_id: str, etag: str) -> str:

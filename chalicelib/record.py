@@ -8,12 +8,16 @@
 import base64
 import binascii
 import contextlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from chalicelib import keys
+
+# As many digits as the index sorts by; they last until the year 2286.
+_MILLISECONDS = re.compile(r"[0-9]{1,13}")
 
 
 class State(StrEnum):
@@ -126,9 +130,8 @@ class Record:
 
 def name_and_creation(metadata: Mapping[str, str], *, default_name: str, default_ms: int) -> tuple[str, int]:
     """Read what `Record.to_metadata` wrote; anything else in the metadata gives the defaults."""
-    name, created_ms = default_name, default_ms
+    name = default_name
     with contextlib.suppress(KeyError, binascii.Error, ValueError):
         name = base64.b64decode(metadata["filename"], altchars=b"-_", validate=True).decode()
-    with contextlib.suppress(KeyError, ValueError):
-        created_ms = int(metadata["created"])
-    return name, created_ms
+    created = metadata.get("created", "")
+    return name, int(created) if _MILLISECONDS.fullmatch(created) else default_ms

@@ -4,9 +4,12 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from chalicelib.spec import Fit, ThumbnailSpec
 
+# S3's rule for buckets: 3 to 63 characters, no empty label, nothing that reads as an IPv4 address.
+_BUCKET_NAME = r"(?!.*\.\.)(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 # At 1024 x 1024 even noise at the best quality stays below what a Lambda response can carry.
 _LONGEST_SIDE = 1024
 
@@ -48,10 +51,8 @@ class Settings:
         """
         env = os.environ if env is None else env
         return cls(
-            bucket=_matching(env, "BUCKET", None, r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "an S3 bucket name"),
-            redis_url=_matching(
-                env, "REDIS_URL", None, r"(rediss?|unix)://.+", "a URL such as redis://localhost:6379"
-            ),
+            bucket=_matching(env, "BUCKET", None, _BUCKET_NAME, "an S3 bucket name"),
+            redis_url=_redis_url(env),
             spec=ThumbnailSpec(
                 *_size(env),
                 fit=_fit(env),
@@ -87,8 +88,24 @@ def _integer(env: Mapping[str, str], name: str, default: int, low: int, high: in
     return int(value)
 
 
+def _redis_url(env: Mapping[str, str]) -> str:
+    value = _value(env, "REDIS_URL", None)
+    try:
+        url = urlsplit(value)
+        place = url.path if url.scheme == "unix" else url.hostname
+        usable = url.scheme in {"redis", "rediss", "unix"} and bool(place) and url.port != 0
+    except ValueError:  # a port that is none, a bracket left open
+        usable = False
+    if not usable:
+        # Without the value: it may hold a password.
+        raise SettingsError("REDIS_URL must be a URL such as redis://localhost:6379.")
+    return value
+
+
 def _size(env: Mapping[str, str]) -> tuple[int, int]:
-    value = _matching(env, "THUMBNAIL_SIZE", "100x100", r"\d{1,4}x\d{1,4}", "WIDTHxHEIGHT such as 100x100")
+    value = _matching(
+        env, "THUMBNAIL_SIZE", "100x100", r"[0-9]{1,4}x[0-9]{1,4}", "WIDTHxHEIGHT such as 100x100"
+    )
     width, height = (int(side) for side in value.split("x"))
     if not (1 <= width <= _LONGEST_SIDE and 1 <= height <= _LONGEST_SIDE):
         raise SettingsError(f"THUMBNAIL_SIZE must be from 1x1 to 1024x1024 pixels, not {value!r}.")

@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass
 
-from multipart import MultipartError, PushMultipartParser, parse_options_header
+from multipart import MultipartError, ParserLimitReached, PushMultipartParser, parse_options_header
 
 from chalicelib.errors import MalformedUpload, TooManyBytes
 
 FIELD = "image"
 MAX_FILENAME = 255
+# Ten megabytes of empty parts take seconds to parse.
+MAX_PARTS = 100
 
-_HOW = f"Send multipart/form-data with the picture as a file in the field '{FIELD}'."
+_HOW = f"send multipart/form-data with the picture as a file in the field '{FIELD}'."
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +37,15 @@ def parse_upload(content_type: str, body: bytes, *, max_bytes: int) -> Upload:
     """
     media_type, options = parse_options_header(content_type)
     if media_type != "multipart/form-data":
-        raise MalformedUpload(f"The request is not a form upload. {_HOW}")
+        raise MalformedUpload(f"The request is not a form upload; {_HOW}")
     try:
         files = _files(options.get("boundary", ""), body)
-    except MultipartError as error:
-        raise MalformedUpload(f"The multipart body is broken or incomplete. {_HOW}") from error
+    except ParserLimitReached as error:
+        raise MalformedUpload(f"The form has too many parts or too long a part header; {_HOW}") from error
+    except (MultipartError, UnicodeEncodeError) as error:  # the latter: a boundary that no bytes can spell
+        raise MalformedUpload(f"The multipart body is broken or incomplete; {_HOW}") from error
     if not files:
-        raise MalformedUpload(f"There is no file in the field '{FIELD}'. {_HOW}")
+        raise MalformedUpload(f"There is no file in the field '{FIELD}'; {_HOW}")
     if len(files) > 1:
         raise MalformedUpload(f"There are {len(files)} files in the field '{FIELD}'; send one per request.")
     (upload,) = files
@@ -62,7 +66,7 @@ def _files(boundary: str, body: bytes) -> list[Upload]:
     files: list[Upload] = []
     filename: str | None = None
     content = b""
-    with PushMultipartParser(boundary, header_charset="utf8") as parser:
+    with PushMultipartParser(boundary, header_charset="utf8", max_segment_count=MAX_PARTS) as parser:
         for event in parser.parse(body):
             if event is None:
                 # A browser's form without a chosen file sends an empty part with an empty name.

@@ -2,6 +2,7 @@
 
 import sys
 
+from app import bucket, catalogue
 from local.gateway import create_server
 from local.processes import end_with_parent
 from local.readable import make_logs_readable
@@ -11,6 +12,9 @@ def main(host: str, port: int) -> None:
     """Serve until SIGTERM."""
     end_with_parent()
     make_logs_readable()
+    # Made before the threads are: making clients is not thread-safe in boto3, using them is.
+    bucket()
+    catalogue()
     create_server(host, port).server.serve_forever()
 
 

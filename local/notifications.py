@@ -64,10 +64,17 @@ def connect(bucket: str) -> str:
     return url
 
 
-def deliver(url: str, handler: Callable[[dict[str, Any], Any], object], stop: threading.Event) -> None:
-    """Hand each notification to `handler` until `stop` is set; one that raised comes again, ever later."""
+def queue_client() -> "SQSClient":
+    """Make a client that notices in time when the queue is gone; several threads may share it."""
     config = Config(connect_timeout=2, read_timeout=_POLL_SECONDS + 5, retries={"total_max_attempts": 1})
-    sqs: SQSClient = boto3.client("sqs", config=config)
+    client: SQSClient = boto3.client("sqs", config=config)
+    return client
+
+
+def deliver(
+    sqs: "SQSClient", url: str, handler: Callable[[dict[str, Any], Any], object], stop: threading.Event
+) -> None:
+    """Hand each notification to `handler` until `stop` is set; one that raised comes again, ever later."""
     while not stop.is_set():
         try:
             reply = sqs.receive_message(

@@ -3,8 +3,8 @@
 import sys
 import threading
 
-from app import make_thumbnail
-from local.notifications import deliver
+from app import make_thumbnail, pipeline
+from local.notifications import deliver, queue_client
 from local.processes import end_with_parent
 from local.readable import make_logs_readable
 
@@ -15,9 +15,11 @@ def main(queue_url: str) -> None:
     """Deliver until SIGTERM. What was not finished by then is delivered again to the next worker."""
     end_with_parent()
     make_logs_readable()
-    stop = threading.Event()
+    # Made before the threads are: making clients is not thread-safe in boto3, using them is.
+    pipeline()
+    sqs, stop = queue_client(), threading.Event()
     for _ in range(CONCURRENCY):
-        threading.Thread(target=deliver, args=(queue_url, make_thumbnail, stop), daemon=True).start()
+        threading.Thread(target=deliver, args=(sqs, queue_url, make_thumbnail, stop), daemon=True).start()
     stop.wait()
 
 

@@ -214,6 +214,7 @@ def api(
     app.bucket.cache_clear()
     app.catalogue.cache_clear()
     app.pipeline.cache_clear()
+    app.pipeline()  # before threads need it: making clients is not thread-safe in boto3
     url, queue_url = api_server
     served = Api(url, app.bucket(), app.catalogue(), queue_url, sqs, app.make_thumbnail)
     for key in keys_in(served.bucket):

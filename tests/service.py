@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+import psutil
 import requests
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -94,17 +95,15 @@ def eventually(condition: Callable[[], bool], seconds: float, explain: Callable[
         time.sleep(0.05)
 
 
-def processes_of(pid: int) -> set[int]:
-    """The process and all that it has started, as `ps` shows them."""
-    listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True)
-    parents = {int(child): int(parent) for child, parent in map(str.split, listing.stdout.splitlines())}
-    found = {pid}
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found
+def processes_of(pid: int) -> list[psutil.Process]:
+    """The process and all that it has started."""
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]
 
 
-def is_alive(pid: int) -> bool:
+def is_alive(process: psutil.Process) -> bool:
     """Tell whether a process runs; one that has ended and only waits to be asked does not."""
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return bool(state.stdout.strip()) and not state.stdout.startswith("Z")
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -1,10 +1,8 @@
 """`make run` as a program: how it starts, what it says, and that nothing of it stays behind."""
 
-import os
 import shutil
 import signal
 import socket
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -31,7 +29,7 @@ def test_it_stops_all_that_it_started(with_signal: int) -> None:
         assert "in memory" in service.output
         assert f"curl -F image=@photo.jpg {service.url}/api/v1/thumbnail" in service.output
         assert service.stop(with_signal) == 0
-    eventually(lambda: not any(map(is_alive, started)), 5, lambda: str([p for p in started if is_alive(p)]))
+    eventually(lambda: not any(map(is_alive, started)), 5, lambda: str(list(filter(is_alive, started))))
     assert not answers(service.url)
     assert "Traceback" not in service.output
 
@@ -40,7 +38,7 @@ def test_nothing_survives_when_it_is_killed() -> None:
     with Service() as service:
         started = processes_of(service.process.pid)
         service.stop(signal.SIGKILL)
-    eventually(lambda: not any(map(is_alive, started)), 10, lambda: str([p for p in started if is_alive(p)]))
+    eventually(lambda: not any(map(is_alive, started)), 10, lambda: str(list(filter(is_alive, started))))
 
 
 def test_a_taken_port_gets_one_sentence() -> None:
@@ -104,15 +102,9 @@ def test_changed_code_is_picked_up_and_data_stays(tmp_path: Path) -> None:
 def test_a_process_that_dies_is_started_again_and_nothing_is_lost(module: str) -> None:
     with Service() as service:
         before = service.upload(picture())
-        listing = subprocess.run(["ps", "-A", "-o", "pid=,args="], capture_output=True, text=True, check=True)
-        mine = processes_of(service.process.pid)
-        (victim,) = [
-            int(line.split()[0])
-            for line in listing.stdout.splitlines()
-            if module in line and int(line.split()[0]) in mine
-        ]
-        os.kill(victim, signal.SIGKILL)
-        eventually(lambda: victim not in processes_of(service.process.pid), 5)
+        (victim,) = [one for one in processes_of(service.process.pid) if module in one.cmdline()]
+        victim.kill()
+        eventually(lambda: not is_alive(victim), 5)
         eventually(lambda: answers(service.url), 20, lambda: service.output)
         after = service.upload(picture())
         assert service.wait_for_end(before["id"], 90)["ready"]

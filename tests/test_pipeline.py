@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -364,6 +364,23 @@ def test_a_stored_thumbnail_of_a_deleted_record_goes_with_the_repeated_event(
         pipeline.process(record.object_key)
     assert keys_in(bucket) != []
     assert pipeline.process(record.object_key) is Outcome.DELETED
+    assert_nothing_left(catalogue, bucket, record.id)
+
+
+def test_an_index_entry_that_came_after_the_removal_goes(
+    pipeline: Pipeline, catalogue: Catalogue, bucket: Bucket, redis_server: "redis.Redis"
+) -> None:
+    """A run lists its record again, in case whoever made it died before that; a removal may come between."""
+    record = uploaded(catalogue, bucket)
+    entries: Any = redis_server.zrange(keys.INDEX, 0, -1)
+
+    def remove_and_list_again() -> None:
+        assert remove(catalogue, bucket, record.id)
+        redis_server.zadd(keys.INDEX, dict.fromkeys(entries, 0))
+
+    just_before(bucket, "PutObject", remove_and_list_again)
+    pipeline.process(record.object_key)
+    assert redis_server.zcard(keys.INDEX) == 0
     assert_nothing_left(catalogue, bucket, record.id)
 
 

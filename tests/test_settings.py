@@ -1,0 +1,167 @@
+"""Every variable: its default, what it takes, and what stops the start."""
+
+import dataclasses
+
+import pytest
+
+from chalicelib.settings import Settings, SettingsError
+from chalicelib.spec import Fit, ThumbnailSpec
+
+REQUIRED = {"BUCKET": "pictures", "REDIS_URL": "redis://localhost:6379"}
+OPTIONAL = (
+    "THUMBNAIL_SIZE",
+    "THUMBNAIL_FIT",
+    "THUMBNAIL_QUALITY",
+    "THUMBNAIL_BACKGROUND",
+    "MAX_UPLOAD_BYTES",
+    "MAX_ORIGINAL_BYTES",
+    "MAX_PIXELS",
+)
+
+
+def test_defaults_are_the_documented_ones() -> None:
+    assert Settings.from_env(REQUIRED) == Settings(
+        bucket="pictures",
+        redis_url="redis://localhost:6379",
+        spec=ThumbnailSpec(width=100, height=100, fit=Fit.COVER, quality=85, background=(255, 255, 255)),
+        max_upload_bytes=4_500_000,
+        max_original_bytes=50_000_000,
+        max_pixels=100_000_000,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("BUCKET", "abc", {"bucket": "abc"}),
+        ("BUCKET", "my-pictures.example.com", {"bucket": "my-pictures.example.com"}),
+        ("BUCKET", "0" * 63, {"bucket": "0" * 63}),
+        ("REDIS_URL", "rediss://user:secret@cache.example.com:6380/2", None),
+        ("REDIS_URL", "redis://[::1]:6379", None),
+        ("REDIS_URL", "redis://cache", None),
+        ("REDIS_URL", "unix:///run/valkey.sock", None),
+        ("THUMBNAIL_SIZE", "1x1", {"spec": ThumbnailSpec(width=1, height=1)}),
+        ("THUMBNAIL_SIZE", "320x240", {"spec": ThumbnailSpec(width=320, height=240)}),
+        ("THUMBNAIL_SIZE", "1024x1024", {"spec": ThumbnailSpec(width=1024, height=1024)}),
+        ("THUMBNAIL_FIT", "cover", {"spec": ThumbnailSpec(fit=Fit.COVER)}),
+        ("THUMBNAIL_FIT", "contain", {"spec": ThumbnailSpec(fit=Fit.CONTAIN)}),
+        ("THUMBNAIL_QUALITY", "1", {"spec": ThumbnailSpec(quality=1)}),
+        ("THUMBNAIL_QUALITY", "95", {"spec": ThumbnailSpec(quality=95)}),
+        ("THUMBNAIL_BACKGROUND", "#0180fF", {"spec": ThumbnailSpec(background=(1, 128, 255))}),
+        ("MAX_UPLOAD_BYTES", "1", {"max_upload_bytes": 1}),
+        ("MAX_UPLOAD_BYTES", "4500000", {"max_upload_bytes": 4_500_000}),
+        ("MAX_ORIGINAL_BYTES", "200000000", {"max_original_bytes": 200_000_000}),
+        ("MAX_PIXELS", "100000000", {"max_pixels": 100_000_000}),
+        ("MAX_PIXELS", " 12 ", {"max_pixels": 12}),
+    ],
+)
+def test_a_good_value_is_taken_and_changes_nothing_else(
+    name: str, value: str, expected: dict[str, object] | None
+) -> None:
+    wanted = dataclasses.asdict(Settings.from_env(REQUIRED))
+    wanted |= {"redis_url": value} if expected is None else {}
+    for field, content in (expected or {}).items():
+        wanted[field] = dataclasses.asdict(content) if isinstance(content, ThumbnailSpec) else content
+    assert dataclasses.asdict(Settings.from_env(REQUIRED | {name: value})) == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BUCKET", "ab"),
+        ("BUCKET", "a" * 64),
+        ("BUCKET", "Pictures"),
+        ("BUCKET", "my_pictures"),
+        ("BUCKET", "-pictures"),
+        ("BUCKET", "pictures."),
+        ("BUCKET", "my..pictures"),
+        ("BUCKET", "192.168.0.1"),
+        ("BUCKET", "s3://pictures"),
+        ("BUCKET", "pictures\nmore"),
+        ("REDIS_URL", "localhost:6379"),
+        ("REDIS_URL", "http://localhost:6379"),
+        ("REDIS_URL", "redis://"),
+        ("REDIS_URL", "redis:///0"),
+        ("REDIS_URL", "redis://:6379"),
+        ("REDIS_URL", "redis://localhost:port"),
+        ("REDIS_URL", "redis://localhost:65536"),
+        ("REDIS_URL", "redis://localhost:0"),
+        ("REDIS_URL", "redis://[::1"),
+        ("REDIS_URL", "unix://"),
+        ("THUMBNAIL_SIZE", "100"),
+        ("THUMBNAIL_SIZE", "100X100"),
+        ("THUMBNAIL_SIZE", "100 x 100"),
+        ("THUMBNAIL_SIZE", "0x100"),
+        ("THUMBNAIL_SIZE", "100x0"),
+        ("THUMBNAIL_SIZE", "1025x100"),
+        ("THUMBNAIL_SIZE", "100x1025"),
+        ("THUMBNAIL_SIZE", "-1x100"),
+        ("THUMBNAIL_SIZE", "10000x1"),
+        ("THUMBNAIL_SIZE", "\u0661\u0660x10"),
+        ("THUMBNAIL_FIT", "Cover"),
+        ("THUMBNAIL_FIT", "fill"),
+        ("THUMBNAIL_FIT", "cover|contain"),
+        ("THUMBNAIL_QUALITY", "0"),
+        ("THUMBNAIL_QUALITY", "96"),
+        ("THUMBNAIL_QUALITY", "-1"),
+        ("THUMBNAIL_QUALITY", "85.0"),
+        ("THUMBNAIL_QUALITY", "high"),
+        ("THUMBNAIL_QUALITY", "8_5"),
+        ("THUMBNAIL_QUALITY", "\u0668\u0665"),
+        ("THUMBNAIL_BACKGROUND", "white"),
+        ("THUMBNAIL_BACKGROUND", "ffffff"),
+        ("THUMBNAIL_BACKGROUND", "#fff"),
+        ("THUMBNAIL_BACKGROUND", "#fffffg"),
+        ("THUMBNAIL_BACKGROUND", "#ffffffff"),
+        ("MAX_UPLOAD_BYTES", "0"),
+        ("MAX_UPLOAD_BYTES", "4500001"),
+        ("MAX_UPLOAD_BYTES", "4.5e6"),
+        ("MAX_UPLOAD_BYTES", "4,500,000"),
+        ("MAX_ORIGINAL_BYTES", "0"),
+        ("MAX_ORIGINAL_BYTES", "200000001"),
+        ("MAX_ORIGINAL_BYTES", "9" * 5000),
+        ("MAX_PIXELS", "0"),
+        ("MAX_PIXELS", "100000001"),
+        ("MAX_PIXELS", "10000x10000"),
+    ],
+)
+def test_a_bad_value_is_refused_by_the_variables_name(name: str, value: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(REQUIRED | {name: value})
+    assert str(caught.value).startswith(f"{name} must be ")
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+@pytest.mark.parametrize("empty", [None, "", "  "])
+def test_what_has_no_default_has_to_be_set(name: str, empty: str | None) -> None:
+    env = {key: value for key, value in REQUIRED.items() if key != name}
+    with pytest.raises(SettingsError, match=f"^{name} is not set"):
+        Settings.from_env(env if empty is None else env | {name: empty})
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+@pytest.mark.parametrize("empty", ["", "  "])
+def test_an_empty_variable_counts_as_unset(name: str, empty: str) -> None:
+    assert Settings.from_env(REQUIRED | {name: empty}) == Settings.from_env(REQUIRED)
+
+
+def test_a_password_stays_out_of_the_message() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(REQUIRED | {"REDIS_URL": "redis://user:secret@cache:port"})
+    assert "secret" not in str(caught.value)
+
+
+def test_the_environment_is_read_when_nothing_is_handed_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*REQUIRED, *OPTIONAL):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("BUCKET", "from-the-environment")
+    monkeypatch.setenv("REDIS_URL", "redis://cache")
+    assert Settings.from_env().bucket == "from-the-environment"
+
+
+def test_settings_do_not_change_after_the_start() -> None:
+    settings = Settings.from_env(REQUIRED)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.bucket = "another"  # type: ignore[misc]  # what is tested is that it cannot be done
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.spec.width = 1  # type: ignore[misc]  # likewise
