@@ -34,8 +34,9 @@ BEGIN, END = "<!-- make simulate: begin -->\n", "<!-- make simulate: end -->\n"
 # Processor times are those of benchmarks.cold_start (an upload: 6 ms; a 2-megapixel JPEG: 16 ms; what happens
 # once: 600 ms), the numbers of S3 requests those of benchmarks.redis_cost. S3's latency is the lower end of
 # the 100 to 200 ms that Amazon S3's performance guidelines name for small objects.
-API = Function(limit=900, work=Work(0.006, 1).draw, cold=0.6)
-PIPELINE = Function(limit=100, work=Work(0.016, 3).draw, cold=0.6, waiting="backoff")
+# Limits are the stack's defaults: 20 for the pipeline, and for the API what is left of an account's 1,000.
+API = Function(limit=980, work=Work(0.006, 1).draw, cold=0.6)
+PIPELINE = Function(limit=20, work=Work(0.016, 3).draw, cold=0.6, waiting="backoff")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,8 @@ class Scenario:
     seconds: float
     pipeline: Function = PIPELINE
     api: Function | None = API
-    gateway_rate: float = 10_000
-    gateway_burst: float = 5_000
+    gateway: tuple[float, float] = (100, 200)
+    """Requests a second that API Gateway lets pass, and how many more in a burst."""
     burst_factor: float = 1.0
     """How many times the mean rate arrives during the first tenth of each minute; the rest arrives less."""
     failing: float = 0.001
@@ -67,8 +68,7 @@ class Scenario:
         return replace(
             self,
             rate=self.rate / self.scale,
-            gateway_rate=self.gateway_rate / self.scale,
-            gateway_burst=self.gateway_burst / self.scale,
+            gateway=(self.gateway[0] / self.scale, self.gateway[1] / self.scale),
             api=None if self.api is None else part(self.api),
             pipeline=part(self.pipeline),
             scale=1,
@@ -134,7 +134,7 @@ class Simulation:
         self.result = Result()
         self.api = None if self.scenario.api is None else Pool(self.scenario.api)
         self.pipeline = Pool(self.scenario.pipeline)
-        self.gateway = TokenBucket(self.scenario.gateway_rate, self.scenario.gateway_burst)
+        self.gateway = TokenBucket(*self.scenario.gateway)
         self.waiting: deque[Event] = deque()
         self.backlog = 0
         self._agenda: list[tuple[float, int, Callable[[float], None]]] = []
@@ -234,15 +234,19 @@ def simulate(scenario: Scenario, seed: int = SEED) -> Result:
     return Simulation(scenario, seed).run()
 
 
+# API Gateway's first quota of an account and region.
+QUOTA = (10_000, 5_000)
+
+
+def of(limit: int) -> Function:
+    """The pipeline with another limit."""
+    return replace(PIPELINE, limit=limit)
+
+
 SCENARIOS = [
-    Scenario("10/s, steady", 10, 600),
-    Scenario("the same on average, 50/s for the first six seconds of each minute", 10, 600, burst_factor=5),
-    Scenario("1,000/s for a minute", 1_000, 60),
-    Scenario("the same, the pipeline's limit raised to 500", 1_000, 60, replace(PIPELINE, limit=500)),
-    Scenario(
-        "that, but 5,000/s for the first six seconds", 1_000, 60, replace(PIPELINE, limit=500), burst_factor=5
-    ),
-    Scenario("10,000 pictures put straight into the bucket within a second", 10_000, 1, api=None),
+    Scenario("10/s", 10, 600),
+    Scenario("10/s on average, 50/s for the first six seconds of each minute", 10, 600, burst_factor=5),
+    Scenario("1,000 put straight into the bucket within a second", 1_000, 1, api=None),
     Scenario("10/s, Redis away for two minutes", 10, 600, outage=(120, 240)),
     Scenario(
         "10/s straight into the bucket, Redis away for two minutes", 10, 600, api=None, outage=(120, 240)
@@ -250,15 +254,26 @@ SCENARIOS = [
     Scenario(
         "10/s straight into the bucket, Redis away for ten minutes", 10, 900, api=None, outage=(120, 720)
     ),
-    Scenario("100,000/s for a minute, an account's first quotas", 100_000, 60, scale=100),
+    Scenario("1,000/s for a minute, the stack's defaults", 1_000, 60),
+    Scenario("1,000/s for a minute, the gateway's quota, 100 at once", 1_000, 60, of(100), gateway=QUOTA),
+    Scenario("1,000/s for a minute, the gateway's quota, 500 at once", 1_000, 60, of(500), gateway=QUOTA),
+    Scenario("that, 5,000/s for the first six seconds", 1_000, 60, of(500), burst_factor=5, gateway=QUOTA),
     Scenario(
-        "100,000/s for five minutes, with room for 110,000/s, 15,000 and 40,000 at once",
+        "100,000/s for a minute, all quotas as an account first has them",
+        100_000,
+        60,
+        of(500),
+        replace(API, limit=500),
+        scale=100,
+        gateway=QUOTA,
+    ),
+    Scenario(
+        "100,000/s for five minutes, quotas of 110,000/s, 15,000 and 40,000 at once",
         100_000,
         300,
-        replace(PIPELINE, limit=40_000),
+        of(40_000),
         replace(API, limit=15_000),
-        gateway_rate=110_000,
-        gateway_burst=55_000,
+        gateway=(110_000, 55_000),
         scale=200,
     ),
 ]
@@ -268,7 +283,7 @@ def table(scenarios: Sequence[Scenario] = SCENARIOS) -> str:
     """Make a Markdown table of what happens in each scenario, in its real size whatever the scale."""
     lines = [
         "| uploads | 201 | refused | ready after (s): half | 95 % | 99 % | API and pipeline at once "
-        "| cold starts | throttled events | longest backlog | to the on-failure queue | drained after (s) |",
+        "| cold starts | throttled events | longest backlog | given up | all ended after (s) |",
         "|---|" + "--:|" * 11,
     ]
     for scenario in scenarios:

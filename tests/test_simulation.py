@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import simulate as program
 from benchmarks.lambda_model import OLDEST_EVENT, Function, Pool, TokenBucket, Work
-from benchmarks.simulate import API, PIPELINE, SCENARIOS, Scenario, Simulation, simulate
+from benchmarks.simulate import API, PIPELINE, SCENARIOS, Scenario, Simulation, of, simulate
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "scaling.md"
 
@@ -77,16 +77,16 @@ def test_a_function_without_a_queue_refuses_as_many_as_erlang_b_says(
 HARD = [
     Scenario("nothing", 0.001, 1),
     Scenario("steady", 50, 30),
-    Scenario("bursts", 200, 90, replace(PIPELINE, limit=30), replace(API, limit=20), burst_factor=5),
-    Scenario("the gateway refuses", 500, 10, gateway_rate=50, gateway_burst=20),
-    Scenario("the pipeline is much too small", 100, 30, replace(PIPELINE, limit=2)),
-    Scenario("in line", 100, 30, replace(PIPELINE, limit=20, waiting="line")),
+    Scenario("bursts", 90, 90, of(30), replace(API, limit=20), burst_factor=5),
+    Scenario("the gateway refuses", 500, 10, gateway=(50, 20)),
+    Scenario("the pipeline is much too small", 100, 30, of(2)),
+    Scenario("in line", 100, 30, replace(PIPELINE, waiting="line")),
     Scenario("half of all fail", 50, 30, failing=0.5),
     Scenario("all fail", 20, 30, failing=1.0),
     Scenario("outage", 50, 400, outage=(100, 300)),
     Scenario("outage, no API", 20, 400, api=None, outage=(10, 390)),
-    Scenario("environments come slowly", 300, 20, replace(PIPELINE, new_environments=5)),
-    Scenario("scaled", 3000, 20, scale=100),
+    Scenario("environments come slowly", 90, 20, replace(PIPELINE, new_environments=5)),
+    Scenario("scaled", 3000, 20, of(500), scale=100),
 ]
 
 
@@ -181,10 +181,10 @@ def test_work_takes_what_it_is_said_to_take() -> None:
 
 
 def test_scale_divides_everything_that_counts() -> None:
-    small = Scenario("", 1000, 60, scale=100).scaled()
-    assert (small.rate, small.gateway_rate, small.gateway_burst) == (10, 100, 50)
+    small = Scenario("", 1000, 60, of(300), scale=10).scaled()
+    assert (small.rate, small.gateway) == (100, (10, 20))
     assert small.api is not None
-    assert (small.api.limit, small.pipeline.limit, small.pipeline.new_environments) == (9, 1, 10)
+    assert (small.api.limit, small.pipeline.limit, small.pipeline.new_environments) == (98, 30, 100)
     assert all(scenario.pipeline.limit >= scenario.scale for scenario in SCENARIOS), "nothing is rounded up"
 
 
