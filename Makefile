@@ -1,5 +1,5 @@
 # `make run` serves the whole service on this machine; `make test` checks it. Both set themselves up.
-.PHONY: run test check format lock clean bench
+.PHONY: run test check format lock clean bench simulate cold-start
 
 PYTHON ?= python3
 VENV := .venv
@@ -41,3 +41,10 @@ $(READY): requirements.txt requirements-dev.txt
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.throughput
+
+# Needs no packages: the table of docs/scaling.md, made anew.
+simulate:
+	$(PYTHON) -m benchmarks.simulate --write docs/scaling.md
+
+cold-start: $(READY)
+	$(BIN)/python -m benchmarks.cold_start

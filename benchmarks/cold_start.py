@@ -286,12 +286,18 @@ def report(measured: Mapping[str, Sequence[Start]], title: str) -> tuple[list[st
     return lines, met
 
 
-def report_modules(measured: Mapping[str, Start], shown: int = 10) -> list[str]:
-    """Make a Markdown table of what is imported: milliseconds by package, at init + for the first event."""
-    split = {
-        name: [by_package(read_import_times(text)) for text in start.written]
-        for name, start in measured.items()
+def imports(starts: Sequence[Start], phase: int) -> dict[str, float]:
+    """Milliseconds for each package in one of the two phases: the median of all starts."""
+    found = [by_package(read_import_times(start.written[phase])) for start in starts]
+    return {
+        package: statistics.median(one.get(package, 0.0) for one in found)
+        for package in {name for one in found for name in one}
     }
+
+
+def report_modules(measured: Mapping[str, Sequence[Start]], shown: int = 10) -> list[str]:
+    """Make a Markdown table of what is imported: milliseconds by package, at init + for the first event."""
+    split = {name: [imports(starts, phase) for phase in (0, 1)] for name, starts in measured.items()}
     total: dict[str, float] = {}
     for phases in split.values():
         for phase in phases:
@@ -318,13 +324,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     python = Path(sys.executable) if options.quick else options.python or find_python()
     version = subprocess.run([python, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    rounds = 1 if options.quick else options.rounds
     met = True
     with bench(python, options.artifact, quick=options.quick) as ready:
-        print(f"{version}, {platform.machine()}, {1 if options.quick else options.rounds} rounds")
+        print(f"{version}, {platform.machine()}, {rounds} rounds")
         measured: dict[bool, dict[str, list[Start]]] = {
             compiled: {case.name: [] for case in ready.cases()} for compiled in (True, False)
         }
-        for _ in range(1 if options.quick else options.rounds):
+        for _ in range(rounds):
             for compiled, starts in measured.items():
                 for case in ready.cases():
                     starts[case.name].append(ready.start(case, compiled=compiled))
@@ -332,7 +339,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             lines, good = report(starts, "compiled" if compiled else "not compiled")
             met = met and (good or not compiled)
             print("", *lines, sep="\n")
-        modules = {case.name: ready.start(case, compiled=True, import_times=True) for case in ready.cases()}
+        modules: dict[str, list[Start]] = {case.name: [] for case in ready.cases()}
+        for _ in range(rounds):
+            for case in ready.cases():
+                modules[case.name].append(ready.start(case, compiled=True, import_times=True))
         print("", *report_modules(modules), sep="\n")
     if not met and not options.quick:
         sys.exit(f"An initialisation takes more than {TARGET} times the baseline's.")
