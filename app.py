@@ -11,6 +11,7 @@ import functools
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec
 
 from aws_lambda_powertools import Logger
@@ -33,7 +34,7 @@ log = Logger(service="thumbnails")
 
 V1 = "/api/v1"
 LIST_LIMIT = 1000
-RETRY_SECONDS = {errors.ThumbnailNotReady: 1, errors.CatalogueUnavailable: 5, errors.BucketUnavailable: 5}
+RETRY_SECONDS = {409: 1, 503: 5}
 
 STATUS: dict[type[errors.ServiceError], int] = {
     errors.MalformedUpload: 400,
@@ -47,6 +48,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.PictureFailed: 422,
     errors.CatalogueUnavailable: 503,
     errors.BucketUnavailable: 503,
+    errors.OriginalUnsettled: 503,
 }
 
 View = ParamSpec("View")
@@ -77,11 +79,6 @@ def bucket() -> Bucket:
 # --- errors and logs, the same for every route ---
 
 
-def error_response(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Response:
-    """Every error that a client sees has this form."""
-    return Response({"error": sentence}, status_code=status, headers=dict(headers or {}))
-
-
 def speaks_http(view: Callable[View, Response]) -> Callable[View, Response]:
     """Turn the service's own errors into responses."""
 
@@ -92,9 +89,11 @@ def speaks_http(view: Callable[View, Response]) -> Callable[View, Response]:
         except errors.ServiceError as error:
             if isinstance(error, errors.Unavailable):
                 log.warning("dependency unavailable", exc_info=error, extra=request_facts())
-            wait = RETRY_SECONDS.get(type(error))
-            headers = {} if wait is None else {"Retry-After": str(wait)}
-            return error_response(STATUS[type(error)], str(error), headers)
+            status = STATUS[type(error)]
+            headers: Headers = {}
+            if status in RETRY_SECONDS:
+                headers["Retry-After"] = str(RETRY_SECONDS[status])
+            return Response({"error": str(error)}, status_code=status, headers=headers)
 
     return wrapped
 
@@ -108,9 +107,10 @@ def current_request() -> Request:
 def request_facts() -> dict[str, Any]:
     """What every log line of a request says: ids and routes, no names and no contents."""
     request = current_request()
+    given_id = (request.uri_params or {}).get("record_id", "")
     return {
         "request_id": getattr(request.lambda_context, "aws_request_id", None),
-        "record_id": (request.uri_params or {}).get("record_id"),
+        "record_id": given_id if keys.is_id(given_id) else None,
         "method": request.method,
         "route": request.path,
     }
@@ -127,7 +127,7 @@ def one_form(request: Any, get_response: Callable[[Any], Response]) -> Response:
     if isinstance(response.body, dict) and response.body.keys() == {"Code", "Message"}:
         sentence = {
             405: f"This path does not take {request.method}; see the Allow header.",
-            500: "Something went wrong on our side; it is logged. Try again, and tell us if it stays.",
+            500: "Something went wrong on our side and is logged; try again, and tell us if it stays.",
         }.get(response.status_code, response.body["Message"])
         response.body = {"error": sentence}
     response.headers.setdefault("Content-Type", "application/json")
@@ -158,19 +158,20 @@ def pulse() -> Response:
 @speaks_http
 def health() -> Response:
     """Say whether Redis and S3 answer: 200 when both do, else 503 naming the one that does not."""
-    found: dict[str, str] = {}
-    sentences: list[str] = []
-    for name, dependency in (("redis", catalogue()), ("s3", bucket())):
-        try:
-            dependency.ping()
-            found[name] = "up"
-        except errors.Unavailable as error:
-            log.warning("dependency unavailable", exc_info=error, extra=request_facts())
-            found[name] = "down"
-            sentences.append(str(error))
-    if sentences:
-        return Response({"error": " ".join(sentences), **found}, status_code=503)
-    return Response(found)
+    pings: dict[str, Callable[[], None]] = {"redis": catalogue().ping, "s3": bucket().ping}
+    # At the same time, so that two that hang take no longer than one.
+    with ThreadPoolExecutor(len(pings)) as pool:
+        asked = {name: pool.submit(ping) for name, ping in pings.items()}
+    failures = {name: answer.exception() for name, answer in asked.items()}
+    found = {name: "up" if error is None else "down" for name, error in failures.items()}
+    down = [name for name, error in failures.items() if error is not None]
+    if not down:
+        return Response(found)
+    for error in filter(None, failures.values()):
+        log.warning("dependency unavailable", exc_info=error, extra=request_facts())
+    sentence = f"{' and '.join(down)} cannot be reached; try again in a moment."
+    headers: Headers = {"Retry-After": str(RETRY_SECONDS[503])}
+    return Response({"error": sentence} | found, status_code=503, headers=headers)
 
 
 @app.route(f"{V1}/thumbnail", methods=["GET", "HEAD"], content_types=[])
@@ -222,9 +223,11 @@ def upload() -> Response:
             metadata=record.to_metadata(),
         )
     except errors.BucketUnavailable:
-        # Nothing was promised. Should S3 have taken the object all the same, its event finds a removal
-        # under way and takes it away.
-        catalogue().start_removal(record_id)
+        # Nothing was promised. Should S3 have taken the object all the same, then its event finds the
+        # removal and takes the object away, or the event has been handled and it is for us to do.
+        hidden = catalogue().start_removal(record_id)
+        if hidden is not None and (hidden.thumbnail_size or hidden.error):
+            remove_objects(hidden)
         raise
     return Response(record.as_json(), status_code=201, headers={"Location": f"{own_path()}/{record_id}"})
 
@@ -246,7 +249,7 @@ def delete(record_id: str) -> Response:
     record = catalogue().start_removal(record_id) if keys.is_id(record_id) else None
     if record is None:
         raise errors.UnknownThumbnail
-    bucket().delete(record.object_key, *record.thumbnail_keys())
+    remove_objects(record)
     if not catalogue().finish_removal(record_id, tombstone=str(uuid.uuid4())):
         raise errors.UnknownThumbnail
     return Response(record.as_json())
@@ -259,21 +262,22 @@ def download(record_id: str) -> Response:
     record = find(record_id)
     if record.error is not None:
         raise errors.PictureFailed(record.error)
-    if record.state is not State.READY or record.etag is None:
+    if record.state is not State.READY or record.thumbnail is None:
         raise errors.ThumbnailNotReady
     headers: Headers = {
         "Content-Type": "image/jpeg",
-        "ETag": f'"{record.etag}"',
+        "ETag": f'"{record.thumbnail}"',
         # A client's own key in the bucket can be written again; an id of ours never is.
         "Cache-Control": "public, max-age=31536000, immutable"
         if keys.is_minted(record.object_key)
         else "public, no-cache",
     }
-    if matches(current_request().headers.get("if-none-match"), record.etag):
+    if matches(current_request().headers.get("if-none-match"), record.thumbnail):
         return Response(b"", status_code=304, headers=headers)
-    thumbnail = bucket().get(keys.thumbnail(record_id, record.etag))
-    if thumbnail is None:  # deleted since we looked
-        raise errors.UnknownThumbnail
+    thumbnail = bucket().get(keys.thumbnail(record_id, record.thumbnail))
+    if thumbnail is None:  # deleted since we looked, or about to be replaced
+        find(record_id)
+        raise errors.ThumbnailNotReady
     with thumbnail:
         content = thumbnail.read()
     headers["Content-Disposition"] = attachment(thumbnail_name(record.filename))
@@ -291,6 +295,11 @@ def find(record_id: str) -> Record:
     if record is None:
         raise errors.UnknownThumbnail
     return record
+
+
+def remove_objects(record: Record) -> None:
+    """Take a record's original and thumbnails out of the bucket."""
+    bucket().delete(record.object_key, *record.thumbnail_keys())
 
 
 def matches(if_none_match: str | None, etag: str) -> bool:

@@ -94,7 +94,7 @@ class Bucket:
                 raise
 
     def delete(self, *object_keys: str) -> None:
-        """Remove objects in one call; those that are not there do not matter."""
+        """Remove objects in one call, whether they are there or not; at most 1000."""
         if not object_keys:
             return
         with _s3_errors():

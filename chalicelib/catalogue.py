@@ -33,38 +33,39 @@ from chalicelib.record import GONE, Record, State
 TOMBSTONE_SECONDS = 14 * 24 * 3600
 """How long a removal is remembered: no queue holds back an event for longer (SQS: 14 days at most)."""
 
-# begin: revive, etag, size, then the fields of the record if it has to be made
+# begin: revive, etag, size, thumbnail, then the fields of the record if it has to be made
 _BEGIN = """
-local now = redis.call('HMGET', KEYS[1], 'state', 'etag', 'tombstone', 'thumbnail_size')
-local state, etag, tombstone, thumbnail_size = now[1], now[2], now[3], now[4]
+local now = redis.call('HMGET', KEYS[1], 'state', 'etag', 'tombstone', 'thumbnail', 'former_thumbnails')
+local state, etag, tombstone, thumbnail, former = now[1], now[2], now[3], now[4], now[5]
 if state == 'deleting' or (state == 'deleted' and tombstone ~= ARGV[1]) then
   return redis.call('HGETALL', KEYS[1])
 end
 if not state or state == 'deleted' then
   redis.call('DEL', KEYS[1])
-  redis.call('HSET', KEYS[1], unpack(ARGV, 4))
+  redis.call('HSET', KEYS[1], unpack(ARGV, 5))
 elseif etag ~= ARGV[2] then
-  if thumbnail_size then
-    redis.call('HSET', KEYS[1], 'former_etag', etag)
+  if thumbnail then
+    redis.call('HSET', KEYS[1], 'former_thumbnails', former and former .. ' ' .. thumbnail or thumbnail)
   end
-  redis.call('HSET', KEYS[1], 'state', 'pending', 'etag', ARGV[2], 'original_size', ARGV[3])
+  redis.call('HSET', KEYS[1],
+    'state', 'pending', 'etag', ARGV[2], 'original_size', ARGV[3], 'thumbnail', ARGV[4])
   redis.call('HDEL', KEYS[1], 'thumbnail_size', 'error')
 end
 return redis.call('HGETALL', KEYS[1])
 """
 
-# finish: etag, state, field, value
+# finish: thumbnail, state, field, value
 _FINISH = """
-local now = redis.call('HMGET', KEYS[1], 'state', 'etag')
-local state, etag = now[1], now[2]
+local now = redis.call('HMGET', KEYS[1], 'state', 'thumbnail')
+local state, thumbnail = now[1], now[2]
 if not state then
   return 'unknown'
 elseif state == 'deleting' or state == 'deleted' then
   return 'deleted'
-elseif (etag or '') ~= ARGV[1] then
+elseif (thumbnail or '') ~= ARGV[1] then
   return 'superseded'
 elseif state ~= 'ready' then
-  redis.call('HDEL', KEYS[1], 'error', 'former_etag')
+  redis.call('HDEL', KEYS[1], 'error', 'former_thumbnails')
   redis.call('HSET', KEYS[1], 'state', ARGV[2], ARGV[3], ARGV[4])
 end
 return 'done'
@@ -83,14 +84,12 @@ return redis.call('HGETALL', KEYS[1])
 
 # finish_removal: tombstone, seconds to live
 _FINISH_REMOVAL = """
-local now = redis.call('HMGET', KEYS[1], 'state', 'etag', 'tombstone')
-local state, etag, tombstone = now[1], now[2], now[3]
+local now = redis.call('HMGET', KEYS[1], 'state', 'tombstone')
+local state, tombstone = now[1], now[2]
 if state == 'deleting' then
-  redis.call('DEL', KEYS[1])
+  redis.call('HDEL', KEYS[1],
+    'object_key', 'filename', 'created_ms', 'original_size', 'etag', 'thumbnail_size', 'error')
   redis.call('HSET', KEYS[1], 'state', 'deleted', 'tombstone', ARGV[1])
-  if etag then
-    redis.call('HSET', KEYS[1], 'etag', etag)
-  end
   redis.call('EXPIRE', KEYS[1], ARGV[2])
   return 1
 end
@@ -187,22 +186,23 @@ class Catalogue:
         """Take up the version `fresh.etag` of an original, making its record if there is none.
 
         Args:
-            fresh: the record to store if there is none; of an existing one only `etag` and
-                `original_size` are updated, and its former result no longer counts.
+            fresh: the record to store if there is none. Of an existing one that knows another version,
+                `etag`, `original_size` and `thumbnail` are replaced, and its result no longer counts.
             revive: the tombstone that this original has outlived, if the caller knows that it was put
                 into the bucket after that removal had ended.
 
         Returns:
-            the record as it stands now. PENDING: this version waits for its thumbnail. READY or FAILED:
-            this version has been dealt with. DELETING or DELETED: nothing was changed.
+            the record as it stands now. PENDING: this version waits for its thumbnail, which is to be
+            stored as `thumbnail`. READY or FAILED: this version has been dealt with. DELETING or
+            DELETED: nothing was changed.
 
         """
         with _redis_errors():
-            if fresh.etag is None:
+            if fresh.etag is None or fresh.thumbnail is None:
                 raise ValueError("only a version of an original can be taken up")
             reply = self._begin(
                 keys=[keys.record(fresh.id)],
-                args=[revive or "", fresh.etag, str(fresh.original_size), *_flat(fresh)],
+                args=[revive or "", fresh.etag, str(fresh.original_size), fresh.thumbnail, *_flat(fresh)],
             )
             record = Record.from_hash(fresh.id, _pairs(reply))
             if record.state is State.PENDING:
@@ -210,17 +210,19 @@ class Catalogue:
                 self._redis.zadd(keys.INDEX, {_member(record): 0})
             return record
 
-    def finish_ready(self, record_id: str, etag: str, thumbnail_size: int) -> Finish:
-        """Say that the thumbnail of version `etag` is stored and has `thumbnail_size` bytes."""
-        return self._end(record_id, etag, State.READY, "thumbnail_size", str(thumbnail_size))
+    def finish_ready(self, record_id: str, thumbnail: str, size: int) -> Finish:
+        """Say that the thumbnail which `begin` has named is stored and has `size` bytes."""
+        return self._end(record_id, thumbnail, State.READY, "thumbnail_size", str(size))
 
-    def finish_failed(self, record_id: str, etag: str | None, error: str) -> Finish:
-        """Say why there will be no thumbnail of version `etag`. A record that is READY stays so."""
-        return self._end(record_id, etag, State.FAILED, "error", error)
+    def finish_failed(self, record_id: str, thumbnail: str | None, error: str) -> Finish:
+        """Say why there will be no thumbnail of that name. A record that is READY stays so."""
+        return self._end(record_id, thumbnail, State.FAILED, "error", error)
 
-    def _end(self, record_id: str, etag: str | None, state: State, field: str, value: str) -> Finish:
+    def _end(self, record_id: str, thumbnail: str | None, state: State, field: str, value: str) -> Finish:
         with _redis_errors():
-            reply = self._finish(keys=[keys.record(record_id)], args=[etag or "", state.value, field, value])
+            reply = self._finish(
+                keys=[keys.record(record_id)], args=[thumbnail or "", state.value, field, value]
+            )
         return Finish(reply)
 
     def start_removal(self, record_id: str) -> Record | None:

@@ -13,7 +13,8 @@
     │   └── UndecodablePicture   truncated or damaged
     └── Unavailable              something behind the service does not answer; worth a retry
         ├── CatalogueUnavailable Redis
-        └── BucketUnavailable    S3
+        ├── BucketUnavailable    S3
+        └── OriginalUnsettled    the original is being replaced or removed at this moment
 
 No status numbers here: `app.py` holds the one table from class to HTTP status.
 What the log should know beside the client's sentence travels as `__cause__`.
@@ -86,3 +87,10 @@ class BucketUnavailable(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("The object store (S3) cannot be reached; try again in a moment.")
+
+
+class OriginalUnsettled(Unavailable):
+    """The original is being replaced, or removed by a request that has not ended; it will be at rest soon."""
+
+    def __init__(self) -> None:
+        super().__init__("The original is being replaced or removed; try again in a moment.")

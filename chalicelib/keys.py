@@ -2,7 +2,7 @@
 
     originals/<id>              an original that came through the API; <id> is a uuid4
     originals/<anything else>   an original that somebody put straight into the bucket
-    thumbnails/<id>/<etag>.jpg  the thumbnail of that version of the original
+    thumbnails/<id>/<name>.jpg  a thumbnail; <name> begins with the ETag of the version it shows
     record:<id>                 Redis hash: the record
     records                     Redis sorted set: the index of all records, by creation
 
@@ -56,9 +56,14 @@ def filename(object_key: str) -> str:
     return object_key.removeprefix(ORIGINALS).rstrip("/").rpartition("/")[2]
 
 
-def thumbnail(record_id: str, etag: str) -> str:
-    """Object key of the thumbnail that was made from the version `etag` of a record's original."""
-    return f"{THUMBNAILS}{record_id}/{etag}.jpg"
+def new_thumbnail(etag: str) -> str:
+    """Name a thumbnail of the version `etag` of an original; no two are ever named alike."""
+    return f"{etag}-{uuid.uuid4().hex}"
+
+
+def thumbnail(record_id: str, name: str) -> str:
+    """Object key of a record's thumbnail with this name."""
+    return f"{THUMBNAILS}{record_id}/{name}.jpg"
 
 
 def record(record_id: str) -> str:

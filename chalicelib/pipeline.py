@@ -5,8 +5,8 @@ Called at least once per event, in any order, several times at once, and again a
 - Nothing is remembered between calls but in S3 and Redis, and each step may be done twice.
 - What is read is the object as it is now, not as the event describes it. When it has changed by the
   end, the work starts again, so that whoever finishes last has seen the last version.
-- The thumbnail's key names the version that it was made from, so that it never changes, and a slow
-  run cannot overwrite the result of a newer one.
+- Each time that a version is taken up its thumbnail gets a new name, which the record keeps: a retry
+  stores it under the same key, and a slow run of another version cannot overwrite or take it away.
 - A removal wins always: a run that finds one, at the beginning or at the end, takes away what it and
   earlier runs have stored.
 - A picture that cannot be decoded ends as FAILED. Everything else raises, for the caller to retry.
@@ -18,7 +18,7 @@ from enum import StrEnum
 from chalicelib import keys
 from chalicelib.bucket import Bucket, StoredObject
 from chalicelib.catalogue import Catalogue, Finish
-from chalicelib.errors import PictureError, TooManyBytes, Unavailable
+from chalicelib.errors import OriginalUnsettled, PictureError, TooManyBytes
 from chalicelib.imaging import Thumbnail, make_thumbnail
 from chalicelib.record import GONE, Record, State, name_and_creation
 from chalicelib.spec import ThumbnailSpec
@@ -41,10 +41,6 @@ class Outcome(StrEnum):
     """The record was deleted; nothing of it is left in the bucket."""
 
 
-class OriginalKeepsChanging(Unavailable):
-    """The original was replaced again and again while it was worked on; a later try will find it at rest."""
-
-
 @dataclass(frozen=True, slots=True)
 class Pipeline:
     """Makes thumbnails to `spec`, of originals of at most `max_bytes` and `max_pixels`."""
@@ -62,6 +58,7 @@ class Pipeline:
             Unavailable: S3 or Redis did not answer, or the original kept changing. Worth a retry.
 
         """
+        minted = keys.is_minted(object_key)
         revive: str | None = None
         for _ in range(_ROUNDS):
             original = self.bucket.get(object_key)
@@ -69,11 +66,14 @@ class Pipeline:
                 return self._without_original(object_key)
             with original:
                 record = self.catalogue.begin(_fresh_record(original), revive=revive)
-                if record.state is State.DELETED and not keys.is_minted(object_key):
+                if record.state is State.DELETED and not minted:
                     # The removal had ended by now. If the object is there still when we look again, then a
                     # client has put it there since: this key is theirs, and they want it back.
                     revive = record.tombstone
                     continue
+                if record.state is State.DELETING and record.etag != original.etag and not minted:
+                    # A client has put another object there than the one that is being removed.
+                    raise OriginalUnsettled
                 if record.state in GONE:
                     self.bucket.delete(object_key, *record.thumbnail_keys())
                     return Outcome.DELETED
@@ -82,28 +82,27 @@ class Pipeline:
                 outcome = self._finish(record, original)
             if outcome is not None:
                 return outcome
-        raise OriginalKeepsChanging("The original keeps changing; try again in a moment.")
+        raise OriginalUnsettled
 
     def _finish(self, record: Record, original: StoredObject) -> Outcome | None:
         """Make and store the thumbnail; None means that the work has to start again."""
-        thumbnail_key = keys.thumbnail(record.id, original.etag)
-        if record.former_etag is not None:
-            self.bucket.delete(keys.thumbnail(record.id, record.former_etag))
+        name = record.thumbnail or ""
+        stored_key = keys.thumbnail(record.id, name)
+        self.bucket.delete(*(key for key in record.thumbnail_keys() if key != stored_key))
         try:
             thumbnail = self._make(original)
         except PictureError as error:
             outcome = Outcome.FAILED
-            finish = self.catalogue.finish_failed(record.id, original.etag, str(error))
+            finish = self.catalogue.finish_failed(record.id, name, str(error))
         else:
             outcome = Outcome.READY
-            self.bucket.put(thumbnail_key, thumbnail.content, content_type="image/jpeg")
-            finish = self.catalogue.finish_ready(record.id, original.etag, len(thumbnail.content))
+            self.bucket.put(stored_key, thumbnail.content, content_type="image/jpeg")
+            finish = self.catalogue.finish_ready(record.id, name, len(thumbnail.content))
         if finish is Finish.DONE:
             return outcome if self.bucket.etag(original.key) == original.etag else None
+        self.bucket.delete(stored_key)
         if finish is Finish.DELETED:
             self.catalogue.unlist(record)
-        if finish is not Finish.UNKNOWN:
-            self.bucket.delete(thumbnail_key)
         return None
 
     def _make(self, original: StoredObject) -> Thumbnail:
@@ -123,7 +122,7 @@ class Pipeline:
             return Outcome.DELETED
         if record.state is State.PENDING:
             error = "The original was removed from the bucket before its thumbnail was made; upload it again."
-            self.catalogue.finish_failed(record.id, record.etag, error)
+            self.catalogue.finish_failed(record.id, record.thumbnail, error)
             return Outcome.FAILED
         return Outcome.ABSENT
 
@@ -139,4 +138,5 @@ def _fresh_record(original: StoredObject) -> Record:
         created_ms=created_ms,
         original_size=original.size,
         etag=original.etag,
+        thumbnail=keys.new_thumbnail(original.etag),
     )

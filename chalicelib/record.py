@@ -44,8 +44,9 @@ class Record:
     """One picture.
 
     `created_ms` is milliseconds since the epoch; sizes are in bytes. `etag` names the version of the
-    original that the pipeline last took up, `former_etag` the version before it while that one's
-    thumbnail may still be stored, and `tombstone` is unique to one removal.
+    original that the pipeline last took up, `thumbnail` the thumbnail of it (stored when `thumbnail_size`
+    is known), `former_thumbnails` those of earlier versions that may still be stored; `tombstone` is
+    unique to one removal.
     """
 
     id: str
@@ -55,7 +56,8 @@ class Record:
     original_size: int
     state: State = State.PENDING
     etag: str | None = None
-    former_etag: str | None = None
+    thumbnail: str | None = None
+    former_thumbnails: tuple[str, ...] = ()
     thumbnail_size: int | None = None
     error: str | None = None
     tombstone: str | None = None
@@ -81,7 +83,8 @@ class Record:
 
     def thumbnail_keys(self) -> list[str]:
         """Object keys of all thumbnails of this record that may be stored."""
-        return [keys.thumbnail(self.id, etag) for etag in (self.etag, self.former_etag) if etag is not None]
+        names = (*self.former_thumbnails, *([self.thumbnail] if self.thumbnail else []))
+        return [keys.thumbnail(self.id, name) for name in names]
 
     def to_hash(self) -> dict[str, str]:
         """The fields of the Redis hash; what is not known has no field."""
@@ -92,7 +95,8 @@ class Record:
             "original_size": str(self.original_size),
             "state": self.state.value,
             "etag": self.etag,
-            "former_etag": self.former_etag,
+            "thumbnail": self.thumbnail,
+            "former_thumbnails": " ".join(self.former_thumbnails) or None,
             "thumbnail_size": None if self.thumbnail_size is None else str(self.thumbnail_size),
             "error": self.error,
             "tombstone": self.tombstone,
@@ -111,7 +115,8 @@ class Record:
             original_size=int(fields.get("original_size", 0)),
             state=State(fields["state"]),
             etag=fields.get("etag"),
-            former_etag=fields.get("former_etag"),
+            thumbnail=fields.get("thumbnail"),
+            former_thumbnails=tuple(fields.get("former_thumbnails", "").split()),
             thumbnail_size=None if thumbnail_size is None else int(thumbnail_size),
             error=fields.get("error"),
             tombstone=fields.get("tombstone"),

@@ -63,7 +63,7 @@ def _serve(stack: contextlib.ExitStack) -> None:
     for child in children:
         stack.callback(child.stop)
         child.start()
-    if _answers(url):
+    if _answers(url, children[-1]):
         print(_banner(url, embedded=servers is not None), flush=True)
     for changed in _changes():
         if servers is not None and servers.died():
@@ -74,7 +74,7 @@ def _serve(stack: contextlib.ExitStack) -> None:
                 child.start()
             else:
                 child.mind()
-        if changed and _answers(url):
+        if changed and _answers(url, children[-1]):
             print("Restarted with the changed code.", flush=True)
 
 
@@ -131,9 +131,10 @@ def _changes() -> Iterator[bool]:
         yield bool(changed)
 
 
-def _answers(url: str) -> bool:
+def _answers(url: str, api: Child) -> bool:
+    """Wait until the API answers; False when it died or takes too long."""
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and not api.died():
         with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
             urllib.request.urlopen(f"{url}/api/v1/system/pulse", timeout=1).close()  # noqa: S310 - our own
             return True

@@ -2,6 +2,7 @@
 
 import functools
 import http.client
+import io
 import json
 import sys
 from http import HTTPStatus
@@ -18,6 +19,19 @@ MAX_BODY = 10 * 1024 * 1024
 _DRAINED = 64 * 1024 * 1024
 
 
+class _Refusal(Exception):
+    """The request ends here, and so does the connection: the rest of it cannot be trusted."""
+
+    def __init__(self, status: HTTPStatus, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+_TOO_LARGE = _Refusal(
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The request is too large; at most {MAX_BODY:,} bytes are taken."
+)
+
+
 class GatewayHandler(ChaliceRequestHandler):
     """Serves as API Gateway with this service's gateway responses does.
 
@@ -26,47 +40,61 @@ class GatewayHandler(ChaliceRequestHandler):
     """
 
     server_version, sys_version = "thumbnails", ""
+    # Header and body are sent in two pieces; without this, the second waits for the first one's receipt.
+    disable_nagle_algorithm = True
 
     def handle_expect_100(self) -> bool:
         """Refuse a body that is too large before it is sent."""
-        if self._declared_length() > MAX_BODY:
-            self._refuse_body()
+        length = self.headers.get("Content-Length", "")
+        if length.isascii() and length.isdigit() and int(length) > MAX_BODY:
+            self._refuse(_TOO_LARGE)
             return False
         return cast(bool, super().handle_expect_100())
 
-    def _parse_payload(self) -> tuple[dict[str, str], bytes | None]:
-        if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
-            body = cast(bytes, DechunkedInput(self.rfile).read(MAX_BODY + 1))
-        else:
-            body = self.rfile.read(self._declared_length())
-        return dict(self.headers), body or None
-
     def _generic_handle(self) -> None:
-        length = self._declared_length()
-        if length < 0:
-            self.close_connection = True
-            self.send_error(HTTPStatus.BAD_REQUEST, "The Content-Length header is not a number of bytes.")
-        elif length > MAX_BODY:
-            # A client that is still sending sees the answer only when its bytes have been taken.
-            left = min(length, _DRAINED)
-            while left > 0 and (read := self.rfile.read(min(left, 1 << 16))):
-                left -= len(read)
-            self._refuse_body()
+        try:
+            self._body = self._read_body()
+        except _Refusal as refusal:
+            self._refuse(refusal)
         else:
             super()._generic_handle()
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _generic_handle  # noqa: N815
 
-    def _declared_length(self) -> int:
-        value = self.headers.get("Content-Length", "0")
-        return int(value) if value.isascii() and value.isdigit() else -1
+    def _parse_payload(self) -> tuple[dict[str, str], bytes | None]:
+        return dict(self.headers), self._body or None
 
-    def _refuse_body(self) -> None:
+    def _read_body(self) -> bytes:
+        coding, length = self.headers.get("Transfer-Encoding"), self.headers.get("Content-Length")
+        if coding is not None and length is not None:
+            # RFC 9112, 6.1: two parties that read this differently see different requests.
+            raise _Refusal(HTTPStatus.BAD_REQUEST, "Send Content-Length or Transfer-Encoding, not both.")
+        if coding is not None:
+            if coding.lower() != "chunked":
+                raise _Refusal(HTTPStatus.BAD_REQUEST, "Transfer-Encoding can only be chunked.")
+            dechunked: Any = DechunkedInput(self.rfile)
+            stream: io.BufferedIOBase = io.BufferedReader(dechunked)
+            declared = _DRAINED
+        else:
+            length = length or "0"
+            if not (length.isascii() and length.isdigit()):
+                raise _Refusal(HTTPStatus.BAD_REQUEST, "Content-Length must be a number of bytes.")
+            stream, declared = self.rfile, int(length)
+        try:
+            body = stream.read(min(declared, MAX_BODY + 1))
+            if len(body) > MAX_BODY:
+                # A client that is still sending sees the answer only when its bytes have been taken.
+                left = min(declared, _DRAINED) - len(body)
+                while left > 0 and (piece := stream.read(min(left, 1 << 16))):
+                    left -= len(piece)
+                raise _TOO_LARGE
+        except OSError as error:
+            raise _Refusal(HTTPStatus.BAD_REQUEST, "The chunked body is broken or incomplete.") from error
+        return body
+
+    def _refuse(self, refusal: "_Refusal") -> None:
         self.close_connection = True
-        self.send_error(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            f"The request is too large; at most {MAX_BODY:,} bytes are taken.",
-        )
+        self.send_error(refusal.status, str(refusal))
 
     def _send_error_response(self, error: LocalGatewayException) -> None:
         if error.CODE == HTTPStatus.FORBIDDEN:

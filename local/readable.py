@@ -12,7 +12,10 @@ class ReadableFormatter(logging.Formatter):
     """`12:34:56 request 201 POST /api/v1/thumbnail 12 ms 1b4e28ba-...` instead of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Show the time, what happened, and the facts that people look for; a cause by its last line."""
+        """Show the time, what happened, and the facts that people look for.
+
+        Of what is down, the causes are named; what is a bug is shown with its traceback.
+        """
         parts = [time.strftime("%H:%M:%S", time.localtime(record.created)), record.getMessage()]
         for name in _SHOWN_FIRST:
             value = getattr(record, name, None)
@@ -23,7 +26,10 @@ class ReadableFormatter(logging.Formatter):
             while error is not None:
                 parts.append(f"<- {type(error).__name__}: {error}")
                 error = error.__cause__
-        return " ".join(parts)
+        line = " ".join(parts)
+        if record.levelno >= logging.ERROR and record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return line
 
 
 def make_logs_readable() -> None:

@@ -4,7 +4,7 @@ import http.client
 import json
 import re
 import socket
-from contextlib import closing
+from contextlib import closing, suppress
 from io import BytesIO
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -310,10 +310,37 @@ def test_a_body_beyond_the_gateway_limit_gets_its_answer(api: Api) -> None:
         assert_error(api("POST", files={"image": ("x.jpg", picture() + bytes(size))}), 413)
 
 
-def test_a_nonsense_content_length_gets_its_answer(api: Api) -> None:
-    reply = raw(api, "POST", f"{V1}/thumbnail", {"Content-Length": "-5"})
-    assert reply.status == 400
-    assert list(json.loads(reply.body)) == ["error"]
+FORM = {"Content-Type": "multipart/form-data; boundary=b"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        ({"Content-Length": "-5"}, b"", 400),
+        ({"Content-Length": "5x"}, b"", 400),
+        ({"Content-Length": "3", "Transfer-Encoding": "chunked"}, b"3\r\nabc\r\n0\r\n\r\n", 400),
+        ({"Transfer-Encoding": "gzip, chunked"}, b"3\r\nabc\r\n0\r\n\r\n", 400),
+        ({"Transfer-Encoding": "chunked"}, b"zz\r\nabc\r\n", 400),
+        ({"Transfer-Encoding": "chunked"}, b"b00000\r\n" + bytes(0xB00000) + b"\r\n0\r\n\r\n", 413),
+    ],
+    ids=["negative", "no number", "both", "other coding", "broken chunk", "too large in chunks"],
+)
+def test_a_body_that_cannot_be_told_from_the_next_request_ends_the_connection(
+    api: Api, headers: dict[str, str], body: bytes, status: int
+) -> None:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in (FORM | headers).items())
+    smuggled = f"GET {V1}/system/pulse HTTP/1.1\r\nHost: x\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", int(api.url.rpartition(":")[2])), timeout=10) as connection:
+        connection.sendall(f"POST {V1}/thumbnail HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode() + body)
+        with suppress(OSError):
+            connection.sendall(smuggled.encode())
+        received = b""
+        with suppress(ConnectionResetError):
+            while piece := connection.recv(4096):
+                received += piece
+    assert received.startswith(f"HTTP/1.1 {status}".encode())
+    assert received.count(b"HTTP/1.1") == 1
+    assert list(json.loads(received.partition(b"\r\n\r\n")[2])) == ["error"]
 
 
 class TestList:

@@ -82,6 +82,34 @@ def test_an_upload_that_s3_did_not_confirm_leaves_nothing_behind(api: Api, hook:
     assert_nothing_left(api)
 
 
+def test_an_upload_whose_confirmation_is_lost_after_its_event_leaves_nothing_behind(api: Api) -> None:
+    def deliver_and_fail() -> None:
+        api.deliver()
+        fail()
+
+    just_after(api.bucket, "PutObject", deliver_and_fail)
+    assert api("POST", files={"image": ("p.jpg", picture())}).status_code == 503
+    assert_nothing_left(api)
+
+
+def test_a_download_of_a_thumbnail_that_is_being_replaced(api: Api, s3: "S3Client") -> None:
+    key = "originals/mine.jpg"
+    path = f"/{keys.record_id(key)}/download"
+
+    def put(seed: int) -> None:
+        s3.put_object(Bucket=api.bucket.name, Key=key, Body=picture(seed=seed))
+        api.deliver()
+
+    put(1)
+    first = api("GET", path)
+    just_before(api.bucket, "GetObject", lambda: put(2))
+    reply = api("GET", path)
+    assert (reply.status_code, "Retry-After" in reply.headers) == (409, True)
+    second = api("GET", path)
+    assert second.status_code == 200
+    assert second.headers["ETag"] != first.headers["ETag"]
+
+
 def test_an_event_that_overtakes_the_upload_response(api: Api) -> None:
     just_after(api.bucket, "PutObject", api.deliver)
     record = api.upload()

@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 
 
 def new_record(number: int = 0, etag: str | None = None) -> Record:
-    record_id = keys.new_id()
-    return Record(
-        record_id, keys.original(record_id), f"{number}.jpg", 1_700_000_000_000 + number, 5, etag=etag
-    )
+    record_id, created_ms = keys.new_id(), 1_700_000_000_000 + number
+    record = Record(record_id, keys.original(record_id), f"{number}.jpg", created_ms, 5)
+    return version(record, etag) if etag else record
+
+
+def version(record: Record, etag: str) -> Record:
+    """The record as the pipeline takes up this version of its original."""
+    return replace(record, etag=etag, thumbnail=f"{etag}-run")
 
 
 def ids(records: list[Record]) -> list[str]:
@@ -35,13 +39,13 @@ PENDING: Setup = lambda catalogue, record: catalogue.create(record)  # noqa: E73
 
 
 def ready(catalogue: Catalogue, record: Record) -> None:
-    catalogue.begin(replace(record, etag="v1"))
-    catalogue.finish_ready(record.id, "v1", 9)
+    catalogue.begin(version(record, "v1"))
+    catalogue.finish_ready(record.id, "v1-run", 9)
 
 
 def failed(catalogue: Catalogue, record: Record) -> None:
-    catalogue.begin(replace(record, etag="v1"))
-    catalogue.finish_failed(record.id, "v1", "Broken.")
+    catalogue.begin(version(record, "v1"))
+    catalogue.finish_failed(record.id, "v1-run", "Broken.")
 
 
 def deleting(catalogue: Catalogue, record: Record) -> None:
@@ -56,7 +60,13 @@ def deleted(catalogue: Catalogue, record: Record) -> None:
 
 def test_a_record_reads_back_as_written(catalogue: Catalogue) -> None:
     record = replace(
-        new_record(), filename="né\0\n🌍", former_etag="a", etag="b", thumbnail_size=0, error="E."
+        new_record(),
+        filename="né\0\n🌍",
+        former_thumbnails=("a", "b"),
+        thumbnail="c",
+        etag="b",
+        thumbnail_size=0,
+        error="E.",
     )
     catalogue.create(record)
     assert catalogue.get(record.id) == record
@@ -71,7 +81,7 @@ def test_begin_with_the_same_version_changes_nothing_that_is_done(
 ) -> None:
     record = new_record()
     setup(catalogue, record)
-    again = catalogue.begin(replace(record, etag="v1"))
+    again = catalogue.begin(version(record, "v1"))
     assert again.state is state
     assert again == catalogue.get(record.id)
 
@@ -86,19 +96,37 @@ def test_begin_makes_a_record_that_is_missing_and_lists_it_once(catalogue: Catal
 def test_begin_keeps_what_the_upload_said(catalogue: Catalogue) -> None:
     record = new_record()
     catalogue.create(record)
-    stranger = replace(record, etag="v1", filename="other", created_ms=1, original_size=7)
-    assert catalogue.begin(stranger) == replace(record, etag="v1", original_size=7)
+    stranger = replace(version(record, "v1"), filename="other", created_ms=1, original_size=7)
+    assert catalogue.begin(stranger) == replace(version(record, "v1"), original_size=7)
 
 
-@pytest.mark.parametrize(("setup", "former"), [(ready, "v1"), (failed, None)])
-def test_begin_with_a_new_version_forgets_the_former_result(
-    catalogue: Catalogue, setup: Setup, former: str | None
+def begun(catalogue: Catalogue, record: Record) -> None:
+    catalogue.begin(version(record, "v1"))
+
+
+@pytest.mark.parametrize("setup", [begun, ready, failed])
+def test_begin_with_a_new_version_forgets_the_former_result_but_not_where_it_is_stored(
+    catalogue: Catalogue, setup: Setup
 ) -> None:
     record = new_record()
     setup(catalogue, record)
-    expected = replace(record, etag="v2", former_etag=former, original_size=6)
-    assert catalogue.begin(replace(record, etag="v2", original_size=6)) == expected
+    expected = replace(version(record, "v2"), former_thumbnails=("v1-run",), original_size=6)
+    assert catalogue.begin(replace(version(record, "v2"), original_size=6)) == expected
     assert catalogue.get(record.id) == expected
+    third = catalogue.begin(version(record, "v3"))
+    assert third.former_thumbnails == ("v1-run", "v2-run")
+    catalogue.finish_ready(record.id, "v3-run", 9)
+    done = catalogue.get(record.id)
+    assert done is not None
+    assert done.former_thumbnails == ()
+
+
+def test_a_version_keeps_the_name_of_its_thumbnail_until_another_is_taken_up(catalogue: Catalogue) -> None:
+    record = new_record()
+    catalogue.begin(version(record, "v1"))
+    assert catalogue.begin(replace(record, etag="v1", thumbnail="v1-retry")).thumbnail == "v1-run"
+    catalogue.begin(version(record, "v2"))
+    assert catalogue.begin(replace(record, etag="v1", thumbnail="v1-again")).thumbnail == "v1-again"
 
 
 @pytest.mark.parametrize("setup", [deleting, deleted])
@@ -106,9 +134,9 @@ def test_no_event_brings_back_what_was_deleted(catalogue: Catalogue, setup: Setu
     record = new_record()
     setup(catalogue, record)
     for etag in ("v1", "v2"):
-        assert catalogue.begin(replace(record, etag=etag)).state in {State.DELETING, State.DELETED}
-        assert catalogue.finish_ready(record.id, etag, 9) is Finish.DELETED
-        assert catalogue.finish_failed(record.id, etag, "E.") is Finish.DELETED
+        assert catalogue.begin(version(record, etag)).state in {State.DELETING, State.DELETED}
+        assert catalogue.finish_ready(record.id, f"{etag}-run", 9) is Finish.DELETED
+        assert catalogue.finish_failed(record.id, f"{etag}-run", "E.") is Finish.DELETED
     assert catalogue.get(record.id) is None
     assert catalogue.page(10, None).records == []
 
@@ -133,40 +161,42 @@ def test_a_revived_record_is_not_forgotten_with_its_tombstone(
 
 
 @pytest.mark.parametrize(
-    ("setup", "etag", "result"),
+    ("setup", "thumbnail", "result"),
     [
-        (lambda *_: None, "v1", Finish.UNKNOWN),
-        (PENDING, "v1", Finish.SUPERSEDED),
-        (ready, "v1", Finish.DONE),
-        (ready, "v0", Finish.SUPERSEDED),
-        (failed, "v1", Finish.DONE),
-        (failed, "v0", Finish.SUPERSEDED),
-        (deleting, "v1", Finish.DELETED),
-        (deleted, "v1", Finish.DELETED),
+        (lambda *_: None, "v1-run", Finish.UNKNOWN),
+        (PENDING, "v1-run", Finish.SUPERSEDED),
+        (begun, "v0-run", Finish.SUPERSEDED),
+        (ready, "v0-run", Finish.SUPERSEDED),
+        (failed, "v0-run", Finish.SUPERSEDED),
+        (deleting, "v1-run", Finish.DELETED),
+        (deleted, "v1-run", Finish.DELETED),
     ],
 )
-def test_finish_from_each_state(catalogue: Catalogue, setup: Setup, etag: str, result: Finish) -> None:
+def test_finish_changes_nothing_that_it_did_not_begin(
+    catalogue: Catalogue, setup: Setup, thumbnail: str, result: Finish
+) -> None:
     record = new_record()
     setup(catalogue, record)
     before = catalogue.find(record.id)
-    assert catalogue.finish_failed(record.id, "v0" if etag == "v0" else etag, "Again.") is result
-    if result is not Finish.DONE:
-        assert catalogue.find(record.id) == before
+    assert catalogue.finish_failed(record.id, thumbnail, "Again.") is result
+    assert catalogue.finish_ready(record.id, thumbnail, 9) is result
+    assert catalogue.find(record.id) == before
 
 
 def test_a_late_failure_does_not_undo_a_thumbnail(catalogue: Catalogue) -> None:
     record = new_record()
     ready(catalogue, record)
     done = catalogue.get(record.id)
-    assert catalogue.finish_failed(record.id, "v1", "Late.") is Finish.DONE
+    assert catalogue.finish_failed(record.id, "v1-run", "Late.") is Finish.DONE
     assert catalogue.get(record.id) == done
 
 
 def test_a_thumbnail_mends_a_failure(catalogue: Catalogue) -> None:
     record = new_record()
     failed(catalogue, record)
-    assert catalogue.finish_ready(record.id, "v1", 9) is Finish.DONE
-    assert catalogue.get(record.id) == replace(record, etag="v1", state=State.READY, thumbnail_size=9)
+    assert catalogue.finish_ready(record.id, "v1-run", 9) is Finish.DONE
+    mended = replace(version(record, "v1"), state=State.READY, thumbnail_size=9)
+    assert catalogue.get(record.id) == mended
 
 
 @pytest.mark.parametrize("setup", [PENDING, ready, failed])
@@ -301,7 +331,7 @@ def test_nothing_answers() -> None:
         lambda: catalogue.get(record.id),
         lambda: catalogue.page(1, None),
         lambda: catalogue.begin(record),
-        lambda: catalogue.finish_ready(record.id, "v1", 1),
+        lambda: catalogue.finish_ready(record.id, "v1-run", 1),
         lambda: catalogue.start_removal(record.id),
         lambda: catalogue.finish_removal(record.id, str(uuid.uuid4())),
         lambda: catalogue.unlist(record),

@@ -131,9 +131,10 @@ def test_no_thumbnail_lies_where_originals_are_waited_for(object_key: str, etag:
     assert not keys.ORIGINALS.startswith(keys.THUMBNAILS)
 
 
-def test_thumbnails_of_different_records_and_versions_are_different_objects() -> None:
-    names = {keys.thumbnail(record, etag) for record in (MINTED, keys.new_id()) for etag in ("a1", "b2-3")}
-    assert len(names) == 4
+def test_no_two_thumbnails_are_named_alike() -> None:
+    names = {keys.new_thumbnail(etag) for etag in ("a1", "a1", "b2-3")}
+    assert len(names) == 3
+    assert len({keys.thumbnail(record, name) for record in (MINTED, keys.new_id()) for name in names}) == 6
 
 
 def test_the_index_is_no_records_key() -> None:

@@ -12,8 +12,8 @@ from chalicelib import keys
 from chalicelib.bucket import Bucket
 from chalicelib.catalogue import Catalogue
 from chalicelib.clients import redis_client, s3_client
-from chalicelib.errors import BucketUnavailable, CatalogueUnavailable
-from chalicelib.pipeline import OriginalKeepsChanging, Outcome, Pipeline
+from chalicelib.errors import BucketUnavailable, CatalogueUnavailable, OriginalUnsettled
+from chalicelib.pipeline import Outcome, Pipeline
 from chalicelib.record import Record, State
 from tests.conftest import just_after, just_before, keys_in, picture
 from tests.proxy import Mode, Proxy
@@ -44,14 +44,16 @@ def remove(catalogue: Catalogue, bucket: Bucket, record_id: str) -> bool:
     return catalogue.finish_removal(record_id, keys.new_id())
 
 
-def assert_ready(catalogue: Catalogue, bucket: Bucket, record_id: str) -> Record:
-    """Invariant 2, and that no other thumbnail of the record lies about."""
+def assert_ready(catalogue: Catalogue, bucket: Bucket, record_id: str, *, abandoned: int = 0) -> Record:
+    """Invariant 2, and that no thumbnails lie about but those `abandoned`."""
     record = catalogue.get(record_id)
     assert record is not None
     assert record.state is State.READY
     assert record.etag == bucket.etag(record.object_key)
-    (thumbnail_key,) = keys_in(bucket, f"thumbnails/{record_id}/")
-    assert thumbnail_key == keys.thumbnail(record_id, str(record.etag))
+    thumbnail_key = keys.thumbnail(record_id, str(record.thumbnail))
+    assert thumbnail_key.startswith(f"thumbnails/{record_id}/{record.etag}-")
+    lying_about = set(keys_in(bucket, f"thumbnails/{record_id}/")) - {thumbnail_key}
+    assert len(lying_about) <= abandoned
     stored = bucket.get(thumbnail_key)
     assert stored is not None
     with stored, Image.open(BytesIO(stored.read())) as image:
@@ -65,6 +67,13 @@ def assert_nothing_left(catalogue: Catalogue, bucket: Bucket, record_id: str) ->
     assert catalogue.get(record_id) is None
     assert catalogue.page(10, None).records == []
     assert keys_in(bucket) == []
+
+
+@pytest.fixture
+def other(pipeline: Pipeline, catalogue: Catalogue) -> Pipeline:
+    """A second run of the same function, with an S3 client of its own."""
+    bucket = Bucket(s3_client(timeout=5, attempts=1), pipeline.bucket.name)
+    return Pipeline(catalogue, bucket, pipeline.spec, pipeline.max_bytes, pipeline.max_pixels)
 
 
 class TestPlain:
@@ -186,12 +195,6 @@ Hook = Callable[[Bucket, str, Callable[[], object]], None]
 @pytest.mark.parametrize(("operation", "hook"), STEPS, ids=STEP_NAMES)
 class TestMeanwhile:
     """At each step of a run, something else happens."""
-
-    @pytest.fixture
-    def other(self, pipeline: Pipeline, catalogue: Catalogue, s3: "S3Client") -> Pipeline:
-        """A second run of the same function, with clients of its own."""
-        bucket = Bucket(s3_client(timeout=5, attempts=1), pipeline.bucket.name)
-        return Pipeline(catalogue, bucket, pipeline.spec, pipeline.max_bytes, pipeline.max_pixels)
 
     @pytest.mark.parametrize("key", [None, CLIENTS_KEY], ids=["upload", "client's key"])
     @pytest.mark.parametrize("content", [picture(), picture()[:300]], ids=["good", "broken"])
@@ -316,7 +319,8 @@ class TestMeanwhile:
         if operation == "HeadObject":
             assert catalogue.find(record.id) is None  # the run had ended: this is for a rebuild to mend
             pipeline.process(record.object_key)
-        mended = assert_ready(catalogue, bucket, record.id)
+        # What Redis has forgotten, nobody can name: a thumbnail of before is for a sweep to find.
+        mended = assert_ready(catalogue, bucket, record.id, abandoned=1)
         assert (mended.filename, mended.created_ms) == (record.filename, record.created_ms)
 
     def test_it_dies_there_and_the_event_comes_again(
@@ -365,6 +369,74 @@ def test_a_stored_thumbnail_of_a_deleted_record_goes_with_the_repeated_event(
     assert keys_in(bucket) != []
     assert pipeline.process(record.object_key) is Outcome.DELETED
     assert_nothing_left(catalogue, bucket, record.id)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["over a ready one", "over a pending one"])
+@pytest.mark.parametrize("operation", ["DeleteObjects", "PutObject"])
+def test_an_earlier_version_that_comes_back_keeps_its_thumbnail(
+    pipeline: Pipeline,
+    other: Pipeline,
+    catalogue: Catalogue,
+    bucket: Bucket,
+    s3: "S3Client",
+    operation: str,
+    first: bool,
+) -> None:
+    """A slow run must not take away what belongs to the same content, put again."""
+    versions = [picture(seed=1), picture(seed=2)]
+
+    def put(number: int) -> None:
+        s3.put_object(Bucket=bucket.name, Key=CLIENTS_KEY, Body=versions[number])
+
+    def put_and_process(number: int) -> None:
+        put(number)
+        other.process(CLIENTS_KEY)
+
+    put(0)
+    if first:
+        pipeline.process(CLIENTS_KEY)
+        put(1)
+        just_before(bucket, operation, lambda: put_and_process(0))
+    else:
+        just_before(bucket, "PutObject", lambda: put_and_process(1))
+        just_before(bucket, "DeleteObjects", lambda: put_and_process(0))
+    pipeline.process(CLIENTS_KEY)
+    assert_ready(catalogue, bucket, keys.record_id(CLIENTS_KEY))
+
+
+def test_a_version_that_came_while_another_was_half_stored(
+    pipeline: Pipeline, catalogue: Catalogue, bucket: Bucket, s3: "S3Client"
+) -> None:
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    s3.put_object(Bucket=bucket.name, Key=CLIENTS_KEY, Body=picture(seed=1))
+    just_after(bucket, "PutObject", die)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.process(CLIENTS_KEY)
+    s3.put_object(Bucket=bucket.name, Key=CLIENTS_KEY, Body=picture(seed=2))
+    assert pipeline.process(CLIENTS_KEY) is Outcome.READY
+    record_id = keys.record_id(CLIENTS_KEY)
+    assert_ready(catalogue, bucket, record_id)
+    assert remove(catalogue, bucket, record_id)
+    assert_nothing_left(catalogue, bucket, record_id)
+
+
+def test_a_clients_object_that_came_after_a_removal_that_stopped_half_way_is_kept(
+    pipeline: Pipeline, catalogue: Catalogue, bucket: Bucket, s3: "S3Client"
+) -> None:
+    record_id = keys.record_id(CLIENTS_KEY)
+    s3.put_object(Bucket=bucket.name, Key=CLIENTS_KEY, Body=picture(seed=1))
+    pipeline.process(CLIENTS_KEY)
+    half_removed = catalogue.start_removal(record_id)
+    assert half_removed is not None
+    s3.put_object(Bucket=bucket.name, Key=CLIENTS_KEY, Body=picture(seed=2))
+    with pytest.raises(OriginalUnsettled):
+        pipeline.process(CLIENTS_KEY)
+    assert keys_in(bucket, "originals/") == [CLIENTS_KEY]
+    assert catalogue.finish_removal(record_id, "tombstone")
+    assert pipeline.process(CLIENTS_KEY) is Outcome.READY
+    assert_ready(catalogue, bucket, record_id, abandoned=1)
 
 
 def test_an_index_entry_that_came_after_the_removal_goes(
@@ -433,7 +505,7 @@ def test_an_original_that_never_rests_is_left_for_a_retry(
             lambda body=body: s3.put_object(Bucket=bucket.name, Key=CLIENTS_KEY, Body=body),  # type: ignore[misc]
             skip=number,
         )
-    with pytest.raises(OriginalKeepsChanging):
+    with pytest.raises(OriginalUnsettled):
         pipeline.process(CLIENTS_KEY)
 
 

@@ -25,7 +25,8 @@ records = st.builds(
     original_size=numbers,
     state=st.sampled_from(State),
     etag=st.none() | st.text(min_size=1, max_size=40),
-    former_etag=st.none() | st.text(min_size=1, max_size=40),
+    thumbnail=st.none() | st.text(min_size=1, max_size=80),
+    former_thumbnails=st.lists(st.from_regex(r"[0-9a-f-]{1,80}", fullmatch=True), max_size=3).map(tuple),
     thumbnail_size=st.none() | numbers,
     error=st.none() | st.text(min_size=1),
     tombstone=st.none() | st.text(min_size=1, max_size=40),
@@ -45,14 +46,14 @@ def test_redis_gives_back_what_it_was_given(record: Record) -> None:
 
 @given(records)
 def test_what_is_not_known_takes_no_field(record: Record) -> None:
-    known = {name for name, value in dataclasses.asdict(record).items() if value is not None}
+    known = {name for name, value in dataclasses.asdict(record).items() if value not in (None, ())}
     assert record.to_hash().keys() == known - {"id"}
 
 
 def test_a_tombstone_is_read_without_the_fields_that_it_lost() -> None:
-    record = Record.from_hash(ID, {"state": "deleted", "tombstone": "t", "etag": "e"})
-    assert (record.state, record.tombstone, record.etag) == (State.DELETED, "t", "e")
-    assert record.thumbnail_keys() == [keys.thumbnail(ID, "e")]
+    record = Record.from_hash(ID, {"state": "deleted", "tombstone": "t", "thumbnail": "n"})
+    assert (record.state, record.tombstone) == (State.DELETED, "t")
+    assert record.thumbnail_keys() == [keys.thumbnail(ID, "n")]
 
 
 @pytest.mark.parametrize("fields", [{}, {"filename": "a.png"}, {"state": "lost"}])
@@ -172,17 +173,13 @@ def test_no_name_or_internal_state_breaks_the_json(record: Record) -> None:
 
 
 @pytest.mark.parametrize(
-    ("etag", "former", "expected"),
-    [
-        (None, None, []),
-        ("new", None, [keys.thumbnail(ID, "new")]),
-        ("new", "old", [keys.thumbnail(ID, "new"), keys.thumbnail(ID, "old")]),
-    ],
+    ("name", "former", "expected"), [(None, (), []), ("new", (), ["new"]), ("c", ("a", "b"), ["a", "b", "c"])]
 )
 def test_all_thumbnails_that_may_be_stored_are_named(
-    etag: str | None, former: str | None, expected: list[str]
+    name: str | None, former: tuple[str, ...], expected: list[str]
 ) -> None:
-    assert dataclasses.replace(pending(), etag=etag, former_etag=former).thumbnail_keys() == expected
+    record = dataclasses.replace(pending(), thumbnail=name, former_thumbnails=former)
+    assert record.thumbnail_keys() == [keys.thumbnail(ID, one) for one in expected]
 
 
 def test_only_removed_records_are_gone() -> None:
