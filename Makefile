@@ -1,5 +1,5 @@
 # `make run` serves the whole service on this machine; `make test` checks it. Both set themselves up.
-.PHONY: run test check format lock clean bench simulate cold-start
+.PHONY: run test check format lock clean bench simulate cold-start fuzz
 
 PYTHON ?= python3
 VENV := .venv
@@ -48,3 +48,8 @@ simulate:
 
 cold-start: $(READY)
 	$(BIN)/python -m benchmarks.cold_start
+
+# A longer run of what `make test` does for seconds: damaged pictures. make fuzz FUZZ_EXAMPLES=100000
+fuzz: FUZZ_EXAMPLES ?= 20000
+fuzz: $(READY)
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest tests/test_imaging_fuzz.py -k mutations

@@ -14,7 +14,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from types import ModuleType
 from typing import Any
@@ -25,7 +25,7 @@ from PIL import Image
 
 from benchmarks.lambda_events import http_event, s3_event, upload_event
 from chalicelib import keys
-from chalicelib.catalogue import Catalogue
+from chalicelib.catalogue import Catalogue, Finish
 from chalicelib.record import Record
 from local.processes import Child
 
@@ -100,7 +100,6 @@ def _records(count: int, filename: str) -> Iterator[Record]:
             filename=filename,
             created_ms=1_800_000_000_000 + number,
             original_size=chance.randrange(100_000, 4_500_000),
-            etag=f"{chance.getrandbits(128):032x}",
         )
 
 
@@ -109,18 +108,18 @@ def _live(catalogue: Catalogue, record: Record, end: str | None) -> None:
     catalogue.create(record)
     if end is None:
         return
-    catalogue.begin(record)
+    etag = uuid.UUID(record.id).hex  # as long as S3's
+    taken = catalogue.begin(replace(record, etag=etag, thumbnail=keys.new_thumbnail(etag)))
     if end == "failed":
-        catalogue.finish_failed(
-            record.id,
-            record.etag,
-            "The picture cannot be decoded: it is truncated or damaged. Upload it again.",
-        )
-        return
-    catalogue.finish_ready(record.id, record.etag or "", 3609)
+        sentence = "The picture cannot be decoded: it is truncated or damaged. Upload it again."
+        finish = catalogue.finish_failed(record.id, taken.thumbnail, sentence)
+    else:
+        finish = catalogue.finish_ready(record.id, taken.thumbnail or "", 3609)
+    if finish is not Finish.DONE:
+        raise SystemExit(f"a record came to {finish}")
     if end == "deleted":
         catalogue.start_removal(record.id)
-        catalogue.finish_removal(record.id, str(uuid.UUID(int=record.created_ms)))
+        catalogue.finish_removal(record.id, record.id)
 
 
 def _used(server: "redis.Redis") -> int:

@@ -9,7 +9,8 @@
     ├── PictureError             this picture will never become a thumbnail
     │   ├── UnsupportedFormat    not one of the accepted image formats
     │   ├── TooManyBytes         larger than a limit in bytes
-    │   ├── TooManyPixels        larger than a limit in pixels
+    │   ├── TooManyPixels        larger than a limit in pixels, or than what fits the memory
+    │   ├── TooComplex           made of more parts than a real picture, to keep a decoder busy
     │   └── UndecodablePicture   truncated or damaged
     └── Unavailable              something behind the service does not answer; worth a retry
         ├── CatalogueUnavailable Redis
@@ -64,7 +65,11 @@ class TooManyBytes(PictureError):
 
 
 class TooManyPixels(PictureError):
-    """Larger than a limit in pixels."""
+    """Larger than a limit in pixels, or than what the decoder of its format can hold in memory."""
+
+
+class TooComplex(PictureError):
+    """Made of more parts (scans, chunks, tiles, ...) than any real picture: decoding would take too long."""
 
 
 class UndecodablePicture(PictureError):

@@ -105,11 +105,12 @@ def test_a_request_that_needs_no_picture_imports_no_pillow_and_makes_no_s3_clien
     assert not added.made_s3_client
 
 
-def test_an_upload_makes_an_s3_client_and_imports_no_pipeline(bucket: Bucket, redis_url: str) -> None:
+def test_an_upload_makes_an_s3_client_and_imports_no_pillow(bucket: Bucket, redis_url: str) -> None:
     event = json.dumps(upload_event(picture(20, 10)))
     added = imported("app", event, REDIS_URL=redis_url, BUCKET=bucket.name)
     assert added.made_s3_client
     assert "chalicelib.pipeline" not in added.modules
+    assert "PIL" not in added.packages()
 
 
 def test_the_pipeline_imports_the_decoders_of_few_formats(bucket: Bucket, redis_url: str) -> None:

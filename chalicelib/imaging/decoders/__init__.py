@@ -1,0 +1,41 @@
+"""Bytes to a small picture: one decoder per format, each handed exactly the format that was sniffed.
+
+Pillow's plugins are called directly and not through `Image.open`: nothing is probed, no plugin is registered,
+and Pillow's own limit, a warning that depends on a global, does not come into play.
+"""
+
+from chalicelib.imaging.decoders import heif, jpeg, plain, png, webp
+from chalicelib.imaging.decoders.shrunk import Shrunk
+from chalicelib.imaging.headers.bmp import BmpHeader
+from chalicelib.imaging.headers.gif import GifHeader
+from chalicelib.imaging.headers.header import Header
+from chalicelib.imaging.headers.heif import HeifHeader
+from chalicelib.imaging.headers.jpeg import JpegHeader
+from chalicelib.imaging.headers.png import PngHeader
+from chalicelib.imaging.headers.tiff import TiffHeader
+from chalicelib.imaging.headers.webp import WebpHeader
+from chalicelib.spec import ThumbnailSpec
+
+__all__ = ["Shrunk", "decode"]
+
+
+def decode(source_format: str, header: Header, content: bytes, spec: ThumbnailSpec) -> Shrunk:  # noqa: PLR0911 - a table
+    """Decode a picture and shrink it; raises whatever the decoder raises for a damaged one."""
+    match header:
+        case JpegHeader():
+            return jpeg.decode(header, content, spec)
+        case PngHeader():
+            return png.decode(header, content, spec)
+        case WebpHeader():
+            return webp.decode(header, content, spec)
+        case HeifHeader() if source_format == "AVIF":
+            return heif.decode_avif(header, content, spec)
+        case HeifHeader():
+            return heif.decode_heic(header, content, spec)
+        case GifHeader():
+            return plain.decode_gif(header, content, spec)
+        case TiffHeader():
+            return plain.decode_tiff(header, content, spec)
+        case BmpHeader():
+            return plain.decode_bmp(header, content, spec)
+    raise TypeError(f"There is no decoder for a {type(header).__name__}.")

@@ -1,0 +1,73 @@
+"""JPEG: decoded at an eighth, a quarter or half of its size when that is enough."""
+
+from io import BytesIO
+
+from PIL.JpegImagePlugin import JpegImageFile
+
+from chalicelib.imaging.decoders.shrunk import Shrunk
+from chalicelib.imaging.geometry import plan
+from chalicelib.imaging.headers.jpeg import JpegHeader
+from chalicelib.imaging.shrink import shrink
+from chalicelib.spec import ThumbnailSpec
+
+_SCALES = (8, 4, 2, 1)
+_REMAINING = 2
+"""The decoder's scaling leaves at least this many pixels per pixel of the thumbnail for the better filter:
+SSIM to a full-resolution reference .999, against .994 for 1; 3 gains nothing visible."""
+_COARSE_COLOURS = 21
+"""From this factor on, colours at half the resolution of the brightness do not show after an eighth."""
+
+
+def decode(header: JpegHeader, content: bytes, spec: ThumbnailSpec) -> Shrunk:
+    """Decode a JPEG and shrink it."""
+    wanted = plan(header.width, header.height, header.orientation, spec)
+    scale = next((scale for scale in _SCALES if scale * _REMAINING <= min(wanted.factors)), 1)
+    lean = without_detail(header, content, min(wanted.factors)) or whole(header, content)
+    with JpegImageFile(BytesIO(lean)) as image:
+        # All at once: Pillow feeds 64 KB at a time otherwise, and copies what libjpeg has not consumed each
+        # time.
+        image.decodermaxblock = len(lean)
+        image.draft(None, (max(1, header.width // scale), max(1, header.height // scale)))
+        image.load()
+        small = shrink(image, wanted.scaled(scale, scale))
+    # CMYK is right already: Pillow takes it to be stored inverted, as Adobe's writers do. So do browsers,
+    # whether Adobe's marker is there or was lost; without it, T.872 would have it the other way round.
+    return Shrunk(small, header.orientation, header.profile)
+
+
+def whole(header: JpegHeader, content: bytes) -> bytes:
+    """Return the JPEG without metadata, comments and fill bytes, so that no parser has to deal with them."""
+    return b"".join((header.lean, memoryview(content)[header.first_scan :]))
+
+
+def without_detail(header: JpegHeader, content: bytes, factor: float) -> bytes | None:
+    """Return a progressive JPEG with only the scans that an eighth of its size is made of.
+
+    At that scale a block of 8x8 pixels becomes one, its mean: the DC coefficient, which progressive files
+    store in scans of their own (T.81 G.1.1.1.1). Buys 60-70 % of the decoder's time, as all other scans are
+    skipped.
+
+    With 4:2:0 the colours stay means of 16x16 pixels where the whole file would give those of 8x8, which
+    shows unless the picture is shrunk enough after that: SSIM .9969 at a factor of 24, .9956 at 21, .993 at
+    18.
+
+    Args:
+        header: of the picture.
+        content: all of it.
+        factor: how many times the picture is shrunk in all.
+
+    Returns:
+        None when the picture is too small, when the scans are not stored like this, or when the file ends
+        early: then the whole file is needed.
+
+    """
+    whole_colours = header.samples == header.components
+    if factor < (_SCALES[0] * _REMAINING if whole_colours else _COARSE_COLOURS):
+        return None
+    if not header.complete or not any(scan.only_dc for scan in header.scans):
+        return None
+    view = memoryview(content)
+    parts: list[bytes | memoryview] = [header.lean]
+    for scan in header.scans:
+        parts.append(view[scan.tables : scan.end if scan.only_dc else scan.start])
+    return b"".join((*parts, b"\xff\xd9"))

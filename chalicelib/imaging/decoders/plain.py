@@ -1,0 +1,47 @@
+"""The formats that Pillow decodes at full size, and well: GIF, TIFF and BMP."""
+
+from io import BytesIO
+
+from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+
+from chalicelib.imaging.decoders.shrunk import Shrunk
+from chalicelib.imaging.geometry import plan
+from chalicelib.imaging.headers.bmp import BmpHeader
+from chalicelib.imaging.headers.gif import GifHeader
+from chalicelib.imaging.headers.header import Header
+from chalicelib.imaging.headers.tiff import TiffHeader
+from chalicelib.imaging.shrink import shrink
+from chalicelib.spec import ThumbnailSpec
+
+
+def decode_gif(header: GifHeader, content: bytes, spec: ThumbnailSpec) -> Shrunk:
+    """Decode the first frame of a GIF and shrink it."""
+    with GifImageFile(BytesIO(header.lean + content[header.frame :])) as image:
+        return _shrunk(image, header, spec)
+
+
+def decode_bmp(header: BmpHeader, content: bytes, spec: ThumbnailSpec) -> Shrunk:
+    """Decode a bitmap and shrink it."""
+    with BmpImageFile(BytesIO(content)) as image:
+        return _shrunk(image, header, spec)
+
+
+def decode_tiff(header: TiffHeader, content: bytes, spec: ThumbnailSpec) -> Shrunk:
+    """Decode the first page of a TIFF and shrink it."""
+    with TiffImageFile(BytesIO(header.lean(content))) as image:
+        shrunk = _shrunk(image, header, spec)
+    if header.inverted:
+        inverted = shrunk.image.point(lambda sample: sample * -1 + 0xFFFF)
+        return Shrunk(inverted, shrunk.orientation, shrunk.profile)
+    return shrunk
+
+
+def _shrunk(image: Image.Image, header: Header, spec: ThumbnailSpec) -> Shrunk:
+    if image.size != (header.width, header.height):
+        raise ValueError(f"The header says {header.width} x {header.height}, the decoder {image.size}.")
+    image.load()
+    wanted = plan(image.width, image.height, header.orientation, spec)
+    return Shrunk(shrink(image, wanted), header.orientation, header.profile)

@@ -1,0 +1,17 @@
+"""What every decoder returns."""
+
+from dataclasses import dataclass
+
+from PIL import Image
+
+
+@dataclass(frozen=True, slots=True)
+class Shrunk:
+    """A picture of the thumbnail's size, still in its own colours and turned as it was stored.
+
+    `orientation` is EXIF's 1 to 8 and still to be applied; `profile` is the embedded ICC profile.
+    """
+
+    image: Image.Image
+    orientation: int
+    profile: bytes | None

@@ -1,0 +1,60 @@
+"""Which part of the original becomes the thumbnail, and how large that is."""
+
+from dataclasses import dataclass
+
+from chalicelib.spec import Fit, ThumbnailSpec
+
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom edge in pixels, with fractions."""
+
+_SIDEWAYS = 5
+"""EXIF orientations from here on swap width and height."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Cut `box` out of a picture and scale it to `size`; both before the picture is turned upright."""
+
+    box: Box
+    size: tuple[int, int]
+
+    @property
+    def factors(self) -> tuple[float, float]:
+        """Pixels of the original per pixel of the thumbnail, across and down."""
+        left, top, right, bottom = self.box
+        return (right - left) / self.size[0], (bottom - top) / self.size[1]
+
+    def scaled(self, across: float, down: float) -> "Plan":
+        """Return the plan for the same picture after it was scaled down by these factors."""
+        left, top, right, bottom = self.box
+        return Plan((left / across, top / down, right / across, bottom / down), self.size)
+
+    def moved(self, across: float, down: float) -> "Plan":
+        """Return the plan for the same picture after these many pixels were added at its left and top."""
+        left, top, right, bottom = self.box
+        return Plan((left + across, top + down, right + across, bottom + down), self.size)
+
+
+def plan(width: int, height: int, orientation: int, spec: ThumbnailSpec) -> Plan:
+    """Fit a picture into a spec's box, never enlarging it.
+
+    Args:
+        width: of the stored picture, in pixels.
+        height: likewise.
+        orientation: EXIF's 1 to 8. As the crop is centred, turning and mirroring a picture changes nothing
+        but
+            which side is which.
+        spec: box and fit.
+
+    """
+    box_width, box_height = spec.width, spec.height
+    if orientation >= _SIDEWAYS:
+        box_width, box_height = box_height, box_width
+    if spec.fit is Fit.CONTAIN:
+        scale = min(box_width / width, box_height / height, 1)
+        return Plan((0, 0, width, height), (max(1, round(width * scale)), max(1, round(height * scale))))
+    target_width, target_height = min(box_width, width), min(box_height, height)
+    crop_width = min(width, height * target_width / target_height)
+    crop_height = min(height, width * target_height / target_width)
+    left, top = (width - crop_width) / 2, (height - crop_height) / 2
+    return Plan((left, top, left + crop_width, top + crop_height), (target_width, target_height))

@@ -1,0 +1,38 @@
+"""What all headers have in common, and the two errors their readers raise."""
+
+from dataclasses import dataclass
+
+from chalicelib.errors import TooComplex, UndecodablePicture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """A picture as its container describes it.
+
+    `width` and `height` are in pixels, as stored: before the orientation is applied.
+    `orientation` is EXIF's 1 to 8. `profile` is the embedded ICC profile, unchecked.
+    """
+
+    width: int
+    height: int
+    orientation: int = 1
+    profile: bytes | None = None
+
+    @property
+    def pixels(self) -> int:
+        """The area that is decoded."""
+        return self.width * self.height
+
+    def memory(self) -> int:
+        """Bytes that decoding takes at its peak, beside the file: an upper bound, see docs/imaging.md."""
+        return self.pixels * 9
+
+
+def damaged() -> UndecodablePicture:
+    """Return the error of a picture whose bytes cannot be made sense of."""
+    return UndecodablePicture("The picture cannot be decoded: it is truncated or damaged. Upload it again.")
+
+
+def flood(what: str) -> TooComplex:
+    """Return the error of a picture that has too many `what` (a plural)."""
+    return TooComplex(f"The picture has too many {what} to be decoded in a reasonable time. Save it anew.")

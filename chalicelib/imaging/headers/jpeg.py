@@ -1,0 +1,198 @@
+"""JPEG (ITU-T T.81): its markers up to the first scan, and where the further scans are."""
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from chalicelib.imaging.headers import exif
+from chalicelib.imaging.headers.header import Header, damaged, flood
+
+MAX_SEGMENTS = 1_000
+MAX_FILL = 65_536
+"""Bytes before the first scan that belong to no segment: fill bytes (T.81 B.1.1.2) and padding of sloppy
+writers."""
+MAX_SCANS = 100
+"""Real progressive files have about 10 scans."""
+MAX_SCANNED_PIXELS = 2_000_000_000
+"""Pixels times scans: the decoder passes over the whole picture in each scan, however little that holds."""
+
+_SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
+_PROGRESSIVE = {0xC2, 0xCA}
+_FRAMES = {0xC0, 0xC1, 0xC9} | _PROGRESSIVE
+"""Frames that libjpeg decodes: baseline, extended and progressive; 0xC9 and 0xCA with arithmetic coding."""
+_OTHER_FRAMES = {0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF}
+_TABLES = {0xC4, 0xCC, 0xDB, 0xDD}
+"""DHT, DAC, DQT and DRI: what the decoder needs beside the frame."""
+_WITHOUT_LENGTH = {0, 1, *range(0xD0, 0xD9)}
+"""A stuffed zero where none belongs, TEM, the restart markers and SOI."""
+_APP0, _APP1, _APP2, _APP14 = 0xE0, 0xE1, 0xE2, 0xEE
+_ICC = b"ICC_PROFILE\0"
+# In entropy-coded data a marker is 0xFF and neither a stuffed zero, nor a restart marker, nor a fill byte.
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """One scan: `content[tables:start]` is before it, `content[start:end]` its header and data."""
+
+    tables: int
+    start: int
+    end: int
+    only_dc: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JpegHeader(Header):
+    """A JPEG up to its first scan.
+
+    `lean` is the header without fill bytes, comments and metadata; with `content[first_scan:]` behind it,
+    it is the same picture. `complete` says that an end marker stands behind the last of the `scans`, which
+    are listed for pictures of several scans only.
+    """
+
+    components: int
+    samples: float
+    """Coefficients per pixel: 3 with full colour resolution, 1.5 with 4:2:0."""
+    lean: bytes
+    first_scan: int
+    scans: tuple[Scan, ...] = ()
+    complete: bool = False
+
+    def memory(self) -> int:
+        """Several scans need all coefficients (2 bytes each) at once, and 1 byte a pixel at half the scale.
+
+        A single one needs 4 bytes a pixel at full scale, that is, for large thumbnails only.
+        """
+        return int(self.pixels * (1 + 2 * self.samples if self.scans else 4))
+
+
+def read(content: bytes) -> JpegHeader:
+    """Read a JPEG's header.
+
+    Raises:
+        TooComplex: more segments, fill bytes or scans than a real picture has.
+        UndecodablePicture: no frame, or one that is lossless, hierarchical or not of 8 bits.
+
+    """
+    found = _Found()
+    for code, start, end in _segments(content):
+        if code == _SOS:
+            first_scan = start
+            break
+        found.add(code, content[start:end])
+    else:
+        raise damaged()
+    marker, frame = found.frame
+    precision, height, width, components = struct.unpack_from(">BHHB", frame, 4)
+    if precision != 8 or components not in {1, 3, 4}:  # noqa: PLR2004 - 8 bits a sample; grey, YCbCr or RGB, CMYK
+        raise damaged()
+    factors = [divmod(frame[11 + 3 * index], 16) for index in range(components)]
+    most = max(across for across, _ in factors) * max(down for _, down in factors)
+    several = marker in _PROGRESSIVE or content[first_scan + 4] < components
+    scans, complete = _scans(content, first_scan) if several else ((), False)
+    if len(scans) * width * height > MAX_SCANNED_PIXELS:
+        raise flood("scans for its size")
+    return JpegHeader(
+        width=width,
+        height=height,
+        orientation=found.orientation,
+        profile=b"".join(found.profile[number] for number in sorted(found.profile)) or None,
+        components=components,
+        samples=sum(across * down for across, down in factors) / max(most, 1),
+        lean=b"".join(found.lean),
+        first_scan=first_scan,
+        scans=scans,
+        complete=complete,
+    )
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the segments before the first scan say."""
+
+    lean: list[bytes] = field(default_factory=lambda: [b"\xff\xd8"])
+    seen: set[int] = field(default_factory=set)
+    frame: tuple[int, bytes] = (0, b"")
+    orientation: int = 1
+    profile: dict[int, bytes] = field(default_factory=dict)
+
+    def add(self, marker: int, segment: bytes) -> None:
+        """Take in a segment, marker and length included."""
+        body = segment[4:]
+        if marker in _OTHER_FRAMES or (marker in _FRAMES and self.frame[1]):
+            raise damaged()
+        if marker in _FRAMES:
+            self.frame = marker, segment
+            self.lean.append(segment)
+        elif marker in _TABLES:
+            self.lean.append(segment)
+        elif (marker == _APP0 and body.startswith(b"JFIF\0")) or (
+            marker == _APP14 and body.startswith(b"Adobe")
+        ):
+            # Both decide about the colour space; the first of each counts.
+            if marker not in self.seen:
+                self.lean.append(segment)
+            self.seen.add(marker)
+        elif marker == _APP1 and body.startswith(b"Exif\0") and _APP1 not in self.seen:
+            self.seen.add(_APP1)
+            self.orientation = exif.orientation(body)
+        elif marker == _APP2 and body.startswith(_ICC):
+            self.profile.setdefault(body[len(_ICC)], body[len(_ICC) + 2 :])
+
+
+def _segments(content: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield marker, start (of the 0xFF) and end of each segment up to the first scan's header."""
+    position = 2
+    fill = 0
+    for _ in range(MAX_SEGMENTS):
+        start = content.find(b"\xff", position, position + MAX_FILL)
+        code = start
+        while code >= 0 and content[code] == 0xFF and code - start <= MAX_FILL:  # noqa: PLR2004 - a marker's first byte
+            code += 1
+        fill += max(start, position) - position + code - start - 1
+        if fill >= MAX_FILL or (start < 0 and len(content) - position >= MAX_FILL):
+            raise flood("fill bytes")
+        if start < 0:
+            raise damaged()
+        marker = content[code]
+        if marker == _EOI:
+            raise damaged()
+        if marker in _WITHOUT_LENGTH:
+            position = code + 1
+            continue
+        (length,) = struct.unpack_from(">H", content, code + 1)
+        position = code + 1 + length
+        if length < 2 or position > len(content):  # noqa: PLR2004 - the length counts itself
+            raise damaged()
+        yield marker, code - 1, position
+    raise flood("segments")
+
+
+def _scans(content: bytes, first: int) -> tuple[tuple[Scan, ...], bool]:
+    """List the scans from the one at `first` on, and say whether an end marker follows the last."""
+    scans: list[Scan] = []
+    position = previous = first
+    segments = 0
+    while (found := _MARKER.search(content, position)) is not None:
+        start = found.start()
+        marker = content[start + 1]
+        if marker == _EOI:
+            return tuple(scans), True
+        if start + 4 > len(content):
+            break
+        position = start + 2 + int.from_bytes(content[start + 2 : start + 4], "big")
+        if marker != _SOS:
+            segments += 1
+            if segments > MAX_SEGMENTS:
+                raise flood("segments")
+            continue
+        if len(scans) == MAX_SCANS:
+            raise flood("scans")
+        following = _MARKER.search(content, position)
+        end = following.start() if following else len(content)
+        # The last three bytes of a scan's header: start and end of the spectrum, and the bits' approximation.
+        only_dc = position <= len(content) and content[position - 2] == 0
+        scans.append(Scan(previous, start, end, only_dc))
+        previous = position = end
+    return tuple(scans), False

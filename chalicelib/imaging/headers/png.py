@@ -1,0 +1,121 @@
+"""PNG (W3C PNG, third edition): the chunks that its default image needs."""
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+from chalicelib.imaging.headers import exif
+from chalicelib.imaging.headers.header import Header, damaged, flood
+
+MAX_CHUNKS = 50_000
+"""Encoders write image data in chunks of 8 KB or more: 400 MB of them."""
+MAX_PROFILE = 4 << 20
+"""Bytes of a decompressed ICC profile; the largest real ones, of CMYK printers, take 3 MB."""
+
+_SIGNATURE = 8
+_TYPES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_DEPTHS = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 16}}
+_PALETTE = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PngHeader(Header):
+    """A PNG's IHDR, and where the chunks of its default image are.
+
+    `palette` and `transparency` are the content of PLTE and tRNS; `data` lists start and end of the content
+    of each IDAT chunk.
+    """
+
+    bit_depth: int
+    colour_type: int
+    interlaced: bool
+    palette: bytes
+    transparency: bytes
+    data: tuple[tuple[int, int], ...]
+
+    @property
+    def channels(self) -> int:
+        """Samples per pixel, as stored."""
+        return _TYPES[self.colour_type]
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row, without the filter's byte before it."""
+        return (self.width * self.channels * self.bit_depth + 7) // 8
+
+    def memory(self) -> int:
+        """Count 5 bytes a pixel for pictures that are held whole; the others pass by bands of rows."""
+        return self.pixels * 5 if self.whole else self.row_bytes * 64
+
+    @property
+    def whole(self) -> bool:
+        """Whether the picture has to be decoded at once: interlaced, or with colours of 16 bits.
+
+        Pillow reduces those to 8 bits in a way that cannot be undone for the row that the next band starts
+        from.
+        """
+        return self.interlaced or (self.bit_depth == 16 and self.colour_type in {2, 6})  # noqa: PLR2004 - PNG's numbers
+
+
+def read(content: bytes) -> PngHeader:
+    """Read a PNG's header and list its chunks.
+
+    Raises:
+        TooComplex: more chunks than a real picture has.
+        UndecodablePicture: no IHDR, no image data, or a combination that PNG does not know.
+
+    """
+    chunks = _chunks(content)
+    kind, start, end = chunks[0]
+    if kind != b"IHDR" or end - start != 13:  # noqa: PLR2004 - IHDR's fixed size
+        raise damaged()
+    width, height, bit_depth, colour_type, compression, filtering, interlace = struct.unpack_from(
+        ">IIBBBBB", content, start
+    )
+    if bit_depth not in _DEPTHS.get(colour_type, ()) or compression or filtering or interlace > 1:
+        raise damaged()
+    first: dict[bytes, bytes] = {}
+    data = []
+    for kind, start, end in chunks[1:]:
+        if kind == b"IDAT":
+            data.append((start, end))
+        elif kind in {b"PLTE", b"tRNS", b"iCCP", b"eXIf"} and kind not in first:
+            first[kind] = content[start:end]
+    if not data or (colour_type == _PALETTE and not first.get(b"PLTE")):
+        raise damaged()
+    return PngHeader(
+        width=width,
+        height=height,
+        orientation=exif.orientation(first.get(b"eXIf", b"")),
+        profile=_profile(first.get(b"iCCP", b"")),
+        bit_depth=bit_depth,
+        colour_type=colour_type,
+        interlaced=interlace == 1,
+        palette=first.get(b"PLTE", b""),
+        transparency=first.get(b"tRNS", b""),
+        data=tuple(data),
+    )
+
+
+def _chunks(content: bytes) -> list[tuple[bytes, int, int]]:
+    """List type, start and end of the content of each chunk, up to IEND or the end of the file."""
+    chunks = []
+    position = _SIGNATURE
+    while position + 8 <= len(content):
+        length, kind = struct.unpack_from(">I4s", content, position)
+        chunks.append((kind, position + 8, min(position + 8 + length, len(content))))
+        if len(chunks) > MAX_CHUNKS:
+            raise flood("chunks")
+        if kind == b"IEND":
+            break
+        position += length + 12
+    return chunks
+
+
+def _profile(chunk: bytes) -> bytes | None:
+    """Unpack an iCCP chunk: a name, a zero, the compression's number and the compressed profile."""
+    _, _, compressed = chunk.partition(b"\0")
+    try:
+        return zlib.decompressobj().decompress(compressed[1:], MAX_PROFILE) or None
+    except zlib.error:
+        return None

@@ -1,0 +1,143 @@
+"""From a decoded picture to one of the thumbnail's size: in one call, or band by band.
+
+Modes whose pixels cannot be averaged as they are (palettes, alpha that is not premultiplied, single bits,
+16-bit samples) are converted to one whose pixels can, a band of rows at a time: that costs no second picture
+in memory, and a band fits the processor's cache.
+"""
+
+from collections.abc import Callable
+
+from PIL import Image
+
+from chalicelib.imaging.geometry import Plan
+
+_REDUCING_GAP = 1.5
+"""Boxes of whole pixels are averaged until this many are left per pixel of the thumbnail. On photos of all
+formats: SSIM to resampling all pixels is .9965 at least, against .997 for 2.5, which takes
+4 % longer for a JPEG of 12 MP and a quarter longer for small files."""
+_BAND_PIXELS = 1 << 16
+"""Few enough for the processor's second cache; measured: 2**18 takes a fifth longer."""
+_SUPPORT = 3
+"""Pixels of the result that the Lanczos filter reaches to each side."""
+_PIXEL_BYTES = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "RGBa": 4}
+_AVERAGEABLE = {"L", "RGB", "CMYK", "RGBa", "La", "LAB", "I", "F"}
+
+Convert = Callable[[Image.Image], Image.Image]
+"""From a picture as it was stored to one of a mode whose pixels can be averaged."""
+
+
+def shrink(image: Image.Image, plan: Plan) -> Image.Image:
+    """Cut out and scale down a decoded picture.
+
+    Returns:
+        A picture of `plan.size`, of mode L, RGB, RGBa, La, CMYK, LAB, I or F.
+
+    """
+    if image.mode in _AVERAGEABLE:
+        return image.resize(plan.size, Image.Resampling.LANCZOS, plan.box, _REDUCING_GAP)
+    return by_bands(image, plan, averageable)
+
+
+def by_bands(image: Image.Image, plan: Plan, convert: Convert) -> Image.Image:
+    """Cut out and scale down a decoded picture, converting each band of rows to an averageable mode."""
+    reducer = Reducer(image.size, plan, convert)
+    for top in range(0, image.height, reducer.band_rows):
+        bottom = min(top + reducer.band_rows, image.height)
+        reducer.add(image.crop((0, top, image.width, bottom)))
+    return reducer.finish()
+
+
+def raw_by_bands(mode: str, size: tuple[int, int], data: memoryview, stride: int, plan: Plan) -> Image.Image:
+    """Cut out and scale down pixels in a buffer, as decoders other than Pillow's return them.
+
+    Buys a fifth of the time of a whole AVIF: Pillow's copy of the picture, which is written to fresh memory.
+
+    Args:
+        mode: Pillow's name of the pixels' layout.
+        size: width and height.
+        data: the rows, without gaps within a pixel.
+        stride: bytes from one row to the next.
+        plan: box and size of the result.
+
+    Raises:
+        ValueError: there are not enough bytes.
+
+    """
+    (left, right), (first, last) = _window(size, plan)
+    width, pixel = right - left, _PIXEL_BYTES[mode]
+    reducer = Reducer((width, last - first), plan.moved(-left, -first))
+    for top in range(first, last, reducer.band_rows):
+        rows = min(reducer.band_rows, last - top)
+        band = data[top * stride + left * pixel : (top + rows) * stride]
+        reducer.add(Image.frombytes(mode, (width, rows), band, "raw", mode, stride, 1))
+    return reducer.finish()
+
+
+def averageable(image: Image.Image) -> Image.Image:
+    """Convert a picture to a mode whose pixels can be averaged, alpha premultiplied."""
+    if image.mode in _AVERAGEABLE:
+        return image
+    if image.mode == "1":
+        return image.convert("L")
+    if image.mode.startswith("I;16"):
+        return image.convert("I")
+    if image.mode == "LA":
+        return image.convert("La")
+    if image.mode in {"RGBA", "PA"} or "transparency" in image.info:
+        return image.convert("RGBA").convert("RGBa")
+    return image.convert("RGB")
+
+
+class Reducer:
+    """Takes a picture in bands of rows, from the top, averages each, and keeps no band."""
+
+    def __init__(self, size: tuple[int, int], plan: Plan, convert: Convert = averageable) -> None:
+        """Prepare for a picture of `size`; `convert` makes each band averageable."""
+        self._plan = plan
+        self._convert = convert
+        self._factors = _steps(plan)
+        self._spans = _window(size, plan)
+        step = self._factors[1]
+        self.band_rows = step * max(1, _BAND_PIXELS // (size[0] * step))
+        """Rows of every band but the last."""
+        self._rows = 0
+        self._reduced: Image.Image | None = None
+
+    def add(self, band: Image.Image, skip: int = 0) -> None:
+        """Average one band, without its first `skip` rows."""
+        (left, right), (top, bottom) = self._spans
+        rows = band.height - skip
+        start, self._rows = self._rows, self._rows + rows
+        if self._rows <= top or start >= bottom:
+            return
+        across, down = self._factors
+        piece = self._convert(band.crop((left, skip, right, band.height))).reduce((across, down))
+        if self._reduced is None:
+            size = (-(-(right - left) // across), -(-(bottom - top) // down))
+            self._reduced = Image.new(piece.mode, size)
+        self._reduced.paste(piece, (0, (start - top) // down))
+
+    def finish(self) -> Image.Image:
+        """Return the picture of the plan's size."""
+        if self._reduced is None:
+            raise ValueError("There is no band.")
+        plan = self._plan.moved(-self._spans[0][0], -self._spans[1][0]).scaled(*self._factors)
+        return self._reduced.resize(plan.size, Image.Resampling.LANCZOS, plan.box)
+
+
+def _steps(plan: Plan) -> tuple[int, int]:
+    """Return how many pixels across and down are averaged to one before the resampling."""
+    across, down = plan.factors
+    return max(1, int(across / _REDUCING_GAP)), max(1, int(down / _REDUCING_GAP))
+
+
+def _window(size: tuple[int, int], plan: Plan) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the columns and the rows, each first and last, that the resampling reaches, in whole steps."""
+    left, top, right, bottom = plan.box
+    (across, down), (step_across, step_down) = plan.factors, _steps(plan)
+    return _span(left, right, across, step_across, size[0]), _span(top, bottom, down, step_down, size[1])
+
+
+def _span(start: float, end: float, factor: float, step: int, most: int) -> tuple[int, int]:
+    reach = _SUPPORT * max(factor, 1)
+    return max(0, int(start - reach)) // step * step, min(most, -int(-(end + reach) // step) * step)

@@ -1,0 +1,167 @@
+"""PNG: every combination of colour type, depth and interlacing, to the sample."""
+
+import struct
+import zlib
+from io import BytesIO
+from itertools import product
+
+import pytest
+from isal import isal_zlib
+from PIL import Image
+
+from chalicelib.imaging import make_thumbnail
+from chalicelib.imaging.decoders import png as decoder
+from chalicelib.imaging.geometry import plan
+from chalicelib.imaging.headers import png as header
+from chalicelib.imaging.shrink import Reducer
+from chalicelib.spec import ThumbnailSpec
+from tests import pictures
+from tests.pictures import chunk, encode
+
+KINDS = [(depth, 0) for depth in (1, 2, 4, 8, 16)] + [(8, 2), (16, 2)] + [(d, 3) for d in (1, 2, 4, 8)]
+KINDS += [(8, 4), (16, 4), (8, 6), (16, 6)]
+SIZE = (37, 29)
+PALETTE = bytes(index * factor % 256 for index in range(256) for factor in (1, 5, 11))
+ALPHAS = bytes(index * 3 % 256 for index in range(256))
+Pixel = tuple[int, int, int, int]
+
+
+def sample(x: int, y: int, channel: int, bit_depth: int) -> int:
+    return (x * 7 + y * 13 + channel * 101) * 257 % (1 << bit_depth)
+
+
+def picture(bit_depth: int, colour_type: int, *, interlaced: bool, transparency: bytes = b"") -> bytes:
+    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour_type]
+    before = chunk(b"PLTE", PALETTE[: 3 << bit_depth]) if colour_type == 3 else b""
+    if transparency:
+        before += chunk(b"tRNS", transparency)
+    return pictures.png(
+        SIZE,
+        bit_depth,
+        colour_type,
+        lambda x, y: [sample(x, y, channel, bit_depth) for channel in range(channels)],
+        interlaced=interlaced,
+        before_data=before,
+    )
+
+
+def expected(x: int, y: int, bit_depth: int, colour_type: int, transparency: bytes) -> Pixel:
+    """What the PNG specification says a pixel is, reduced to 8 bits."""
+    raw = [sample(x, y, channel, bit_depth) for channel in range(4)]
+    values = [value >> 8 if bit_depth == 16 else value * 255 // ((1 << bit_depth) - 1) for value in raw]
+    if colour_type == 3:
+        red, green, blue = PALETTE[3 * raw[0] : 3 * raw[0] + 3]
+        return red, green, blue, transparency[raw[0]] if raw[0] < len(transparency) else 255
+    if colour_type == 0:
+        key = int.from_bytes(transparency, "big") if transparency else None
+        return values[0], values[0], values[0], 0 if raw[0] == key else 255
+    if colour_type == 2:
+        keys = list(struct.unpack(">3H", transparency)) if transparency else None
+        # Of 16 bits, only the high bytes are compared: a documented limit.
+        shift = 8 if bit_depth == 16 else 0
+        transparent = keys is not None and all(
+            one >> shift == other >> shift for one, other in zip(raw, keys, strict=False)
+        )
+        return values[0], values[1], values[2], 0 if transparent else 255
+    if colour_type == 4:
+        return values[0], values[0], values[0], values[1]
+    return values[0], values[1], values[2], values[3]
+
+
+def on_white(pixel: Pixel) -> tuple[float, ...]:
+    *colour, alpha = pixel
+    return tuple((value * alpha + 255 * (255 - alpha)) / 255 for value in colour)
+
+
+def transparencies() -> list[tuple[int, int, bytes]]:
+    cases = []
+    for bit_depth, colour_type in KINDS:
+        cases.append((bit_depth, colour_type, b""))
+        # The colour of the pixel at 3, 4, or some alphas of the palette.
+        if colour_type == 0:
+            cases.append((bit_depth, colour_type, struct.pack(">H", sample(3, 4, 0, bit_depth))))
+        elif colour_type == 2:
+            keys = [sample(3, 4, channel, bit_depth) for channel in range(3)]
+            cases.append((bit_depth, colour_type, struct.pack(">3H", *keys)))
+        elif colour_type == 3:
+            cases.append((bit_depth, colour_type, ALPHAS[: (1 << bit_depth) - 1]))
+    return cases
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize(("bit_depth", "colour_type", "transparency"), transparencies())
+def test_every_sample(
+    bit_depth: int, colour_type: int, transparency: bytes, interlaced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Small bands, so that rows have to be filtered over their borders.
+    monkeypatch.setattr("chalicelib.imaging.shrink._BAND_PIXELS", 4 * SIZE[0])
+    content = picture(bit_depth, colour_type, interlaced=interlaced, transparency=transparency)
+    reading = header.read(content)
+    small = decoder.decode(reading, content, ThumbnailSpec(*SIZE)).image
+    assert small.size == SIZE
+    image = Image.new("RGBA", SIZE, "white")
+    image.alpha_composite(
+        small.convert("RGBA") if small.mode != "La" else small.convert("LA").convert("RGBA")
+    )
+    for x, y in product(range(SIZE[0]), range(SIZE[1])):
+        wanted = on_white(expected(x, y, bit_depth, colour_type, transparency))
+        found = image.getpixel((x, y))
+        assert isinstance(found, tuple)
+        assert all(abs(one - other) <= 1.5 for one, other in zip(found[:3], wanted, strict=True)), (x, y)
+
+
+@pytest.mark.parametrize(
+    ("bit_depth", "colour_type"), [kind for kind in KINDS if kind not in {(16, 2), (16, 6)}]
+)
+@pytest.mark.parametrize("spec", [ThumbnailSpec(5, 5), ThumbnailSpec(9, 2), ThumbnailSpec(30, 30)])
+def test_bands_give_what_the_whole_gives(
+    bit_depth: int, colour_type: int, spec: ThumbnailSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chalicelib.imaging.shrink._BAND_PIXELS", 4 * SIZE[0])
+    content = picture(bit_depth, colour_type, interlaced=False)
+    reading = header.read(content)
+    wanted = plan(*SIZE, 1, spec)
+    banded = decoder.by_bands(reading, content, wanted)
+    whole = decoder.whole(reading, content, wanted)
+    assert (banded.mode, banded.size) == (whole.mode, whole.size)
+    # Grey and alpha of 16 bits come from Pillow as RGBA, whose rounding may differ by one.
+    pairs = zip(banded.tobytes(), whole.tobytes(), strict=True)
+    assert max(abs(one - other) for one, other in pairs) <= (1 if (bit_depth, colour_type) == (16, 4) else 0)
+
+
+def test_isal_is_what_inflates() -> None:
+    assert vars(decoder)["decompressobj"] is isal_zlib.decompressobj, (
+        "the fallback would hide what is missing"
+    )
+
+
+def test_zlib_gives_what_isal_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = encode(pictures.photo(700, 500), "PNG")
+    spec = ThumbnailSpec()
+    with_isal = make_thumbnail(content, spec, max_pixels=10**6)
+    monkeypatch.setattr(decoder, "decompressobj", zlib.decompressobj)
+    assert make_thumbnail(content, spec, max_pixels=10**6) == with_isal
+
+
+@pytest.mark.parametrize("piece", [1, 7, 1000])
+def test_data_in_many_chunks(piece: int) -> None:
+    content = encode(pictures.chart(), "PNG")
+    reading = header.read(content)
+    data = b"".join(content[start:end] for start, end in reading.data)
+    chunks = [chunk(b"IDAT", data[at : at + piece]) for at in range(0, len(data), piece)]
+    split = content[:33] + b"".join(chunks) + chunk(b"IEND", b"")
+    spec = ThumbnailSpec()
+    assert make_thumbnail(split, spec, max_pixels=10**6) == make_thumbnail(content, spec, max_pixels=10**6)
+
+
+def test_more_data_than_rows_is_not_read() -> None:
+    data = zlib.compress(bytes(100_000_000))
+    content = encode(pictures.chart(), "PNG")[:33] + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    thumbnail = make_thumbnail(content, ThumbnailSpec(), max_pixels=10**6)
+    with Image.open(BytesIO(thumbnail.content)) as image:
+        assert image.getextrema() == ((0, 0), (0, 0), (0, 0))
+
+
+def test_a_reducer_without_bands_has_no_picture() -> None:
+    with pytest.raises(ValueError, match="no band"):
+        Reducer((10, 10), plan(10, 10, 1, ThumbnailSpec())).finish()
