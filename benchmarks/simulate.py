@@ -32,9 +32,9 @@ SEED = 1
 BEGIN, END = "<!-- make simulate: begin -->\n", "<!-- make simulate: end -->\n"
 
 # Processor times are those of benchmarks.cold_start (warm: an upload 4 ms, a thumbnail of 2 megapixels 11 ms;
-# once: 400 and 430 ms), the numbers of S3 requests those of benchmarks.redis_cost. S3's latency is the lower end of
-# the 100 to 200 ms that Amazon S3's performance guidelines name for small objects.
-# Limits are the stack's defaults: 20 for the pipeline, and for the API what is left of an account's 1,000.
+# once: 400 and 430 ms), the numbers of S3 requests those of benchmarks.redis_cost. S3's latency is the lower
+# end of the 100 to 200 ms that Amazon S3's performance guidelines name for small objects. Limits are the
+# stack's defaults: 20 for the pipeline, and for the API what is left of an account's 1,000.
 API = Function(limit=980, work=Work(0.004, 1).draw, cold=0.4)
 PIPELINE = Function(limit=20, work=Work(0.011, 3).draw, cold=0.43, waiting="backoff")
 
