@@ -1,5 +1,6 @@
 """A Redis whose memory is full refuses what needs more of it, and still gives back what is removed."""
 
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,13 +14,21 @@ from chalicelib.clients import redis_client
 from chalicelib.errors import CatalogueUnavailable
 from chalicelib.record import Record
 
-MANY = 300
+# Enough that what they free is more than the buffers of a connection, which count as memory too.
+MANY = 2000
 
 
 def new_record() -> Record:
-    record_id = keys.new_id()
+    """As large as real ones are."""
+    record_id, etag = keys.new_id(), uuid.uuid4().hex
     return Record(
-        record_id, keys.original(record_id), "a.jpg", created_ms=1, original_size=1, etag="e", thumbnail="t"
+        id=record_id,
+        object_key=keys.original(record_id),
+        filename="IMG_8932.jpg",
+        created_ms=1_800_000_000_000,
+        original_size=1_000_000,
+        etag=etag,
+        thumbnail=keys.new_thumbnail(etag),
     )
 
 
@@ -69,6 +78,7 @@ def test_records_can_be_removed_which_makes_room_for_others(server: Any, catalog
     records = [new_record() for _ in range(MANY)]
     for record in records:
         catalogue.begin(record)
+        catalogue.finish_ready(record.id, record.thumbnail or "", 3609)
     fill(server)
     for record in records:
         assert catalogue.start_removal(record.id)
