@@ -1,5 +1,5 @@
 # `make run` serves the whole service on this machine; `make test` checks it. Both set themselves up.
-.PHONY: run test check format lock clean bench bench-imaging scorecard simulate cold-start fuzz
+.PHONY: run test check format lock clean package deploy destroy e2e bench bench-imaging scorecard simulate cold-start fuzz
 
 PYTHON ?= python3
 VENV := .venv
@@ -17,6 +17,23 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The release build, into build/; ARCHITECTURE is arm64 or x86_64.
+package: $(READY)
+	@$(BIN)/python -m deploy.package --architecture $(or $(ARCHITECTURE),arm64)
+
+# For example: make deploy STAGE=prod PARAMETERS="AlarmEmail=me@example.com ThrottleRate=50"
+deploy: package
+	@$(BIN)/python -m deploy.up --stage "$(STAGE)" --parameters "$(PARAMETERS)"
+
+# Refuses while the bucket holds pictures; FORCE=1 removes them, too.
+destroy: $(READY)
+	@$(BIN)/python -m deploy.destroy --stage "$(STAGE)" $(if $(FORCE),--force)
+
+# The packaged stack on MiniStack, and one suite of tests against its API.
+e2e: $(READY)
+	@$(BIN)/python -m deploy.package --architecture native --out build/e2e
+	$(BIN)/python -m pytest tests/e2e --target ministack
+
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -25,9 +42,11 @@ lock: $(READY)
 	@$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links \
 		--no-header --upgrade requirements-dev.in -o requirements-dev.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.13 --no-emit-index-url --no-emit-find-links \
+		--no-header --upgrade tests/e2e/requirements.in -o tests/e2e/requirements.txt
 
 clean:
-	rm -rf $(VENV) $(BENCH) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-package .venv-ministack build $(BENCH) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # The stamp is newer than the requirements when the environment fits them.
 $(READY): requirements.txt requirements-dev.txt

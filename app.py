@@ -3,6 +3,8 @@
     POST  ──> upload ──> Catalogue (Redis) ──> Bucket (S3, originals/)
                                                   │ ObjectCreated event
     GET   <── Catalogue, Bucket  <──  make_thumbnail ──> Pipeline ──> imaging
+                                                  │ event that failed too often
+                               <──     mark_failed ──> Pipeline
 
 The only file that imports chalice. The same objects serve AWS Lambda and the local server.
 """
@@ -22,7 +24,7 @@ from chalicelib.bucket import Bucket
 from chalicelib.catalogue import Catalogue
 from chalicelib.clients import redis_client, s3_client
 from chalicelib.disposition import attachment, thumbnail_name
-from chalicelib.events import created_keys
+from chalicelib.events import created_keys, created_objects, given_up
 from chalicelib.record import Record, State
 from chalicelib.settings import Settings
 from chalicelib.upload import parse_upload
@@ -45,6 +47,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.TooManyPixels: 413,
     errors.TooComplex: 413,
     errors.UnsupportedFormat: 415,
+    errors.TriedTooOften: 422,
     errors.UndecodablePicture: 422,
     errors.PictureFailed: 422,
     errors.CatalogueUnavailable: 503,
@@ -342,3 +345,24 @@ def make_thumbnail(event: dict[str, Any], context: Any) -> None:
             log.info("thumbnail", extra=facts | {"outcome": outcome.value, "milliseconds": took})
     if failures:
         raise failures[0]
+
+
+@app.lambda_function(name="mark_failed")
+def mark_failed(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Handle what Lambda has given up on: queued reports, each holding the notification it was about.
+
+    Returns:
+        the messages that have to come again, as SQS event sources want it.
+
+    """
+    again: list[dict[str, str]] = []
+    for message_id, notification in given_up(event):
+        try:
+            for version in created_objects(notification, bucket=settings().bucket, prefix=keys.ORIGINALS):
+                outcome = pipeline().give_up(version.key, version.etag)
+                facts = {"request_id": context.aws_request_id, "record_id": keys.record_id(version.key)}
+                log.error("given up", extra=facts | {"outcome": outcome.value})
+        except Exception:
+            log.exception("marking to be retried", extra={"request_id": context.aws_request_id})
+            again.append({"itemIdentifier": message_id})
+    return {"batchItemFailures": again}

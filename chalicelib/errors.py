@@ -11,6 +11,7 @@
     │   ├── TooManyBytes         larger than a limit in bytes
     │   ├── TooManyPixels        larger than a limit in pixels, or than what fits the memory
     │   ├── TooComplex           made of more parts than a real picture, to keep a decoder busy
+    │   ├── TriedTooOften        the pipeline failed on it again and again, for a reason not its own
     │   └── UndecodablePicture   truncated or damaged
     └── Unavailable              something behind the service does not answer; worth a retry
         ├── CatalogueUnavailable Redis
@@ -70,6 +71,16 @@ class TooManyPixels(PictureError):
 
 class TooComplex(PictureError):
     """Made of more parts (scans, chunks, tiles, ...) than any real picture: decoding would take too long."""
+
+
+class TriedTooOften(PictureError):
+    """The pipeline failed on it again and again, for a reason that is not the picture's own."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The thumbnail could not be made, though it was tried several times; "
+            "delete the picture and upload it again."
+        )
 
 
 class UndecodablePicture(PictureError):

@@ -1,12 +1,25 @@
-"""S3 notifications as they really come: several records, form-encoded keys, test events, strangers."""
+"""Events as they really come: S3's notifications, and what Lambda says of those it has given up on."""
 
-from collections.abc import Mapping
-from typing import Any
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 
 
+class CreatedObject(NamedTuple):
+    """A version of an object: its key, and the entity tag without quotes, None if the event has none."""
+
+    key: str
+    etag: str | None
+
+
 def created_keys(event: Any, *, bucket: str, prefix: str) -> list[str]:
-    """List the keys of the objects that the event reports as created, each once, in order.
+    """List the keys of the objects that `created_objects` finds, each once, in order."""
+    return list(dict.fromkeys(item.key for item in created_objects(event, bucket=bucket, prefix=prefix)))
+
+
+def created_objects(event: Any, *, bucket: str, prefix: str) -> list[CreatedObject]:
+    """List the versions of objects that the event reports as created, each once, in order.
 
     What is not an `ObjectCreated` record of S3 (the test event that S3 sends when notifications are
     set up, records of other sources or kinds, other buckets or prefixes, the empty objects that
@@ -19,7 +32,7 @@ def created_keys(event: Any, *, bucket: str, prefix: str) -> list[str]:
         prefix: what the keys that count start with.
 
     """
-    found: dict[str, None] = {}
+    found: dict[CreatedObject, None] = {}
     records = event.get("Records") if isinstance(event, Mapping) else None
     for record in records if isinstance(records, list) else []:
         try:
@@ -29,11 +42,31 @@ def created_keys(event: Any, *, bucket: str, prefix: str) -> list[str]:
                 record["s3"]["bucket"]["name"],
                 record["s3"]["object"],
             )
-            key, size = unquote_plus(item["key"]), item.get("size")
+            key, size, etag = unquote_plus(item["key"]), item.get("size"), item.get("eTag")
             key.encode()  # S3's keys are UTF-8; what is not cannot be one
         except (AttributeError, KeyError, TypeError, UnicodeEncodeError):
             continue
         is_folder = key.endswith("/") and not size
+        etag = etag.strip('"') if isinstance(etag, str) else None
         if source == "aws:s3" and kind.startswith("ObjectCreated:") and where == bucket and not is_folder:
-            found[key] = None
-    return [key for key in found if key.startswith(prefix)]
+            found[CreatedObject(key, etag)] = None
+    return [item for item in found if item.key.startswith(prefix)]
+
+
+def given_up(event: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the id and the original event of each message in a batch from an on-failure queue.
+
+    Lambda's report of an asynchronous invocation that failed too often, or grew too old, holds the
+    event in `requestPayload`. Of a message that is no report the event is None: there is nothing to
+    do for it.
+
+    Args:
+        event: what an SQS event source hands over.
+
+    """
+    for message in event["Records"]:
+        try:
+            payload = json.loads(message["body"])["requestPayload"]
+        except (KeyError, TypeError, ValueError):
+            payload = None
+        yield message["messageId"], payload

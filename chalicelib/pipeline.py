@@ -12,13 +12,14 @@ Called at least once per event, in any order, several times at once, and again a
 - A picture that cannot be decoded ends as FAILED. Everything else raises, for the caller to retry.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from chalicelib import keys
 from chalicelib.bucket import Bucket, StoredObject
 from chalicelib.catalogue import Catalogue, Finish
-from chalicelib.errors import OriginalUnsettled, PictureError, TooManyBytes
+from chalicelib.errors import OriginalUnsettled, PictureError, TooManyBytes, TriedTooOften
 from chalicelib.imaging import Thumbnail, make_thumbnail
 from chalicelib.record import GONE, Record, State, name_and_creation
 from chalicelib.spec import ThumbnailSpec
@@ -41,6 +42,9 @@ class Outcome(StrEnum):
     """The record was deleted; nothing of it is left in the bucket."""
 
 
+Make = Callable[[StoredObject], Thumbnail]
+
+
 @dataclass(frozen=True, slots=True)
 class Pipeline:
     """Makes thumbnails to `spec`, of originals of at most `max_bytes` and `max_pixels`."""
@@ -58,6 +62,23 @@ class Pipeline:
             Unavailable: S3 or Redis did not answer, or the original kept changing. Worth a retry.
 
         """
+        return self._run(object_key, self._make)
+
+    def give_up(self, object_key: str, etag: str | None) -> Outcome:
+        """End the record of an original that `process` has failed on for good, with an error.
+
+        Args:
+            object_key: the original.
+            etag: the version that was tried; None stands for any. Another version that is there by now
+                has an event of its own, and is left to it.
+
+        Raises:
+            Unavailable: S3 or Redis did not answer. Worth a retry.
+
+        """
+        return self._run(object_key, _refuse, only=etag)
+
+    def _run(self, object_key: str, make: Make, *, only: str | None = None) -> Outcome:
         minted = keys.is_minted(object_key)
         revive: str | None = None
         for _ in range(_ROUNDS):
@@ -65,6 +86,8 @@ class Pipeline:
             if original is None:
                 return self._without_original(object_key)
             with original:
+                if only not in {None, original.etag}:
+                    return Outcome.UNCHANGED
                 record = self.catalogue.begin(_fresh_record(original), revive=revive)
                 if record.state is State.DELETED and not minted:
                     # The removal had ended by now. If the object is there still when we look again, then a
@@ -79,18 +102,18 @@ class Pipeline:
                     return Outcome.DELETED
                 if record.state is not State.PENDING:
                     return Outcome.UNCHANGED
-                outcome = self._finish(record, original)
+                outcome = self._finish(record, original, make)
             if outcome is not None:
                 return outcome
         raise OriginalUnsettled
 
-    def _finish(self, record: Record, original: StoredObject) -> Outcome | None:
+    def _finish(self, record: Record, original: StoredObject, make: Make) -> Outcome | None:
         """Make and store the thumbnail; None means that the work has to start again."""
         name = record.thumbnail or ""
         stored_key = keys.thumbnail(record.id, name)
         self.bucket.delete(*(key for key in record.thumbnail_keys() if key != stored_key))
         try:
-            thumbnail = self._make(original)
+            thumbnail = make(original)
         except PictureError as error:
             outcome = Outcome.FAILED
             finish = self.catalogue.finish_failed(record.id, name, str(error))
@@ -125,6 +148,10 @@ class Pipeline:
             self.catalogue.finish_failed(record.id, record.thumbnail, error)
             return Outcome.FAILED
         return Outcome.ABSENT
+
+
+def _refuse(_: StoredObject) -> Thumbnail:
+    raise TriedTooOften
 
 
 def _fresh_record(original: StoredObject) -> Record:

@@ -36,6 +36,14 @@ if TYPE_CHECKING:
 _numbers = itertools.count(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    end_to_end = parser.getgroup("end to end", "what tests/e2e runs against")
+    end_to_end.addoption("--target", choices=["run", "ministack"], default="run", help="which to start")
+    end_to_end.addoption("--base-url", help="a service that runs already; nothing is started then")
+    end_to_end.addoption("--bucket", help="its bucket; without it, what looks into the bucket is skipped")
+    end_to_end.addoption("--s3-endpoint", help="where that bucket is, if not on AWS")
+
+
 def picture(width: int = 300, height: int = 200, *, image_format: str = "JPEG", seed: int = 0) -> bytes:
     """A picture with some detail in it; another seed gives other bytes."""
     image = Image.linear_gradient("L").resize((width, height))
@@ -62,7 +70,12 @@ def s3_endpoint() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def aws_environment(s3_endpoint: str) -> Iterator[None]:
+def aws_environment(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Keep tests away from AWS; only a service that is named with --base-url is reached as it is."""
+    if request.config.getoption("--base-url"):
+        yield
+        return
+    s3_endpoint = request.getfixturevalue("s3_endpoint")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
         patch.setenv("AWS_ACCESS_KEY_ID", "test")
@@ -177,6 +190,35 @@ class Api:
         """Hand notifications to the function that Lambda runs; those that S3 has sent, if none are given."""
         for event in self.events() if events is None else events:
             self.handler(event, LambdaContext("make_thumbnail", 2048, 60_000))
+
+    def give_up(self, *reports: Any) -> list[str]:
+        """Hand reports to the function that marks failed records; return which come again, by number."""
+        import app
+
+        messages = [{"messageId": str(n), "body": json.dumps(body)} for n, body in enumerate(reports)]
+        context = LambdaContext("mark_failed", 512, 60_000)
+        reply = app.mark_failed({"Records": messages}, context)
+        return [failure["itemIdentifier"] for failure in reply["batchItemFailures"]]
+
+
+def report(event: dict[str, Any]) -> dict[str, Any]:
+    """What Lambda says of an event that it has given up on."""
+    return {
+        "version": "1.0",
+        "timestamp": "2026-11-23T12:00:00.000Z",
+        "requestContext": {
+            "requestId": "e1d5a1f4-0000-4000-8000-000000000000",
+            "functionArn": "arn:aws:lambda:us-east-1:123456789012:function:make-thumbnail:$LATEST",
+            "condition": "RetriesExhausted",
+            "approximateInvokeCount": 3,
+        },
+        "requestPayload": event,
+        "responseContext": {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"},
+        "responsePayload": {
+            "errorMessage": "The object store cannot be reached.",
+            "errorType": "BucketUnavailable",
+        },
+    }
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,15 @@
 import shutil
 import signal
 import socket
+from io import BytesIO
 from pathlib import Path
 
+import boto3
 import pytest
 import requests
+from PIL import Image
 
+from chalicelib import keys
 from tests.conftest import picture
 from tests.service import ROOT, Service, eventually, is_alive, processes_of
 
@@ -109,3 +113,40 @@ def test_a_process_that_dies_is_started_again_and_nothing_is_lost(module: str) -
         after = service.upload(picture())
         assert service.wait_for_end(before["id"], 90)["ready"]
         assert service.wait_for_end(after["id"])["ready"]
+
+
+def test_other_servers_are_used_when_they_are_named(redis_url: str, s3_endpoint: str) -> None:
+    s3 = boto3.client("s3")
+    named = {"REDIS_URL": redis_url, "AWS_ENDPOINT_URL": s3_endpoint, "BUCKET": "named-pictures"}
+    with Service(named) as first:
+        record = first.wait_for_end(first.upload(picture())["id"])
+        s3.upload_fileobj(BytesIO(picture()), "named-pictures", "originals/put straight+in.jpg")
+        straight = first.wait_for_end(keys.record_id("originals/put straight+in.jpg"))
+        assert (straight["filename"], straight["ready"]) == ("put straight+in.jpg", True)
+        assert "in memory" not in first.output
+    # They outlive the service, and so does what they hold.
+    assert s3.head_object(Bucket="named-pictures", Key=f"originals/{record['id']}")["ContentLength"]
+    with Service(named) as second:
+        assert second("GET", f"/{record['id']}").json() == record
+
+
+@pytest.mark.parametrize(
+    ("settings", "size", "colour"),
+    [
+        ({"THUMBNAIL_SIZE": "64x32", "THUMBNAIL_FIT": "contain"}, (32, 32), (255, 255, 255)),
+        ({"THUMBNAIL_SIZE": "64x32", "THUMBNAIL_BACKGROUND": "#ff0000"}, (64, 32), (255, 0, 0)),
+    ],
+)
+def test_settings_are_obeyed(
+    settings: dict[str, str], size: tuple[int, int], colour: tuple[int, ...]
+) -> None:
+    out = BytesIO()
+    Image.new("RGBA", (500, 500), (0, 0, 0, 0)).save(out, "PNG")
+    with Service({"MAX_UPLOAD_BYTES": "20000"} | settings) as service:
+        record = service.wait_for_end(service.upload(out.getvalue(), "clear.png")["id"])
+        with Image.open(BytesIO(service("GET", f"/{record['id']}/download").content)) as image:
+            assert image.size == size
+            pixel = image.getpixel((5, 5))
+            assert isinstance(pixel, tuple)
+            assert all(abs(have - want) < 4 for have, want in zip(pixel, colour, strict=True))
+        assert service("POST", files={"image": ("big.jpg", picture() + bytes(20_000))}).status_code == 413

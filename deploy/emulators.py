@@ -1,0 +1,109 @@
+"""The one stack, as emulators understand it. Each change stands beside the behaviour that needs it.
+
+Neither emulator gets a Redis of its own: `RedisUrl` names one.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from deploy.template import ANY_METHOD, Template
+
+
+def for_localstack(template: Template) -> Template:
+    """Adapt the template to LocalStack 4.14, the last that runs without a token.
+
+    Its gateway responses count from the next deployment on: `Stack.redeploy` after it was made.
+    Downloads want `Accept: image/jpeg`, since it never takes `*/*` for a binary type.
+    """
+    changed = _without_own_redis(template)
+    _without_tls_only(changed)
+    _with_gateway_responses_of_their_own(changed)
+    # It knows no dashboards.
+    del changed["Resources"]["Dashboard"]
+    # And it lets an API choose its id, so that the URL can be known beforehand.
+    changed["Resources"]["RestAPI"]["Properties"]["Tags"] = {"_custom_id_": "thumbnails"}
+    return changed
+
+
+def for_ministack(template: Template) -> Template:
+    """Adapt the template to MiniStack 1.5."""
+    changed = copy.deepcopy(template)
+    _without_tls_only(changed)
+    _with_plain_binary_types(changed)
+    _with_gateway_responses_of_their_own(changed)
+    _with_each_method_named(changed)
+    return changed
+
+
+def _without_own_redis(template: Template) -> Template:
+    """ElastiCache is none of LocalStack's free services: leave out it and its network, not just unmade."""
+
+    def chosen(part: Any) -> Any:
+        if isinstance(part, dict):
+            if list(part) == ["Fn::If"] and part["Fn::If"][0] == "OwnRedis":
+                return chosen(part["Fn::If"][2])
+            return {name: chosen(value) for name, value in part.items()}
+        return [chosen(value) for value in part] if isinstance(part, list) else part
+
+    changed: Template = chosen(copy.deepcopy(template))
+    resources = changed["Resources"]
+    for name in [name for name, resource in resources.items() if resource.get("Condition") == "OwnRedis"]:
+        del resources[name]
+    for name in ("RedisNodeType", "RedisReplicas", "VpcCidr"):
+        del changed["Parameters"][name]
+    for name in ("OwnRedis", "HasReplicas"):
+        del changed["Conditions"][name]
+    del changed["Metadata"]
+    return changed
+
+
+def _without_tls_only(template: Template) -> None:
+    """Emulators speak plain HTTP, so the bucket's rule that refuses it would refuse everybody."""
+    del template["Resources"]["BucketPolicy"]
+
+
+def _with_plain_binary_types(template: Template) -> None:
+    """MiniStack compares media types as they stand here; SAM's spelling of the slash never matches.
+
+    Where nothing matches, a picture is decoded as text on its way in, and damaged.
+    """
+    properties = template["Resources"]["RestAPI"]["Properties"]
+    properties["BinaryMediaTypes"] = [name.replace("~1", "/") for name in properties["BinaryMediaTypes"]]
+
+
+def _with_gateway_responses_of_their_own(template: Template) -> None:
+    """Neither reads gateway responses from the API's definition, both from resources."""
+    properties = template["Resources"]["RestAPI"]["Properties"]
+    for kind, response in properties.pop("GatewayResponses").items():
+        headers = response["ResponseParameters"]["Headers"]
+        resource: dict[str, Any] = {
+            "Type": "AWS::ApiGateway::GatewayResponse",
+            "Properties": {
+                "RestApiId": {"Ref": "RestAPI"},
+                "ResponseType": kind,
+                "ResponseTemplates": response["ResponseTemplates"],
+                "ResponseParameters": {
+                    f"gatewayresponse.header.{name}": value for name, value in headers.items()
+                },
+            },
+        }
+        if "StatusCode" in response:
+            resource["Properties"]["StatusCode"] = str(response["StatusCode"])
+        name = "".join(part.capitalize() for part in kind.split("_"))
+        template["Resources"][f"GatewayResponse{name}"] = resource
+
+
+def _with_each_method_named(template: Template) -> None:
+    """MiniStack passes over the method that stands for all others."""
+    for methods in template["Resources"]["RestAPI"]["Properties"]["DefinitionBody"]["paths"].values():
+        others = methods.pop(ANY_METHOD)
+        for method in ("get", "head", "post", "put", "patch", "delete", "options"):
+            methods.setdefault(method, others)
+
+
+TARGETS: dict[str, Callable[[Template], Template]] = {
+    "aws": copy.deepcopy,
+    "localstack": for_localstack,
+    "ministack": for_ministack,
+}

@@ -1,0 +1,56 @@
+"""One picture's life against a deployed API: the proof that all its parts work together."""
+
+import time
+from io import BytesIO
+
+import requests
+from PIL import Image
+
+from deploy import CannotGoOn
+
+_SECONDS = 60
+
+
+def test(url: str) -> float:
+    """Upload a picture, wait for its thumbnail, download and delete it.
+
+    Args:
+        url: where the API is, without a slash at the end.
+
+    Returns:
+        seconds from the upload until the thumbnail was ready.
+
+    Raises:
+        CannotGoOn: a step failed; the sentence tells the answer.
+
+    """
+    picture = BytesIO()
+    Image.linear_gradient("L").save(picture, "PNG")
+    base = f"{url}/api/v1/thumbnail"
+    started = time.monotonic()
+    reply = _expect(201, requests.post(base, files={"image": ("smoke.png", picture.getvalue())}, timeout=60))
+    record_url = f"{base}/{reply.json()['id']}"
+    try:
+        while not (record := _expect(200, requests.get(record_url, timeout=60)).json())["ready"]:
+            if "error" in record or time.monotonic() - started > _SECONDS:
+                raise CannotGoOn(f"the smoke test's picture did not become a thumbnail: {record}")
+            time.sleep(0.2)
+        took = time.monotonic() - started
+        accept = {"Accept": "image/jpeg"}  # LocalStack sends base64 to who says */*
+        download = requests.get(f"{record_url}/download", headers=accept, timeout=60)
+        thumbnail = _expect(200, download).content
+        with Image.open(BytesIO(thumbnail)) as image:
+            if image.format != "JPEG" or len(thumbnail) != record["size"]["thumbnail"]:
+                raise CannotGoOn("the smoke test's thumbnail did not arrive as it was stored.")
+    finally:
+        requests.delete(record_url, timeout=60)
+    return took
+
+
+def _expect(status: int, reply: requests.Response) -> requests.Response:
+    if reply.status_code != status:
+        raise CannotGoOn(
+            f"the smoke test failed: {reply.request.method} {reply.url} answered {reply.status_code}, "
+            f"not {status}: {reply.text[:500]}"
+        )
+    return reply

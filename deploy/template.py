@@ -1,0 +1,101 @@
+"""The stack's template: what Chalice generates of app.py, completed by .chalice/stack/*.yaml."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from chalice.package import YAMLTemplateSerializer
+
+from deploy import ROOT, CannotGoOn
+
+STACK = ROOT / ".chalice" / "stack"
+CHALICE_STAGE = "release"
+ANY_METHOD = "x-amazon-apigateway-any-method"
+INTEGRATION = "x-amazon-apigateway-integration"
+SECTIONS = ("Globals", "Parameters", "Conditions", "Metadata", "Resources", "Outputs")
+
+Template = dict[str, Any]
+
+
+def stack() -> Template:
+    """Join the files of .chalice/stack; each says something of its own.
+
+    Raises:
+        CannotGoOn: two files say something of the same resource, parameter, condition or output.
+
+    """
+    joined: Template = {}
+    for path in sorted(STACK.glob("*.yaml")):
+        # Chalice's own reader: it knows CloudFormation's tags (!Ref, !Sub and so on).
+        piece = YAMLTemplateSerializer().load_template(path.read_text(), str(path))
+        for section, entries in piece.items():
+            into = joined.setdefault(section, {})
+            twice = into.keys() & entries.keys()
+            if section not in SECTIONS or twice:
+                raise CannotGoOn(f"{path.name} says again, or in a wrong place: {section} {sorted(twice)}")
+            into.update(entries)
+    return joined
+
+
+def run_chalice(tools: Path, project: Path, architecture: str, out: Path) -> Template:
+    """Let `chalice package` write its archive and the merged template into `out`.
+
+    Args:
+        tools: the interpreter of the environment that packages.
+        project: a copy of the project, with `vendor/` filled; its configuration is adapted.
+        architecture: Lambda's name of it.
+        out: an empty folder.
+
+    Returns:
+        the template (AWS SAM); its functions' code is what Chalice's archive holds.
+
+    """
+    config_path = project / ".chalice" / "config.json"
+    config = json.loads(config_path.read_text()) | {"lambda_architecture": architecture}
+    config_path.write_text(json.dumps(config))
+    merge = project / ".chalice" / "merge.json"
+    merge.write_text(json.dumps(stack()))
+    command: list[str | Path] = [
+        tools.parent / "chalice",
+        "package",
+        "--stage",
+        CHALICE_STAGE,
+        "--merge-template",
+        merge,
+        out,
+    ]
+    done = subprocess.run(
+        command,
+        cwd=project,
+        # Chalice asks for a region, and writes nothing of it into the template.
+        env={"PATH": "/usr/bin:/bin", "AWS_DEFAULT_REGION": "us-east-1", "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        sys.stderr.write(done.stdout + done.stderr)
+        raise CannotGoOn("chalice package failed; its message stands above.")
+    shutil.rmtree(project / ".chalice" / "deployments", ignore_errors=True)
+    template: Template = json.loads((out / "sam.json").read_text())
+    _hand_over_other_methods(template)
+    return template
+
+
+def _hand_over_other_methods(template: Template) -> None:
+    """Let the app answer methods that a path does not take: it says 405, where the gateway would say 403."""
+    for methods in template["Resources"]["RestAPI"]["Properties"]["DefinitionBody"]["paths"].values():
+        some = next(iter(methods.values()))
+        methods[ANY_METHOD] = {name: some[name] for name in (INTEGRATION, "parameters") if name in some}
+
+
+def functions(template: Template) -> dict[str, dict[str, Any]]:
+    """Logical name -> properties of each function in a template."""
+    return {
+        name: resource["Properties"]
+        for name, resource in template["Resources"].items()
+        if resource["Type"] == "AWS::Serverless::Function"
+    }

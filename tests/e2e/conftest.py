@@ -1,0 +1,63 @@
+"""Finds or starts what the suite runs against."""
+
+import json
+from collections.abc import Iterator
+
+import boto3
+import pytest
+
+from local.processes import Child
+from tests.e2e import ministack
+from tests.e2e.target import Storage, Target
+from tests.service import Service
+
+BUCKET = "e2e-pictures"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/e2e/" in item.path.as_posix():
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session")
+def ministack_endpoint(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    if request.config.getoption("--target") != "ministack":
+        pytest.skip("it is about the stack's deployment; run it with `make e2e`")
+    if not ministack.ARTIFACT.exists():
+        pytest.fail("nothing is packaged; use `make e2e`")
+    with ministack.server(tmp_path_factory.mktemp("ministack") / "log.txt") as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def target(request: pytest.FixtureRequest) -> Iterator[Target]:
+    url, bucket = request.config.getoption("--base-url"), request.config.getoption("--bucket")
+    if url:
+        endpoint = request.config.getoption("--s3-endpoint")
+        storage = Storage(boto3.client("s3", endpoint_url=endpoint), bucket) if bucket else None
+        name = "localstack" if "/_aws/execute-api/" in url else "url"
+        found = Target(name, url.rstrip("/"), storage)
+        if name == "localstack":
+            # It sends base64 to clients that say */*, and bytes to those that name the type.
+            found.session.headers["Accept"] = "image/jpeg"
+        with found.session:
+            yield found
+    elif request.config.getoption("--target") == "ministack":
+        endpoint = request.getfixturevalue("ministack_endpoint")
+        found = ministack.deployed(endpoint, request.getfixturevalue("redis_url"))
+        with found.session:
+            yield found
+    else:
+        # Servers of its own: it outlives the tests of other modules, and would eat their events.
+        servers = Child("local.servers", "redis", "s3")
+        servers.start()
+        named = json.loads(servers.first_line())
+        with Service(named | {"BUCKET": BUCKET}) as service:
+            s3 = boto3.client("s3", endpoint_url=named["AWS_ENDPOINT_URL"])
+            found = Target("run", service.url, Storage(s3, BUCKET))
+            with found.session:
+                yield found
+        servers.stop()

@@ -1,0 +1,68 @@
+"""`make deploy` and `make destroy`, as their user runs them, against MiniStack."""
+
+import subprocess
+from functools import partial
+
+import boto3
+import pytest
+import requests
+
+from deploy import smoke
+from tests.conftest import picture
+from tests.e2e import ministack
+
+STAGE = "another"
+API = "/api/v1/thumbnail"
+
+
+def test_a_stack_from_its_making_to_its_end(
+    ministack_endpoint: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in ministack.environment(ministack_endpoint).items():
+        monkeypatch.setenv(name, value)
+    run = partial(ministack.command, ministack_endpoint, stage=STAGE)
+    up = partial(run, "up", "--build", str(ministack.ARTIFACT), "--parameters")
+    environment = partial(
+        boto3.client("lambda").get_function_configuration, FunctionName=f"thumbnails-{STAGE}-make-thumbnail"
+    )
+
+    refused(run("destroy"), "no stack")
+    refused(up("NoSuchParameter=1"), "NoSuchParameter")
+    refused(up("nonsense"), "Name=value")
+    first = up(f"RedisUrl={redis_url} ThumbnailSize=40x40")
+    assert first.returncode == 0, first.stderr
+    url = first.stdout.split(API)[0].rpartition(" ")[2]
+    record = requests.post(url + API, files={"image": ("kept.jpg", picture())}, timeout=60).json()
+
+    # An update changes what is said, and nothing else: the URL, the pictures and other parameters stay.
+    second = up("ThumbnailFit=contain")
+    assert second.returncode == 0, second.stderr
+    assert second.stdout.split(API)[0].rpartition(" ")[2] == url
+    variables = environment()["Environment"]["Variables"]
+    assert (variables["THUMBNAIL_SIZE"], variables["THUMBNAIL_FIT"]) == ("40x40", "contain")
+    assert requests.get(f"{url}{API}/{record['id']}", timeout=60).json()["id"] == record["id"]
+    assert up("").returncode == 0, "nothing to change is no failure"
+    smoke.test(url)
+
+    refused(run("destroy"), "FORCE=1")
+    assert requests.get(f"{url}{API}/{record['id']}", timeout=60).status_code == 200
+    forced = run("destroy", "--force")
+    assert forced.returncode == 0, forced.stderr
+    buckets = [bucket["Name"] for bucket in boto3.client("s3").list_buckets()["Buckets"]]
+    assert not [name for name in buckets if name.startswith(f"thumbnails-{STAGE}-")]
+    refused(run("destroy"), "no stack")
+
+
+def refused(done: "subprocess.CompletedProcess[str]", why: str) -> None:
+    assert done.returncode == 1
+    assert why in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_stack_that_cannot_be_made_leaves_nothing_and_says_why(
+    ministack_endpoint: str, redis_url: str
+) -> None:
+    up = partial(ministack.command, ministack_endpoint, "up", "--build", str(ministack.ARTIFACT))
+    failed = up("--parameters", f"RedisUrl={redis_url} ThumbnailFit=stretch", stage="broken")
+    refused(failed, "ThumbnailFit")
+    refused(ministack.command(ministack_endpoint, "destroy", stage="broken"), "no stack")

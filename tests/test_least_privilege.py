@@ -1,0 +1,181 @@
+"""Each role allows just what its function does: all calls of each function on all its ways are recorded.
+
+What Lambda itself does in a function's name (logs, network, queues) is tied to the property of the
+function that makes it do so.
+"""
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from chalicelib import keys
+from deploy import ROOT, template
+from tests.conftest import Api, keys_in, picture, report
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
+ACTION = {
+    "GetObject": "s3:GetObject",
+    "HeadObject": "s3:GetObject",
+    "PutObject": "s3:PutObject",
+    "DeleteObjects": "s3:DeleteObject",
+    "HeadBucket": "s3:ListBucket",
+}
+# Whoever may not list a bucket is told 403, and not 404, of an object that is not there.
+ASKS_FOR_WHAT_MAY_BE_MISSING = {"GetObject", "HeadObject"}
+
+LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
+NETWORK = {
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
+}
+BUCKET = "arn:${AWS::Partition}:s3:::${AWS::StackName}-${AWS::AccountId}-${AWS::Region}"
+
+
+class Grant(NamedTuple):
+    """An action, and where: a part of the bucket, or another resource as the template names it."""
+
+    action: str
+    where: str
+
+
+@pytest.fixture
+def calls(api: Api) -> Callable[[], set[Grant]]:
+    """Record what the functions ask of S3; calling it returns what was recorded since the last time."""
+    import app
+
+    recorded: set[Grant] = set()
+
+    def record(params: dict[str, Any], model: Any, **_: object) -> None:
+        if "Key" in params:
+            objects = [params["Key"]]
+        else:
+            objects = [item["Key"] for item in params.get("Delete", {}).get("Objects", [])]
+        for key in objects:
+            recorded.add(Grant(ACTION[model.name], f"{BUCKET}/{key.partition('/')[0]}/*"))
+        if not objects or model.name in ASKS_FOR_WHAT_MAY_BE_MISSING:
+            recorded.add(Grant("s3:ListBucket", BUCKET))
+
+    def take() -> set[Grant]:
+        taken = set(recorded)
+        recorded.clear()
+        return taken
+
+    for adapter in (app.bucket(), app.pipeline().bucket):
+        adapter._s3.meta.events.register("before-parameter-build.s3", record)
+    return take
+
+
+def allowed(policy: str) -> set[Grant]:
+    """What a policy file grants; nothing with a wildcard, but the objects below a prefix."""
+    found = set()
+    for statement in json.loads((ROOT / ".chalice" / policy).read_text())["Statement"]:
+        condition, grant, otherwise = statement.get(
+            "Fn::If", ["OwnRedis", statement, {"Ref": "AWS::NoValue"}]
+        )
+        assert (condition, otherwise) == ("OwnRedis", {"Ref": "AWS::NoValue"})
+        assert grant["Effect"] == "Allow"
+        actions, where = grant["Action"], grant["Resource"]
+        for action in [actions] if isinstance(actions, str) else actions:
+            assert "*" not in action
+            found.add(Grant(action, where if isinstance(where, str) else where["Fn::Sub"]))
+    return found
+
+
+def by_the_platform(function: str) -> set[Grant]:
+    """What Lambda does in the function's name, by what the stack says of the function."""
+    stack = template.stack()
+    properties = stack["Resources"][function]["Properties"]
+    found = {Grant(action, f"${{{properties['LoggingConfig']['LogGroup']['Ref']}.Arn}}") for action in LOGS}
+    assert stack["Globals"]["Function"]["VpcConfig"]["Fn::If"][0] == "OwnRedis"
+    # Lambda needs these on everything: https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
+    found |= {Grant(action, "*") for action in NETWORK}
+    with suppress(KeyError):
+        queue = properties["EventInvokeConfig"]["DestinationConfig"]["OnFailure"]["Destination"]["Fn::GetAtt"]
+        found.add(Grant("sqs:SendMessage", f"${{{'.'.join(queue)}}}"))
+    for event in properties.get("Events", {}).values():
+        if event["Type"] == "SQS":
+            queue = event["Properties"]["Queue"]["Fn::GetAtt"]
+            for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes"):
+                found.add(Grant(f"sqs:{action}", f"${{{'.'.join(queue)}}}"))
+    return found
+
+
+def policy_of(function: str) -> str:
+    config = json.loads((ROOT / ".chalice" / "config.json").read_text())
+    assert config["autogen_policy"] is False
+    name: str = config["stages"][template.CHALICE_STAGE]["lambda_functions"][function]["iam_policy_file"]
+    return name
+
+
+def test_the_api(api: Api, calls: Callable[[], set[Grant]]) -> None:
+    used = set()
+    for content in (picture(), picture()[:300]):
+        record = api.upload(content)
+        api("GET", f"/{record['id']}/download")
+        used |= calls()
+        api.deliver()
+        calls()  # the pipeline's
+        api("GET")
+        api("GET", f"/{record['id']}")
+        api("GET", f"/{record['id']}/download")
+        api("DELETE", f"/{record['id']}")
+        used |= calls()
+    assert api.session.get(f"{api.url}/api/v1/system/health", timeout=10).ok
+    used |= calls()
+    assert used | by_the_platform("APIHandler") == allowed(policy_of("api_handler"))
+
+
+def test_making_a_thumbnail(api: Api, s3: "S3Client", calls: Callable[[], set[Grant]]) -> None:
+    used = set()
+
+    def deliver() -> None:
+        calls()  # the API's
+        api.deliver()
+        used.update(calls())
+
+    for content in (picture(), picture()[:300]):
+        s3.put_object(Bucket=api.bucket.name, Key="originals/a.jpg", Body=content)
+        deliver()
+    gone = api.upload()
+    s3.delete_object(Bucket=api.bucket.name, Key=keys.original(gone["id"]))
+    deliver()
+    late = api.upload()
+    content = s3.get_object(Bucket=api.bucket.name, Key=keys.original(late["id"]))["Body"].read()
+    api("DELETE", f"/{late['id']}")
+    s3.put_object(Bucket=api.bucket.name, Key=keys.original(late["id"]), Body=content)
+    deliver()
+    assert keys_in(api.bucket, "originals/") == ["originals/a.jpg"]
+    assert used | by_the_platform("MakeThumbnail") == allowed(policy_of("make_thumbnail"))
+
+
+def test_marking_what_failed(api: Api, s3: "S3Client", calls: Callable[[], set[Grant]]) -> None:
+    used = set()
+
+    def give_up() -> None:
+        events = api.events()
+        calls()  # the API's
+        assert api.give_up(*map(report, events)) == []
+        used.update(calls())
+
+    api.upload()
+    give_up()
+    # One that made a thumbnail, and died before it could say so; then its record is deleted, and the
+    # original comes once more.
+    late = api.upload()
+    content = s3.get_object(Bucket=api.bucket.name, Key=keys.original(late["id"]))["Body"].read()
+    api.deliver()
+    api("DELETE", f"/{late['id']}")
+    s3.put_object(Bucket=api.bucket.name, Key=keys.original(late["id"]), Body=content)
+    give_up()
+    assert len(keys_in(api.bucket)) == 1
+    assert used | by_the_platform("MarkFailed") == allowed(policy_of("mark_failed"))

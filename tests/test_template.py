@@ -1,0 +1,198 @@
+"""The stack's template as `make package` writes it: sound, and at one with the code that it deploys."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cfnlint.api import lint_file
+
+import app
+from chalicelib import keys
+from chalicelib.settings import Settings
+from deploy import CannotGoOn, package, template
+from deploy.emulators import TARGETS
+
+Resources = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> template.Template:
+    """Made by Chalice's own `package`, under this Python: it only differs in the runtime's name."""
+    folder = tmp_path_factory.mktemp("stack")
+    package.stage(folder / "project")
+    made = template.run_chalice(Path(sys.executable), folder / "project", "arm64", folder / "out")
+    for properties in template.functions(made).values():
+        properties["Runtime"] = "python3.13"
+        properties["CodeUri"] = {"Bucket": "artifacts", "Key": "code.zip"}
+    return made
+
+
+@pytest.fixture(scope="module")
+def resources(stack: template.Template) -> Resources:
+    found: Resources = stack["Resources"]
+    return found
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_cfn_lint_has_nothing_to_say(stack: template.Template, target: str, tmp_path: Path) -> None:
+    path = tmp_path / "template.json"
+    path.write_text(json.dumps(TARGETS[target](stack)))
+    assert [str(match) for match in lint_file(path)] == []
+
+
+def test_cfn_lint_would_speak(stack: template.Template, tmp_path: Path) -> None:
+    path = tmp_path / "template.json"
+    path.write_text(json.dumps(stack).replace('"OwnRedis"', '"NoSuchCondition"', 1))
+    assert lint_file(path)
+
+
+def test_variants_leave_the_one_stack_as_it_is(stack: template.Template) -> None:
+    before = json.dumps(stack)
+    for adapt in TARGETS.values():
+        adapt(stack)
+    assert json.dumps(stack) == before
+
+
+def test_each_function_has_a_role_logs_and_limits_of_its_own(stack: template.Template) -> None:
+    functions = template.functions(stack)
+    assert set(functions) == {"APIHandler", "MakeThumbnail", "MarkFailed"}
+    for part in ("Role", "LoggingConfig", "FunctionName"):
+        assert len({json.dumps(properties[part]) for properties in functions.values()}) == len(functions)
+    for properties in functions.values():
+        assert properties["Architectures"] == ["arm64"]
+        log_group = stack["Resources"][properties["LoggingConfig"]["LogGroup"]["Ref"]]
+        assert log_group["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+
+
+def test_what_has_no_retention_does_not_log(resources: Resources) -> None:
+    assert all(
+        "RetentionInDays" in resource["Properties"]
+        for resource in resources.values()
+        if resource["Type"] == "AWS::Logs::LogGroup"
+    )
+
+
+def test_the_trigger_is_limited_to_originals(resources: Resources) -> None:
+    (event,) = resources["MakeThumbnail"]["Properties"]["Events"].values()
+    rules = event["Properties"]["Filter"]["S3Key"]["Rules"]
+    assert rules == [{"Name": "prefix", "Value": keys.ORIGINALS}]
+
+
+def test_a_message_outlasts_the_function_that_handles_it(resources: Resources) -> None:
+    timeout = resources["MarkFailed"]["Properties"]["Timeout"]
+    assert resources["FailedQueue"]["Properties"]["VisibilityTimeout"] >= 6 * timeout
+
+
+class Watched(Mapping[str, str]):
+    """An environment that knows what it was asked for."""
+
+    def __init__(self, values: dict[str, str]) -> None:
+        self._values = values
+        self.asked: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        self.asked.add(name)
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+def test_every_setting_is_passed_with_its_own_default(stack: template.Template) -> None:
+    variables = stack["Globals"]["Function"]["Environment"]["Variables"]
+    defaults = {
+        name: str(stack["Parameters"][value["Ref"]]["Default"])
+        for name, value in variables.items()
+        if "Ref" in value
+    }
+    required = {"BUCKET": "pictures", "REDIS_URL": "redis://localhost"}
+    environment = Watched(defaults | required)
+    assert Settings.from_env(environment) == Settings.from_env(required)
+    assert environment.asked == set(variables)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "variable", "field"),
+    [
+        ("MaxUploadBytes", "MAX_UPLOAD_BYTES", "max_upload_bytes"),
+        ("MaxOriginalBytes", "MAX_ORIGINAL_BYTES", "max_original_bytes"),
+        ("MaxPixels", "MAX_PIXELS", "max_pixels"),
+    ],
+)
+def test_bounds_are_those_of_the_settings(
+    stack: template.Template, parameter: str, variable: str, field: str
+) -> None:
+    required = {"BUCKET": "pictures", "REDIS_URL": "redis://localhost"}
+    most = stack["Parameters"][parameter]["MaxValue"]
+    assert getattr(Settings.from_env(required | {variable: str(most)}), field) == most
+    with pytest.raises(ValueError, match=variable):
+        Settings.from_env(required | {variable: str(most + 1)})
+
+
+def test_without_a_redis_of_its_own_there_is_no_network_either(resources: Resources) -> None:
+    ours = ("AWS::EC2::", "AWS::ElastiCache::", "AWS::SecretsManager::")
+    assert {
+        resource.get("Condition") for resource in resources.values() if resource["Type"].startswith(ours)
+    } == {"OwnRedis"}
+
+
+def test_the_gateway_knows_every_route_and_leaves_other_methods_to_the_app(resources: Resources) -> None:
+    paths = resources["RestAPI"]["Properties"]["DefinitionBody"]["paths"]
+    assert {path: set(methods) for path, methods in paths.items()} == {
+        path: {method.lower() for method in methods} | {template.ANY_METHOD}
+        for path, methods in app.app.routes.items()
+    }
+    for methods in paths.values():
+        assert len({json.dumps(method[template.INTEGRATION]) for method in methods.values()}) == 1
+
+
+def test_errors_of_the_gateway_have_our_form(resources: Resources) -> None:
+    responses = resources["RestAPI"]["Properties"]["GatewayResponses"]
+    assert {kind: response.get("StatusCode") for kind, response in responses.items()} == {
+        "MISSING_AUTHENTICATION_TOKEN": 404,
+        "REQUEST_TOO_LARGE": 413,
+        "THROTTLED": 429,
+        "QUOTA_EXCEEDED": 429,
+        "INTEGRATION_FAILURE": 503,
+        "INTEGRATION_TIMEOUT": 503,
+        "DEFAULT_4XX": None,
+        "DEFAULT_5XX": None,
+    }
+    for response in responses.values():
+        ((media_type, body),) = response["ResponseTemplates"].items()
+        assert media_type == "application/json"
+        assert list(json.loads(body)) == ["error"]
+        assert json.loads(body)["error"].endswith(".")
+        assert response["ResponseParameters"]["Headers"]["Access-Control-Allow-Origin"] == "'*'"
+
+
+def test_access_logs_are_json(resources: Resources) -> None:
+    entry = json.loads(resources["RestAPI"]["Properties"]["AccessLogSetting"]["Format"])
+    assert entry["status"] == "$context.status"
+
+
+def test_bytes_pass_the_gateway_both_ways(resources: Resources) -> None:
+    types = {name.replace("~1", "/") for name in resources["RestAPI"]["Properties"]["BinaryMediaTypes"]}
+    assert types == {*app.app.api.binary_types, "*/*"}
+
+
+def test_the_dashboard_is_json_with_redis_and_without(resources: Resources) -> None:
+    body, widget = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    for redis in widget["RedisWidget"]["Fn::If"][1:]:
+        text = redis["Fn::Sub"] if isinstance(redis, dict) else redis
+        widgets = json.loads(body.replace("${RedisWidget}", text))["widgets"]
+        assert len(widgets) == (6 if text else 5)
+
+
+def test_two_files_may_not_say_something_of_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.yaml").write_text("Resources: {Bucket: {Type: AWS::S3::Bucket}}")
+    monkeypatch.setattr(template, "STACK", tmp_path)
+    with pytest.raises(CannotGoOn, match=r"b\.yaml.*Bucket"):
+        template.stack()
