@@ -1,5 +1,5 @@
 # `make run` serves the whole service on this machine; `make test` checks it. Both set themselves up.
-.PHONY: run test check format lock clean package deploy destroy e2e bench bench-imaging scorecard fuzz
+.PHONY: run test check format lock clean package deploy destroy e2e bench bench-imaging scorecard simulate cold-start fuzz
 
 PYTHON ?= python3
 VENV := .venv
@@ -80,6 +80,13 @@ $(BENCH)/.ready: requirements.txt requirements-dev.txt benchmarks/requirements.t
 		npm install --silent --prefix $(BENCH) --no-save --no-package-lock --no-audit --no-fund $(SHARP); \
 	else echo "sharp is left out: there is no npm here."; fi
 	@touch $@
+
+# Needs no packages: the table of docs/scaling.md, made anew.
+simulate:
+	$(PYTHON) -m benchmarks.simulate --write docs/scaling.md
+
+cold-start: $(READY)
+	$(BIN)/python -m benchmarks.cold_start
 
 # A longer run of what `make test` does for seconds: damaged pictures. make fuzz FUZZ_EXAMPLES=100000
 fuzz: FUZZ_EXAMPLES ?= 20000

@@ -19,7 +19,7 @@ from typing import Any, ParamSpec
 from aws_lambda_powertools import Logger
 from chalice.app import CaseInsensitiveMapping, Chalice, Request, Response
 
-from chalicelib import errors, keys
+from chalicelib import errors, imaging, keys
 from chalicelib.bucket import Bucket
 from chalicelib.catalogue import Catalogue
 from chalicelib.clients import redis_client, s3_client
@@ -199,8 +199,6 @@ def list_records() -> Response:
 @speaks_http
 def upload() -> Response:
     """Take a picture. The thumbnail is made by whoever hears S3 say that the original has landed."""
-    from chalicelib import imaging  # Pillow's import is paid by uploads alone
-
     request = current_request()
     body = request.raw_body
     file = parse_upload(

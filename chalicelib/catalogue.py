@@ -71,8 +71,8 @@ end
 return 'done'
 """
 
-# start_removal: seconds to live
-_START_REMOVAL = """
+# start_removal: seconds to live. Allowed when the memory is full: else nothing could ever be removed then.
+_START_REMOVAL = """#!lua flags=allow-oom
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state or state == 'deleted' then
   return {}

@@ -11,6 +11,7 @@ used by itself, so that any two may live in different hash slots.
 """
 
 import re
+import secrets
 import uuid
 
 ORIGINALS = "originals/"
@@ -57,8 +58,13 @@ def filename(object_key: str) -> str:
 
 
 def new_thumbnail(etag: str) -> str:
-    """Name a thumbnail of the version `etag` of an original; no two are ever named alike."""
-    return f"{etag}-{uuid.uuid4().hex}"
+    """Name a thumbnail of the version `etag` of an original; no two of a record are ever named alike.
+
+    At most 64 characters: one longer value would double the record's size in Redis, which keeps only
+    hashes of short values in its compact form (`hash-max-listpack-value`). S3's ETags have 32
+    characters, or up to 38 after a multipart upload.
+    """
+    return f"{etag}-{secrets.token_hex(8)}"
 
 
 def thumbnail(record_id: str, name: str) -> str:

@@ -137,6 +137,13 @@ def test_no_two_thumbnails_are_named_alike() -> None:
     assert len({keys.thumbnail(record, name) for record in (MINTED, keys.new_id()) for name in names}) == 6
 
 
+@pytest.mark.parametrize(
+    "etag", ["d41d8cd98f00b204e9800998ecf8427e", "d41d8cd98f00b204e9800998ecf8427e-10000"]
+)
+def test_a_thumbnails_name_leaves_the_record_in_its_compact_form(etag: str) -> None:
+    assert len(keys.new_thumbnail(etag)) <= 64
+
+
 def test_the_index_is_no_records_key() -> None:
     assert keys.record(MINTED) != keys.INDEX
     assert keys.record(MINTED) != keys.record(keys.new_id())

@@ -1,10 +1,10 @@
 """Bytes to a small picture: one decoder per format, each handed exactly the format that was sniffed.
 
 Pillow's plugins are called directly and not through `Image.open`: nothing is probed, no plugin is registered,
-and Pillow's own limit, a warning that depends on a global, does not come into play.
+and Pillow's own limit, a warning that depends on a global, does not come into play. A decoder is imported
+with the first picture of its format, so that a new environment pays for the one that it needs.
 """
 
-from chalicelib.imaging.decoders import heif, jpeg, plain, png, webp
 from chalicelib.imaging.decoders.shrunk import Shrunk
 from chalicelib.imaging.headers.bmp import BmpHeader
 from chalicelib.imaging.headers.gif import GifHeader
@@ -23,19 +23,35 @@ def decode(source_format: str, header: Header, content: bytes, spec: ThumbnailSp
     """Decode a picture and shrink it; raises whatever the decoder raises for a damaged one."""
     match header:
         case JpegHeader():
+            from chalicelib.imaging.decoders import jpeg
+
             return jpeg.decode(header, content, spec)
         case PngHeader():
+            from chalicelib.imaging.decoders import png
+
             return png.decode(header, content, spec)
         case WebpHeader():
+            from chalicelib.imaging.decoders import webp
+
             return webp.decode(header, content, spec)
         case HeifHeader() if source_format == "AVIF":
+            from chalicelib.imaging.decoders import heif
+
             return heif.decode_avif(header, content, spec)
         case HeifHeader():
+            from chalicelib.imaging.decoders import heif
+
             return heif.decode_heic(header, content, spec)
         case GifHeader():
+            from chalicelib.imaging.decoders import plain
+
             return plain.decode_gif(header, content, spec)
         case TiffHeader():
+            from chalicelib.imaging.decoders import plain
+
             return plain.decode_tiff(header, content, spec)
         case BmpHeader():
+            from chalicelib.imaging.decoders import plain
+
             return plain.decode_bmp(header, content, spec)
     raise TypeError(f"There is no decoder for a {type(header).__name__}.")

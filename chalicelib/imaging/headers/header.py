@@ -30,7 +30,10 @@ class Header:
 
 def damaged() -> UndecodablePicture:
     """Return the error of a picture whose bytes cannot be made sense of."""
-    return UndecodablePicture("The picture cannot be decoded: it is truncated or damaged; upload it again.")
+    return UndecodablePicture(
+        "The picture cannot be decoded: it is truncated, damaged or of a rare kind; "
+        "save it as JPEG or PNG and upload that."
+    )
 
 
 def flood(what: str) -> TooComplex:

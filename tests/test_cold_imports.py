@@ -1,0 +1,122 @@
+"""What a new environment of a function imports before its first event, and what it leaves alone."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from benchmarks.lambda_events import http_event, s3_event, upload_event
+from chalicelib.bucket import Bucket
+from tests.conftest import picture
+
+ROOT = Path(__file__).parent.parent
+KEY = "originals/a.jpg"
+# Everything that is not Python's own. A package more is milliseconds more in each cold start.
+AT_INIT = {
+    "app",
+    "aws_lambda_powertools",
+    "boto3",
+    "botocore",
+    "chalice",
+    "chalicelib",
+    "dateutil",
+    "jmespath",
+    "multipart",
+    "redis",
+    "s3transfer",
+    "six",
+    "typing_extensions",
+    "urllib3",
+}
+PROGRAM = """
+import json, sys
+for name in ("certifi", "cryptography"):  # used where they are installed, which they are not on Lambda
+    sys.modules[name] = None
+before = set(sys.modules)
+import app
+import boto3
+if len(sys.argv) > 1:
+    from chalice.local import LambdaContext
+    before = set(sys.modules)
+    answer = getattr(app, sys.argv[1])(json.loads(sys.argv[2]), LambdaContext("f", 2048, 60_000))
+    assert answer is None or answer["statusCode"] in (200, 201), answer
+modules = sorted(set(sys.modules) - before)
+print(json.dumps({"modules": modules, "made_s3_client": boto3.DEFAULT_SESSION is not None}))
+"""
+
+
+@dataclass(frozen=True)
+class Imported:
+    modules: set[str]
+    made_s3_client: bool
+
+    def packages(self) -> set[str]:
+        """The top-level packages that are not Python's own."""
+        tops = {name.partition(".")[0] for name in self.modules}
+        return tops - sys.stdlib_module_names - {"__mp_main__"}
+
+
+def imported(*arguments: str, **environment: str) -> Imported:
+    """What a fresh process imports at initialisation, or beyond that for an event that a handler is given."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    return Imported(set(found["modules"]), found["made_s3_client"])
+
+
+@pytest.fixture(scope="module")
+def at_init() -> Imported:
+    # No settings: what needs one has to wait for the first event.
+    return imported(BUCKET="", REDIS_URL="")
+
+
+def test_initialisation_imports_what_is_listed_and_nothing_else(at_init: Imported) -> None:
+    assert at_init.packages() == AT_INIT
+
+
+def test_of_chalice_only_what_is_packaged_is_imported(at_init: Imported) -> None:
+    assert {name for name in at_init.modules if name.startswith("chalice.")} == {"chalice.app"}
+
+
+def test_initialisation_makes_no_client(at_init: Imported) -> None:
+    assert not at_init.made_s3_client
+
+
+@pytest.mark.parametrize("path", ["/api/v1/system/pulse", "/api/v1/thumbnail"])
+def test_a_request_that_needs_no_picture_imports_no_pillow_and_makes_no_s3_client(
+    path: str, redis_url: str
+) -> None:
+    added = imported("app", json.dumps(http_event("GET", path)), REDIS_URL=redis_url, BUCKET="pictures")
+    assert "PIL" not in added.packages()
+    assert not added.made_s3_client
+
+
+def test_an_upload_makes_an_s3_client_and_imports_no_pillow(bucket: Bucket, redis_url: str) -> None:
+    event = json.dumps(upload_event(picture(20, 10)))
+    added = imported("app", event, REDIS_URL=redis_url, BUCKET=bucket.name)
+    assert added.made_s3_client
+    assert "chalicelib.pipeline" not in added.modules
+    assert "PIL" not in added.packages()
+
+
+def test_the_pipeline_imports_the_decoder_that_the_picture_needs(bucket: Bucket, redis_url: str) -> None:
+    bucket.put(KEY, picture(20, 10), content_type="image/jpeg")
+    event = json.dumps(s3_event(bucket.name, KEY))
+    added = imported("make_thumbnail", event, REDIS_URL=redis_url, BUCKET=bucket.name)
+    plugins = {name.removesuffix("ImagePlugin") for name in added.modules if name.endswith("ImagePlugin")}
+    # Pillow imports these five itself before it saves anything.
+    assert plugins == {"PIL.Bmp", "PIL.Gif", "PIL.Jpeg", "PIL.Png", "PIL.Ppm"}
+    assert added.packages() - AT_INIT == {"PIL"}
+    assert "ctypes" not in added.modules
