@@ -22,7 +22,9 @@ def for_localstack(template: Template) -> Template:
     # It knows no dashboards.
     del changed["Resources"]["Dashboard"]
     # And it lets an API choose its id, so that the URL can be known beforehand.
-    changed["Resources"]["RestAPI"]["Properties"]["Tags"] = {"_custom_id_": "thumbnails"}
+    properties = changed["Resources"]["RestAPI"]["Properties"]
+    properties["Tags"] |= {"_custom_id_": "thumbnails"}
+    properties["PropagateTags"] = True  # to the API; SAM gives them to its stage only
     return changed
 
 
@@ -50,9 +52,9 @@ def _without_own_redis(template: Template) -> Template:
     resources = changed["Resources"]
     for name in [name for name, resource in resources.items() if resource.get("Condition") == "OwnRedis"]:
         del resources[name]
-    for name in ("RedisNodeType", "RedisReplicas", "VpcCidr"):
+    for name in ("RedisNodeType", "RedisNodes", "VpcCidr"):
         del changed["Parameters"][name]
-    for name in ("OwnRedis", "HasReplicas"):
+    for name in ("OwnRedis", "HasStandby"):
         del changed["Conditions"][name]
     del changed["Metadata"]
     return changed

@@ -12,7 +12,7 @@ from cfnlint.api import lint_file
 import app
 from chalicelib import keys
 from chalicelib.settings import Settings
-from deploy import CannotGoOn, package, template
+from deploy import ROOT, CannotGoOn, package, template
 from deploy.emulators import TARGETS
 
 Resources = dict[str, dict[str, Any]]
@@ -196,3 +196,17 @@ def test_two_files_may_not_say_something_of_the_same(tmp_path: Path, monkeypatch
     monkeypatch.setattr(template, "STACK", tmp_path)
     with pytest.raises(CannotGoOn, match=r"b\.yaml.*Bucket"):
         template.stack()
+
+
+def test_the_url_on_localstack_is_the_one_that_is_written_down(stack: template.Template) -> None:
+    api = TARGETS["localstack"](stack)["Resources"]["RestAPI"]["Properties"]
+    url = f"/_aws/execute-api/{api['Tags']['_custom_id_']}/{api['StageName']}/api/v1/thumbnail"
+    assert api["PropagateTags"] is True
+    for name in ("localstack-compose.yml", "docs/deploy.md"):
+        assert f"http://localhost:4566{url}\n" in (ROOT / name).read_text()
+
+
+def test_nothing_of_localstacks_stack_needs_a_paid_service(stack: template.Template) -> None:
+    text = json.dumps(TARGETS["localstack"](stack))
+    assert "OwnRedis" not in text
+    assert "ElastiCache" not in text

@@ -7,7 +7,7 @@ import boto3
 import pytest
 import requests
 
-from deploy import smoke
+from deploy import smoke, template
 from tests.conftest import picture
 from tests.e2e import ministack
 
@@ -51,6 +51,35 @@ def test_a_stack_from_its_making_to_its_end(
     buckets = [bucket["Name"] for bucket in boto3.client("s3").list_buckets()["Buckets"]]
     assert not [name for name in buckets if name.startswith(f"thumbnails-{STAGE}-")]
     refused(run("destroy"), "no stack")
+
+
+def test_the_stack_makes_its_own_redis_and_network_and_leaves_none_of_it(
+    ministack_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that CloudFormation does for it; MiniStack runs no Redis, so the smoke test cannot pass."""
+    for name, value in ministack.environment(ministack_endpoint).items():
+        monkeypatch.setenv(name, value)
+    up = ministack.command(ministack_endpoint, "up", "--build", str(ministack.ARTIFACT), stage="own")
+    refused(up, "smoke test failed")
+    cloudformation = boto3.client("cloudformation")
+    made = {
+        resource["LogicalResourceId"]: resource["ResourceStatus"]
+        for resource in cloudformation.describe_stack_resources(StackName="thumbnails-own")["StackResources"]
+    }
+    assert set(made.values()) == {"CREATE_COMPLETE"}
+    stack = template.stack()["Resources"]
+    ours = {name for name, resource in stack.items() if resource.get("Condition") == "OwnRedis"}
+    assert ours <= made.keys()
+    variables = boto3.client("lambda").get_function_configuration(FunctionName="thumbnails-own-api")[
+        "Environment"
+    ]["Variables"]
+    secret = boto3.client("secretsmanager").list_secrets()["SecretList"][0]["ARN"]
+    password = boto3.client("secretsmanager").get_secret_value(SecretId=secret)["SecretString"]
+    assert variables["REDIS_URL"].startswith(f"rediss://:{password}@")
+    assert variables["REDIS_URL"].endswith(":6379")
+
+    assert ministack.command(ministack_endpoint, "destroy", "--force", stage="own").returncode == 0
+    assert boto3.client("elasticache").describe_replication_groups()["ReplicationGroups"] == []
 
 
 def refused(done: "subprocess.CompletedProcess[str]", why: str) -> None:
