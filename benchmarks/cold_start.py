@@ -38,6 +38,7 @@ from chalicelib import keys
 from chalicelib.catalogue import Catalogue
 from chalicelib.clients import redis_client
 from chalicelib.record import Record
+from deploy import CannotGoOn, interpreter
 from local.processes import Child
 
 if TYPE_CHECKING:
@@ -206,15 +207,11 @@ def _compile(python: Path, folder: Path) -> None:
 
 
 def find_python() -> Path:
-    """The interpreter of the functions' runtime, python3.13, if there is one; else this one."""
-    pyenv = Path(os.environ.get("PYENV_ROOT") or "~/.pyenv").expanduser()
-    found = [*pyenv.glob("versions/3.13.*/bin/python3.13")]
-    on_path = shutil.which("python3.13")
-    for candidate in [*([Path(on_path)] if on_path else []), *sorted(found, reverse=True)]:
-        # pyenv puts programs on the path that refuse to run.
-        if subprocess.run([candidate, "-c", ""], capture_output=True, check=False).returncode == 0:
-            return candidate
-    return Path(sys.executable)
+    """The interpreter of the functions' runtime if there is one; else this one."""
+    try:
+        return interpreter.find()
+    except CannotGoOn:
+        return Path(sys.executable)
 
 
 # --- what is behind the functions ---

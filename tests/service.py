@@ -75,16 +75,23 @@ class Service:
 
     def wait_for_end(self, record_id: str, seconds: float = 20) -> dict[str, Any]:
         """Poll a record, as clients do, until it is ready or failed."""
-        record: dict[str, Any] = {}
+        return end_of(lambda: self("GET", f"/{record_id}"), seconds, lambda: self.output)
 
-        def ended() -> bool:
-            reply = self("GET", f"/{record_id}")
-            record.clear()
-            record.update(reply.json() if reply.status_code == 200 else {})
-            return record.get("ready", False) or ("filename" in record and "error" in record)
 
-        eventually(ended, seconds, lambda: f"{record}\n{self.output}")
-        return record
+def end_of(
+    poll: Callable[[], requests.Response], seconds: float, explain: Callable[[], str] = str
+) -> dict[str, Any]:
+    """Call `poll` until it answers with a record that is ready or failed; an unknown one may still come."""
+    record: dict[str, Any] = {}
+
+    def ended() -> bool:
+        reply = poll()
+        record.clear()
+        record.update(reply.json() if reply.status_code == 200 else {})
+        return record.get("ready", False) or ("filename" in record and "error" in record)
+
+    eventually(ended, seconds, lambda: f"{record}\n{explain()}")
+    return record
 
 
 def eventually(condition: Callable[[], bool], seconds: float, explain: Callable[[], str] = str) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from tests.service import eventually
+from tests.service import end_of
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -75,16 +75,7 @@ class Target:
 
     def end_of(self, record_id: str, seconds: float = 60) -> dict[str, Any]:
         """Poll a record, as clients do, until it is ready or failed."""
-        record: dict[str, Any] = {}
-
-        def ended() -> bool:
-            reply = self("GET", f"/{record_id}")
-            record.clear()
-            record.update(reply.json() if reply.status_code == 200 else {})
-            return record.get("ready", False) or ("filename" in record and "error" in record)
-
-        eventually(ended, seconds, lambda: f"{record_id}: {record}")
-        return record
+        return end_of(lambda: self("GET", f"/{record_id}"), seconds, lambda: record_id)
 
     def remove(self, *record_ids: str) -> None:
         """Take away what a test has made."""
