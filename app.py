@@ -1,33 +1,38 @@
 """The thumbnail service at a glance: its routes, its trigger, and what each of them calls.
 
-    POST  ──> upload ──> Catalogue (Redis) ──> Bucket (S3, originals/)
+    POST  ──> Intake ──> Catalogue (Redis) ──> Bucket (S3, originals/)
                                                   │ ObjectCreated event
     GET   <── Catalogue, Bucket  <──  make_thumbnail ──> Pipeline ──> imaging
                                                   │ event that failed too often
                                <──     mark_failed ──> Pipeline
+
+    every five minutes                   reconcile ──> Reconciler ──> whatever stopped half-way, or has ended
+    by hand, when Redis was lost           rebuild ──> Reconciler ──> records of what the bucket holds
 
 The only file that imports chalice. The same objects serve AWS Lambda and the local server.
 """
 
 import functools
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec
 
 from aws_lambda_powertools import Logger
-from chalice.app import CaseInsensitiveMapping, Chalice, Request, Response
+from chalice.app import CaseInsensitiveMapping, Chalice, CloudWatchEvent, Request, Response
 
 from chalicelib import errors, imaging, keys
 from chalicelib.bucket import Bucket
-from chalicelib.catalogue import Catalogue
+from chalicelib.catalogue import Catalogue, Which
 from chalicelib.clients import redis_client, s3_client
+from chalicelib.clock import now_ms
 from chalicelib.disposition import attachment, thumbnail_name
-from chalicelib.events import created_keys, created_objects, given_up
+from chalicelib.events import Reason, created_keys, created_objects, given_up
+from chalicelib.intake import Intake
 from chalicelib.record import Record, State
+from chalicelib.removal import remove
 from chalicelib.settings import Settings
-from chalicelib.upload import parse_upload
+from chalicelib.upload import parse_idempotency_key, parse_upload
 
 app = Chalice(app_name="thumbnails", configure_logs=False)
 # What may come in as bytes, and what goes out as bytes.
@@ -36,7 +41,10 @@ log = Logger(service="thumbnails")
 
 V1 = "/api/v1"
 LIST_LIMIT = 1000
+ONE_YEAR = 365 * 24 * 3600
 RETRY_SECONDS = {409: 1, 503: 5}
+# The reconciler takes up nothing more when a picture could run out of what is left of a function's time.
+STOP_MS = 75_000
 
 STATUS: dict[type[errors.ServiceError], int] = {
     errors.MalformedUpload: 400,
@@ -47,12 +55,23 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.TooManyPixels: 413,
     errors.TooComplex: 413,
     errors.UnsupportedFormat: 415,
+    errors.IdempotencyKeyReused: 422,
     errors.TriedTooOften: 422,
+    errors.TookTooLong: 422,
+    errors.NeededTooMuch: 422,
+    errors.WaitedTooLong: 422,
     errors.UndecodablePicture: 422,
     errors.PictureFailed: 422,
     errors.CatalogueUnavailable: 503,
     errors.BucketUnavailable: 503,
     errors.OriginalUnsettled: 503,
+}
+
+GIVEN_UP: dict[Reason, type[errors.PictureError]] = {
+    Reason.FAILED: errors.TriedTooOften,
+    Reason.TIMED_OUT: errors.TookTooLong,
+    Reason.OUT_OF_MEMORY: errors.NeededTooMuch,
+    Reason.TOO_OLD: errors.WaitedTooLong,
 }
 
 View = ParamSpec("View")
@@ -71,13 +90,18 @@ def settings() -> Settings:
 @functools.cache
 def catalogue() -> Catalogue:
     """The records, for requests: a client is waiting, so it gives up after two tries of a second."""
-    return Catalogue(redis_client(settings().redis_url, timeout=1))
+    return Catalogue(redis_client(settings().redis_url, timeout=1), now_ms)
 
 
 @functools.cache
 def bucket() -> Bucket:
     """The objects, for requests: a client is waiting, so it gives up after two tries of a second."""
     return Bucket(s3_client(timeout=1, attempts=2), settings().bucket)
+
+
+def intake() -> Intake:
+    """Where uploads go."""
+    return Intake(catalogue(), bucket(), clock=now_ms, retention=settings().retention)
 
 
 # --- errors and logs, the same for every route ---
@@ -207,31 +231,9 @@ def upload() -> Response:
         max_bytes=settings().max_upload_bytes,
     )
     imaging.check(file.content, max_pixels=settings().max_pixels)
-    record_id = keys.new_id()
-    record = Record(
-        id=record_id,
-        object_key=keys.original(record_id),
-        filename=file.filename,
-        created_ms=time.time_ns() // 1_000_000,
-        original_size=len(file.content),
-    )
-    # The record first, so that the event always finds it.
-    catalogue().create(record)
-    try:
-        bucket().put(
-            record.object_key,
-            file.content,
-            content_type="application/octet-stream",
-            metadata=record.to_metadata(),
-        )
-    except errors.BucketUnavailable:
-        # Nothing was promised. Should S3 have taken the object all the same, then its event finds the
-        # removal and takes the object away, or the event has been handled and it is for us to do.
-        hidden = catalogue().start_removal(record_id)
-        if hidden is not None and (hidden.thumbnail_size or hidden.error):
-            remove_objects(hidden)
-        raise
-    return Response(record.as_json(), status_code=201, headers={"Location": f"{own_path()}/{record_id}"})
+    key = parse_idempotency_key(request.headers.get("idempotency-key"))
+    record = intake().store(file) if key is None else intake().store_once(file, key)
+    return Response(record.as_json(), status_code=201, headers={"Location": f"{own_path()}/{record.id}"})
 
 
 @app.route(f"{V1}/thumbnail/{{record_id}}", methods=["GET", "HEAD"], content_types=[])
@@ -244,17 +246,11 @@ def get_record(record_id: str) -> Response:
 @app.route(f"{V1}/thumbnail/{{record_id}}", methods=["DELETE"], content_types=[])
 @speaks_http
 def delete(record_id: str) -> Response:
-    """Remove record, original and thumbnail. Of several at once, one gets the record and the others 404.
-
-    If it stops half-way, the record is hidden for good, and a repeated request does the rest.
-    """
-    record = catalogue().start_removal(record_id) if keys.is_id(record_id) else None
-    if record is None:
+    """Remove record, original and thumbnail. Of several at once, one gets the record and the others 404."""
+    removed = remove(catalogue(), bucket(), record_id, Which.ALIVE) if keys.is_id(record_id) else None
+    if removed is None:
         raise errors.UnknownThumbnail
-    remove_objects(record)
-    if not catalogue().finish_removal(record_id, tombstone=str(uuid.uuid4())):
-        raise errors.UnknownThumbnail
-    return Response(record.as_json())
+    return Response(removed.as_json())
 
 
 @app.route(f"{V1}/thumbnail/{{record_id}}/download", methods=["GET", "HEAD"], content_types=[])
@@ -270,9 +266,7 @@ def download(record_id: str) -> Response:
         "Content-Type": "image/jpeg",
         "ETag": f'"{record.thumbnail}"',
         # A client's own key in the bucket can be written again; an id of ours never is.
-        "Cache-Control": "public, max-age=31536000, immutable"
-        if keys.is_minted(record.object_key)
-        else "public, no-cache",
+        "Cache-Control": cache_control(record),
     }
     if matches(current_request().headers.get("if-none-match"), record.thumbnail):
         return Response(b"", status_code=304, headers=headers)
@@ -282,6 +276,10 @@ def download(record_id: str) -> Response:
         raise errors.ThumbnailNotReady
     with thumbnail:
         content = thumbnail.read()
+    kept_for = settings().retention_after_download
+    if kept_for is not None and record.download_expires_ms is None and current_request().method == "GET":
+        # If this fails, so does the download: the client repeats it, and nothing is lost.
+        catalogue().end_after_download(record, kept_for)
     headers["Content-Disposition"] = attachment(thumbnail_name(record.filename))
     return Response(content, headers=headers)
 
@@ -299,9 +297,15 @@ def find(record_id: str) -> Record:
     return record
 
 
-def remove_objects(record: Record) -> None:
-    """Take a record's original and thumbnails out of the bucket."""
-    bucket().delete(record.object_key, *record.thumbnail_keys())
+def cache_control(record: Record) -> str:
+    """How long others may keep a thumbnail: not beyond its end, and not unasked if it may be replaced."""
+    if settings().retention_after_download is not None:
+        return "no-store"
+    if not keys.is_minted(record.object_key):
+        # A client's own key in the bucket can be written again; an id of ours never is.
+        return "public, no-cache"
+    seconds = ONE_YEAR if record.ends_ms is None else (record.ends_ms - now_ms()) // 1000
+    return f"public, max-age={max(0, min(seconds, ONE_YEAR))}, immutable"
 
 
 def matches(if_none_match: str | None, etag: str) -> bool:
@@ -319,11 +323,13 @@ def pipeline() -> Any:
     from chalicelib.pipeline import Pipeline  # Pillow's import is paid by this function alone
 
     return Pipeline(
-        catalogue=Catalogue(redis_client(settings().redis_url, timeout=5)),
+        catalogue=Catalogue(redis_client(settings().redis_url, timeout=5), now_ms),
         bucket=Bucket(s3_client(timeout=10, attempts=4), settings().bucket),
         spec=settings().spec,
         max_bytes=settings().max_original_bytes,
         max_pixels=settings().max_pixels,
+        retention=settings().retention,
+        keep_originals=settings().keep_originals,
     )
 
 
@@ -356,13 +362,58 @@ def mark_failed(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
     """
     again: list[dict[str, str]] = []
-    for message_id, notification in given_up(event):
+    for report in given_up(event):
         try:
-            for version in created_objects(notification, bucket=settings().bucket, prefix=keys.ORIGINALS):
-                outcome = pipeline().give_up(version.key, version.etag)
+            for version in created_objects(report.event, bucket=settings().bucket, prefix=keys.ORIGINALS):
+                outcome = pipeline().give_up(version.key, version.etag, GIVEN_UP[report.reason]())
                 facts = {"request_id": context.aws_request_id, "record_id": keys.record_id(version.key)}
-                log.error("given up", extra=facts | {"outcome": outcome.value})
+                log.error("given up", extra=facts | {"outcome": outcome.value, "reason": report.reason.value})
         except Exception:
             log.exception("marking to be retried", extra={"request_id": context.aws_request_id})
-            again.append({"itemIdentifier": message_id})
+            again.append({"itemIdentifier": report.message_id})
     return {"batchItemFailures": again}
+
+
+# --- what is done without being asked ---
+
+
+def reconciler(context: Any) -> Any:
+    """The reconciler, for as long as the function that runs it has time."""
+    from chalicelib.reconcile import Reconciler  # only these functions pay for its import
+
+    return Reconciler(
+        pipeline().catalogue,
+        pipeline().bucket,
+        pipeline(),
+        clock=now_ms,
+        time_is_up=lambda: context.get_remaining_time_in_millis() < STOP_MS,
+    )
+
+
+@app.schedule("rate(5 minutes)", name="reconcile")
+def reconcile(event: CloudWatchEvent) -> dict[str, int]:
+    """Bring to an end what stopped half-way, remove what has ended, and look after all the rest once a day.
+
+    Returns:
+        what was done, and how often.
+
+    """
+    context: Any = event.context
+    found = reconciler(context)
+    counts: dict[str, int] = dict(found.sweep() + found.audit())
+    log.info("reconciled", extra={"request_id": context.aws_request_id, "counts": counts})
+    return counts
+
+
+@app.lambda_function(name="rebuild")
+def rebuild(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Make the records again that Redis has lost. To be called until it is done.
+
+    Returns:
+        `{"done": <whether all of the bucket was seen>, "counts": {<what was done>: <how often>}}`
+
+    """
+    counts, done = reconciler(context).rebuild()
+    answer = {"done": done, "counts": dict(counts)}
+    log.info("rebuilt", extra={"request_id": context.aws_request_id} | answer)
+    return answer

@@ -25,7 +25,7 @@ from PIL import Image
 
 from benchmarks.lambda_events import http_event, s3_event, upload_event
 from chalicelib import keys
-from chalicelib.catalogue import Catalogue, Finish
+from chalicelib.catalogue import Catalogue, Finish, Which
 from chalicelib.record import Record
 from local.processes import Child
 
@@ -118,7 +118,7 @@ def _live(catalogue: Catalogue, record: Record, end: str | None) -> None:
     if finish is not Finish.DONE:
         raise SystemExit(f"a record came to {finish}")
     if end == "deleted":
-        catalogue.start_removal(record.id)
+        catalogue.start_removal(record.id, Which.ANY)
         catalogue.finish_removal(record.id, record.id)
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -14,21 +14,34 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 _MISSING = frozenset({"NoSuchKey", "404"})
+_CHANGED = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
+PAGE = 1000
+"""Most objects that S3 lists in one reply."""
 
 
 @dataclass(frozen=True, slots=True)
-class StoredObject:
-    """An object as S3 began to send it: the headers are here, `read` gets the bytes.
+class ObjectInfo:
+    """What S3 says of an object without its content.
 
-    `size` is in bytes, `modified_ms` in milliseconds since the epoch (S3 keeps whole seconds). Use it in a
-    `with` statement: that gives the connection back, read or not.
+    `size` is in bytes, `modified_ms` in milliseconds since the epoch (S3 keeps whole seconds). A listing
+    tells no metadata.
     """
 
     key: str
     size: int
     etag: str
     modified_ms: int
-    metadata: Mapping[str, str]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object as S3 began to send it: `info` is here, `read` gets the bytes.
+
+    Use it in a `with` statement: that gives the connection back, read or not.
+    """
+
+    info: ObjectInfo
     _body: "StreamingBody"
 
     def read(self) -> bytes:
@@ -74,24 +87,45 @@ class Bucket:
                 if error.response["Error"]["Code"] in _MISSING:
                     return None
                 raise
-        return StoredObject(
-            key=key,
-            size=reply["ContentLength"],
-            etag=reply["ETag"].strip('"'),
-            modified_ms=int(reply["LastModified"].timestamp() * 1000),
-            metadata=reply["Metadata"],
-            _body=reply["Body"],
-        )
+        return StoredObject(_info(key, reply), reply["Body"])
 
-    def etag(self, key: str) -> str | None:
-        """Which version of an object is there now; None when there is none."""
+    def head(self, key: str) -> ObjectInfo | None:
+        """What S3 says of an object; None when there is none."""
         with _s3_errors():
             try:
-                return self._s3.head_object(Bucket=self.name, Key=key)["ETag"].strip('"')
+                return _info(key, self._s3.head_object(Bucket=self.name, Key=key))
             except ClientError as error:
                 if error.response["Error"]["Code"] in _MISSING:
                     return None
                 raise
+
+    def pages(self, prefix: str, *, after: str = "") -> Iterator[list[ObjectInfo]]:
+        """List the objects below a prefix, in the order of their keys, a page of at most 1000 at a time.
+
+        Args:
+            prefix: what the keys start with.
+            after: a key; only what follows it is listed.
+
+        """
+        while True:
+            with _s3_errors():
+                reply = self._s3.list_objects_v2(
+                    Bucket=self.name, Prefix=prefix, StartAfter=after, MaxKeys=PAGE
+                )
+            found = [
+                ObjectInfo(
+                    item["Key"],
+                    item["Size"],
+                    item["ETag"].strip('"'),
+                    int(item["LastModified"].timestamp() * 1000),
+                )
+                for item in reply.get("Contents", [])
+            ]
+            if found:
+                yield found
+                after = found[-1].key
+            if not reply["IsTruncated"]:
+                return
 
     def delete(self, *object_keys: str) -> None:
         """Remove objects in one call, whether they are there or not; at most 1000."""
@@ -103,6 +137,27 @@ class Bucket:
             )
         if reply.get("Errors"):
             raise BucketUnavailable
+
+    def delete_version(self, key: str, etag: str) -> bool:
+        """Remove an object if it is this version; False when another one is there now, or none."""
+        with _s3_errors():
+            try:
+                self._s3.delete_object(Bucket=self.name, Key=key, IfMatch=f'"{etag}"')
+            except ClientError as error:
+                if error.response["Error"]["Code"] in _MISSING | _CHANGED:
+                    return False
+                raise
+        return True
+
+
+def _info(key: str, reply: Any) -> ObjectInfo:
+    return ObjectInfo(
+        key,
+        reply["ContentLength"],
+        reply["ETag"].strip('"'),
+        int(reply["LastModified"].timestamp() * 1000),
+        reply["Metadata"],
+    )
 
 
 @contextmanager

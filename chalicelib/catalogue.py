@@ -3,7 +3,15 @@
 Each record is one hash; one sorted set lists them all by creation. Every change of a record is one
 Lua script on that record's key alone, so that it happens as a whole, and so that a cluster may keep
 any two keys in different slots. The index is told before a record appears and after it has gone:
-an index entry without a record is passed over, a record without an index entry does not occur.
+an index entry without a record is passed over, and in time removed by the reconciler.
+
+A second sorted set, `due`, holds every record that has something ahead of it, by when to look: a
+pending one when it should long have ended, one that is being removed likewise, one with an end at its
+end. Steps add to it before or after the record changes, whichever leaves an entry too many when they die
+between; only the reconciler takes entries away, and only those that nobody has moved since it looked.
+
+Two fields of a hash are for the scripts alone: `touched_ms` is when an upload was last repeated under its
+Idempotency-Key, `tries` how often the reconciler has driven the version.
 
 Life of a record, and what each step does when it meets a state it did not expect:
 
@@ -17,39 +25,64 @@ one back. The one exception is a client's own key in the bucket (`begin(revive=.
 
 import base64
 import binascii
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis
 
 from chalicelib import keys
+from chalicelib.clock import Clock, now_ms
 from chalicelib.errors import BadParameter, CatalogueUnavailable
 from chalicelib.record import GONE, Record, State
 
 TOMBSTONE_SECONDS = 14 * 24 * 3600
 """How long a removal is remembered: no queue holds back an event for longer (SQS: 14 days at most)."""
+IN_FLIGHT_MS = 15 * 60 * 1000
+"""What is younger may still be in somebody's hands. Lambda's three tries of an event, with its pauses of one
+and two minutes and a minute each to run, take six; a request takes twenty seconds at most."""
 
-# begin: revive, etag, size, thumbnail, then the fields of the record if it has to be made
+# create_once: now, then the fields. An upload that never came to its event is taken up again.
+_CREATE_ONCE = """
+local now = redis.call('HMGET', KEYS[1], 'state', 'etag')
+local state, etag = now[1], now[2]
+if not state then
+  redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+elseif (state == 'pending' or state == 'failed') and not etag then
+  redis.call('HSET', KEYS[1], 'state', 'pending', 'touched_ms', ARGV[1])
+  redis.call('HDEL', KEYS[1], 'error', 'tries')
+end
+return redis.call('HGETALL', KEYS[1])
+"""
+
+# begin: revive, etag, size, thumbnail, end, then the fields of the record if it has to be made
 _BEGIN = """
-local now = redis.call('HMGET', KEYS[1], 'state', 'etag', 'tombstone', 'thumbnail', 'former_thumbnails')
-local state, etag, tombstone, thumbnail, former = now[1], now[2], now[3], now[4], now[5]
+local now = redis.call('HMGET', KEYS[1],
+  'state', 'etag', 'tombstone', 'thumbnail', 'former_thumbnails', 'expires_ms')
+local state, etag, tombstone, thumbnail, former, ends = now[1], now[2], now[3], now[4], now[5], now[6]
 if state == 'deleting' or (state == 'deleted' and tombstone ~= ARGV[1]) then
   return redis.call('HGETALL', KEYS[1])
 end
 if not state or state == 'deleted' then
   redis.call('DEL', KEYS[1])
-  redis.call('HSET', KEYS[1], unpack(ARGV, 5))
-elseif etag ~= ARGV[2] then
+  redis.call('HSET', KEYS[1], unpack(ARGV, 6))
+  return redis.call('HGETALL', KEYS[1])
+end
+if etag ~= ARGV[2] then
   if thumbnail then
     redis.call('HSET', KEYS[1], 'former_thumbnails', former and former .. ' ' .. thumbnail or thumbnail)
   end
   redis.call('HSET', KEYS[1],
     'state', 'pending', 'etag', ARGV[2], 'original_size', ARGV[3], 'thumbnail', ARGV[4])
-  redis.call('HDEL', KEYS[1], 'thumbnail_size', 'error')
+  redis.call('HDEL', KEYS[1], 'thumbnail_size', 'error', 'tries')
+end
+if etag and ARGV[5] ~= '' and (not ends or tonumber(ends) < tonumber(ARGV[5])) then
+  redis.call('HSET', KEYS[1], 'expires_ms', ARGV[5])
+  redis.call('HDEL', KEYS[1], 'download_expires_ms')
 end
 return redis.call('HGETALL', KEYS[1])
 """
@@ -65,20 +98,74 @@ elseif state == 'deleting' or state == 'deleted' then
 elseif (thumbnail or '') ~= ARGV[1] then
   return 'superseded'
 elseif state ~= 'ready' then
-  redis.call('HDEL', KEYS[1], 'error', 'former_thumbnails')
+  redis.call('HDEL', KEYS[1], 'error', 'former_thumbnails', 'tries')
   redis.call('HSET', KEYS[1], 'state', ARGV[2], ARGV[3], ARGV[4])
 end
 return 'done'
 """
 
-# start_removal: seconds to live. Allowed when the memory is full: else nothing could ever be removed then.
+# redo: the thumbnail that is lost
+_REDO = """
+local now = redis.call('HMGET', KEYS[1], 'state', 'thumbnail')
+if now[1] == 'ready' and now[2] == ARGV[1] then
+  redis.call('HSET', KEYS[1], 'state', 'pending')
+  redis.call('HDEL', KEYS[1], 'thumbnail_size')
+  return 1
+end
+return 0
+"""
+
+_COUNT_TRY = """#!lua flags=allow-oom
+if redis.call('HGET', KEYS[1], 'state') == 'pending' then
+  return redis.call('HINCRBY', KEYS[1], 'tries', 1)
+end
+return 0
+"""
+
+# end_after_download: thumbnail, end
+_END_AFTER_DOWNLOAD = """
+local now = redis.call('HMGET', KEYS[1], 'state', 'thumbnail', 'download_expires_ms')
+if now[1] == 'ready' and now[2] == ARGV[1] and not now[3] then
+  redis.call('HSET', KEYS[1], 'download_expires_ms', ARGV[2])
+end
+"""
+
+# restore: the fields
+_RESTORE = """
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  return 0
+end
+redis.call('HSET', KEYS[1], unpack(ARGV))
+return 1
+"""
+
+# forget: the moment before which an upload has to have begun. Only what no event has ever been about.
+_FORGET = """
+local now = redis.call('HMGET', KEYS[1], 'state', 'etag', 'created_ms', 'touched_ms')
+if now[1] == 'pending' and not now[2]
+    and math.max(tonumber(now[3]), tonumber(now[4] or 0)) <= tonumber(ARGV[1]) then
+  return redis.call('DEL', KEYS[1])
+end
+return 0
+"""
+
+# start_removal: which, now. Allowed when the memory is full: else nothing could ever be removed then.
 _START_REMOVAL = """#!lua flags=allow-oom
-local state = redis.call('HGET', KEYS[1], 'state')
+local now = redis.call('HMGET', KEYS[1], 'state', 'expires_ms', 'download_expires_ms')
+local state = now[1]
 if not state or state == 'deleted' then
   return {}
 end
+if state ~= 'deleting' and ARGV[1] ~= 'any' then
+  local ended = false
+  for i = 2, 3 do
+    ended = ended or (now[i] and tonumber(now[i]) <= tonumber(ARGV[2]))
+  end
+  if ended ~= (ARGV[1] == 'ended') then
+    return {}
+  end
+end
 redis.call('HSET', KEYS[1], 'state', 'deleting')
-redis.call('EXPIRE', KEYS[1], ARGV[1])
 return redis.call('HGETALL', KEYS[1])
 """
 
@@ -88,13 +175,61 @@ local now = redis.call('HMGET', KEYS[1], 'state', 'tombstone')
 local state, tombstone = now[1], now[2]
 if state == 'deleting' then
   redis.call('HDEL', KEYS[1],
-    'object_key', 'filename', 'created_ms', 'original_size', 'etag', 'thumbnail_size', 'error')
+    'object_key', 'filename', 'created_ms', 'original_size', 'etag', 'thumbnail_size', 'error',
+    'expires_ms', 'download_expires_ms', 'fingerprint', 'touched_ms', 'tries')
   redis.call('HSET', KEYS[1], 'state', 'deleted', 'tombstone', ARGV[1])
   redis.call('EXPIRE', KEYS[1], ARGV[2])
   return 1
 end
 return tombstone == ARGV[1] and 1 or 0
 """
+
+# look_later: score, id. Allowed when the memory is full, as the removal that it belongs to.
+_LOOK_LATER = """#!lua flags=allow-oom
+return redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])
+"""
+
+# settle: id, score as it was seen, score to have or empty, and so on. Likewise allowed.
+_SETTLE = """#!lua flags=allow-oom
+local moved = 0
+for i = 1, #ARGV, 3 do
+  local score = redis.call('ZSCORE', KEYS[1], ARGV[i])
+  if score and tonumber(score) == tonumber(ARGV[i + 1]) then
+    if ARGV[i + 2] == '' then
+      redis.call('ZREM', KEYS[1], ARGV[i])
+    else
+      redis.call('ZADD', KEYS[1], ARGV[i + 2], ARGV[i])
+    end
+    moved = moved + 1
+  end
+end
+return moved
+"""
+
+
+class Which(StrEnum):
+    """Which records `Catalogue.start_removal` may take."""
+
+    ALIVE = "alive"
+    """Those that clients see, and those whose removal has stopped half-way."""
+    ENDED = "ended"
+    """Those whose time is over, and those whose removal has stopped half-way."""
+    ANY = "any"
+    """All that are not removed."""
+
+
+class Due(NamedTuple):
+    """Something ahead of a record: look at it at `at_ms`, milliseconds since the epoch."""
+
+    record_id: str
+    at_ms: int
+
+
+class IndexEntry(NamedTuple):
+    """An entry of the index: a record's id, and its creation in milliseconds since the epoch."""
+
+    record_id: str
+    created_ms: int
 
 
 class Finish(StrEnum):
@@ -124,35 +259,83 @@ class Page:
 class Catalogue:
     """The records of one deployment. All methods raise `CatalogueUnavailable` when Redis does not answer."""
 
-    def __init__(self, client: "redis.Redis") -> None:
+    def __init__(self, client: "redis.Redis", clock: Clock = now_ms) -> None:
         """Use `client`, which must decode responses to text."""
         self._redis = client
+        self._clock = clock
+        self._create_once = client.register_script(_CREATE_ONCE)
         self._begin = client.register_script(_BEGIN)
         self._finish = client.register_script(_FINISH)
+        self._redo = client.register_script(_REDO)
+        self._count_try = client.register_script(_COUNT_TRY)
+        self._end_after_download = client.register_script(_END_AFTER_DOWNLOAD)
+        self._restore = client.register_script(_RESTORE)
+        self._forget = client.register_script(_FORGET)
         self._start_removal = client.register_script(_START_REMOVAL)
         self._finish_removal = client.register_script(_FINISH_REMOVAL)
+        self._look_later = client.register_script(_LOOK_LATER)
+        self._settle = client.register_script(_SETTLE)
 
     def ping(self) -> None:
         """Ask Redis for a sign of life."""
         with _redis_errors():
             self._redis.ping()
 
+    # --- uploads ---
+
     def create(self, record: Record) -> None:
         """Store a new record under its new id, and list it."""
         with _redis_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.zadd(keys.INDEX, {_member(record): 0})
+            self._announce(pipe, record)
             pipe.hset(keys.record(record.id), items=_flat(record))
             pipe.execute()
 
+    def create_once(self, record: Record) -> Record:
+        """Store a record under an id that an earlier upload may have used, unless there is one.
+
+        Returns:
+            the record as it stands now, whoever made it; a tombstone if it has been removed.
+
+        """
+        with _redis_errors():
+            with self._redis.pipeline(transaction=False) as pipe:
+                self._announce(pipe, record)
+                pipe.execute()
+            reply = self._create_once(
+                keys=[keys.record(record.id)], args=[str(self._clock()), *_flat(record)]
+            )
+            stored = Record.from_hash(record.id, _pairs(reply))
+            if stored.state in GONE or _member(stored) != _member(record):
+                self._redis.zrem(keys.INDEX, _member(record))
+            return stored
+
+    def _announce(self, pipe: Any, record: Record) -> None:
+        pipe.zadd(keys.DUE, {record.id: self._first_look(record)})
+        pipe.zadd(keys.INDEX, {_member(record): 0})
+
+    def _first_look(self, record: Record) -> int:
+        soon = self._clock() + IN_FLIGHT_MS
+        return soon if record.ends_ms is None else min(soon, record.ends_ms)
+
+    # --- requests ---
+
     def get(self, record_id: str) -> Record | None:
-        """The record as clients may see it: None when there is none or it is deleted."""
+        """The record as clients may see it: None when there is none, it is deleted or its time is over."""
         record = self.find(record_id)
-        return None if record is None or record.state in GONE else record
+        return record if record is not None and record.is_visible(self._clock()) else None
 
     def find(self, record_id: str) -> Record | None:
         """The record in whatever state, tombstones included."""
         with _redis_errors():
             return _record(record_id, self._redis.hgetall(keys.record(record_id)))
+
+    def find_all(self, ids: Sequence[str]) -> list[Record | None]:
+        """The records with these ids, in their order and in whatever state, in one round trip."""
+        with _redis_errors(), self._redis.pipeline(transaction=False) as pipe:
+            for record_id in ids:
+                pipe.hgetall(keys.record(record_id))
+            hashes = pipe.execute()
+        return [_record(record_id, fields) for record_id, fields in zip(ids, hashes, strict=True)]
 
     def page(self, limit: int, cursor: str | None) -> Page:
         """Read a part of the list, newest first, in two round trips whatever the number of records.
@@ -170,24 +353,38 @@ class Catalogue:
             members: Any = self._redis.zrange(
                 keys.INDEX, newest, "-", desc=True, bylex=True, offset=0, num=limit + 1
             )
-            here = members[:limit]
-            ids = [member.partition(":")[2] for member in here]
-            with self._redis.pipeline(transaction=False) as pipe:
-                for record_id in ids:
-                    pipe.hgetall(keys.record(record_id))
-                hashes = pipe.execute()
-        found = [_record(record_id, fields) for record_id, fields in zip(ids, hashes, strict=True)]
+        here = members[:limit]
+        found = self.find_all([member.partition(":")[2] for member in here])
+        now = self._clock()
         return Page(
-            records=[record for record in found if record is not None and record.state not in GONE],
+            # Two entries of one record can only stand there when an upload died; its own one counts.
+            records=[
+                record
+                for member, record in zip(here, found, strict=True)
+                if record is not None and record.is_visible(now) and _member(record) == member
+            ],
             cursor=_encode_cursor(here[-1]) if len(members) > limit else None,
         )
+
+    def end_after_download(self, record: Record, seconds: int) -> None:
+        """Give a ready record an end in `seconds`, unless an earlier download has given it one."""
+        ends_ms = -(-self._clock() // 1000) * 1000 + seconds * 1000
+        with _redis_errors():
+            self._redis.zadd(keys.DUE, {record.id: ends_ms}, lt=True)
+            self._end_after_download(
+                keys=[keys.record(record.id)], args=[record.thumbnail or "", str(ends_ms)]
+            )
+
+    # --- the pipeline ---
 
     def begin(self, fresh: Record, *, revive: str | None = None) -> Record:
         """Take up the version `fresh.etag` of an original, making its record if there is none.
 
         Args:
             fresh: the record to store if there is none. Of an existing one that knows another version,
-                `etag`, `original_size` and `thumbnail` are replaced, and its result no longer counts.
+                `etag`, `original_size` and `thumbnail` are replaced, and its result no longer counts. One
+                that an event has been about before lives as long as `fresh` if that is longer: the client
+                has put the object there again.
             revive: the tombstone that this original has outlived, if the caller knows that it was put
                 into the bucket after that removal had ended.
 
@@ -200,14 +397,15 @@ class Catalogue:
         with _redis_errors():
             if fresh.etag is None or fresh.thumbnail is None:
                 raise ValueError("only a version of an original can be taken up")
-            reply = self._begin(
-                keys=[keys.record(fresh.id)],
-                args=[revive or "", fresh.etag, str(fresh.original_size), fresh.thumbnail, *_flat(fresh)],
-            )
+            args = [revive or "", fresh.etag, str(fresh.original_size), fresh.thumbnail]
+            args += ["" if fresh.expires_ms is None else str(fresh.expires_ms), *_flat(fresh)]
+            reply = self._begin(keys=[keys.record(fresh.id)], args=args)
             record = Record.from_hash(fresh.id, _pairs(reply))
             if record.state is State.PENDING:
                 # Also when the record was there: whoever made it may have died before this line.
-                self._redis.zadd(keys.INDEX, {_member(record): 0})
+                with self._redis.pipeline(transaction=False) as pipe:
+                    self._announce(pipe, record)
+                    pipe.execute()
             return record
 
     def finish_ready(self, record_id: str, thumbnail: str, size: int) -> Finish:
@@ -225,17 +423,20 @@ class Catalogue:
             )
         return Finish(reply)
 
-    def start_removal(self, record_id: str) -> Record | None:
+    # --- removals ---
+
+    def start_removal(self, record_id: str, which: Which) -> Record | None:
         """Hide a record for ever, so that its objects can be removed; also if an earlier removal stopped.
 
         Returns:
-            the record, with all that is needed to find its objects; None when there is none.
+            the record, with all that is needed to find its objects; None when there is none of that kind.
 
         """
         with _redis_errors():
-            reply = self._start_removal(keys=[keys.record(record_id)], args=[TOMBSTONE_SECONDS])
+            reply = self._start_removal(keys=[keys.record(record_id)], args=[which.value, self._clock()])
             record = _record(record_id, _pairs(reply))
             if record is not None:
+                self._look_later(keys=[keys.DUE], args=[self._clock() + IN_FLIGHT_MS, record_id])
                 self._redis.zrem(keys.INDEX, _member(record))
             return record
 
@@ -254,10 +455,110 @@ class Catalogue:
             reply = self._finish_removal(keys=[keys.record(record_id)], args=[tombstone, TOMBSTONE_SECONDS])
         return bool(reply)
 
-    def unlist(self, record: Record) -> None:
-        """Take a record that is gone off the index, in case it was listed again by an event."""
+    def unlist(self, *entries: Record | IndexEntry) -> None:
+        """Take entries off the index whose records are gone, in case an event has listed them again."""
+        if entries:
+            with _redis_errors():
+                self._redis.zrem(keys.INDEX, *(_member(entry) for entry in entries))
+
+    # --- the reconciler ---
+
+    def due(self, limit: int) -> list[Due]:
+        """What has come due by now, longest ago first; at most `limit`."""
         with _redis_errors():
+            found: Any = self._redis.zrange(
+                keys.DUE, "-inf", self._clock(), byscore=True, withscores=True, offset=0, num=limit
+            )
+        return [Due(record_id, int(score)) for record_id, score in found]
+
+    def settle(self, entries: Iterable[tuple[Due, int | None]]) -> None:
+        """Take entries away from what is due, or put them off to a later moment.
+
+        Args:
+            entries: what `due` gave, each with the moment at which to look again, None for never. One that
+                somebody has moved since stays where it is.
+
+        """
+        args = [
+            part
+            for due, at_ms in entries
+            for part in (due.record_id, due.at_ms, "" if at_ms is None else at_ms)
+        ]
+        if args:
+            with _redis_errors():
+                self._settle(keys=[keys.DUE], args=args)
+
+    def watch(self, looks: Iterable[Due]) -> None:
+        """Make sure that records are looked at: at these moments, unless another is set already."""
+        at = {look.record_id: look.at_ms for look in looks}
+        if at:
+            with _redis_errors():
+                self._redis.zadd(keys.DUE, at, nx=True)
+
+    def list_again(self, records: Iterable[Record]) -> None:
+        """Make sure that records are in the index."""
+        members = {_member(record): 0 for record in records}
+        if members:
+            with _redis_errors():
+                self._redis.zadd(keys.INDEX, members)
+
+    def count_try(self, record_id: str) -> int:
+        """Count that a pending record is driven once more; 0 when it is not pending."""
+        with _redis_errors():
+            return int(self._count_try(keys=[keys.record(record_id)]))
+
+    def redo(self, record: Record) -> bool:
+        """Turn a ready record whose thumbnail is lost back into a pending one; False if it has changed."""
+        with _redis_errors():
+            self._redis.zadd(keys.DUE, {record.id: self._clock()}, lt=True)
+            return bool(self._redo(keys=[keys.record(record.id)], args=[record.thumbnail or ""]))
+
+    def forget(self, record: Record) -> bool:
+        """Drop the record of an upload that died long ago; False if it lives or is not old enough.
+
+        No tombstone is left, so that the client may repeat the upload under its Idempotency-Key.
+        """
+        with _redis_errors():
+            args = [str(self._clock() - IN_FLIGHT_MS)]
+            if not self._forget(keys=[keys.record(record.id)], args=args):
+                return False
             self._redis.zrem(keys.INDEX, _member(record))
+            return True
+
+    def restore(self, records: Sequence[Record]) -> int:
+        """Store and list records made of what the bucket holds, where there are none; return how many.
+
+        One that is pending comes due when it should have been ended, which may be at once.
+        """
+        looks = {record.id: look for record in records if (look := _look_after_restoring(record)) is not None}
+        with _redis_errors(), self._redis.pipeline(transaction=False) as pipe:
+            if looks:
+                pipe.zadd(keys.DUE, looks, nx=True)
+            if records:
+                pipe.zadd(keys.INDEX, {_member(record): 0 for record in records})
+            for record in records:
+                self._restore(keys=[keys.record(record.id)], args=_flat(record), client=pipe)
+            replies: list[Any] = pipe.execute()
+        return sum(int(reply) for reply in replies[len(replies) - len(records) :])
+
+    def entries(self, limit: int, after: IndexEntry | None) -> list[IndexEntry]:
+        """A part of the index, oldest first: what follows `after`, None for the beginning."""
+        oldest = "-" if after is None else "(" + _member(after)
+        with _redis_errors():
+            members: Any = self._redis.zrange(keys.INDEX, oldest, "+", bylex=True, offset=0, num=limit)
+        parts = (member.partition(":") for member in members)
+        return [IndexEntry(record_id, int(created)) for created, _, record_id in parts]
+
+    def bookmark(self, walk: str) -> dict[str, Any] | None:
+        """Where a walk was left, as `set_bookmark` was told; None at its first."""
+        with _redis_errors():
+            text: Any = self._redis.hget(keys.WALKS, walk)
+        return None if text is None else json.loads(text)
+
+    def set_bookmark(self, walk: str, place: dict[str, Any]) -> None:
+        """Note where a walk is left."""
+        with _redis_errors():
+            self._redis.hset(keys.WALKS, walk, json.dumps(place))
 
 
 @contextmanager
@@ -281,9 +582,15 @@ def _record(record_id: str, fields: Any) -> Record | None:
     return Record.from_hash(record_id, fields) if fields else None
 
 
-def _member(record: Record) -> str:
+def _look_after_restoring(record: Record) -> int | None:
+    late = record.created_ms + IN_FLIGHT_MS if record.state is State.PENDING else None
+    return min((at for at in (late, record.ends_ms) if at is not None), default=None)
+
+
+def _member(record: Record | IndexEntry) -> str:
     # All scores are equal, so that the set is ordered by these bytes and a member is an exact cursor.
-    return f"{record.created_ms:013d}:{record.id}"
+    record_id = record.id if isinstance(record, Record) else record.record_id
+    return f"{record.created_ms:013d}:{record_id}"
 
 
 def _encode_cursor(member: str) -> str:

@@ -4,6 +4,7 @@
     ├── MalformedUpload          the request's body is not a multipart form with a file
     ├── BadParameter             a query parameter is out of its bounds
     ├── UnknownThumbnail         no record has that id
+    ├── IdempotencyKeyReused     the Idempotency-Key stands for another upload, or one that was removed
     ├── ThumbnailNotReady        the pipeline has not come to this picture yet
     ├── PictureFailed            the pipeline could not make a thumbnail of this picture
     ├── PictureError             this picture will never become a thumbnail
@@ -12,6 +13,9 @@
     │   ├── TooManyPixels        larger than a limit in pixels, or than what fits the memory
     │   ├── TooComplex           made of more parts than a real picture, to keep a decoder busy
     │   ├── TriedTooOften        the pipeline failed on it again and again, for a reason not its own
+    │   ├── TookTooLong          the pipeline ran out of time
+    │   ├── NeededTooMuch        the pipeline ran out of memory
+    │   ├── WaitedTooLong        the pipeline never came to it
     │   └── UndecodablePicture   truncated or damaged
     └── Unavailable              something behind the service does not answer; worth a retry
         ├── CatalogueUnavailable Redis
@@ -40,6 +44,10 @@ class UnknownThumbnail(ServiceError):
 
     def __init__(self) -> None:
         super().__init__("There is no thumbnail with this id.")
+
+
+class IdempotencyKeyReused(ServiceError):
+    """The Idempotency-Key stands for another upload, or for one whose picture was removed."""
 
 
 class ThumbnailNotReady(ServiceError):
@@ -80,6 +88,36 @@ class TriedTooOften(PictureError):
         super().__init__(
             "The thumbnail could not be made, though it was tried several times; "
             "delete the picture and upload it again."
+        )
+
+
+class TookTooLong(PictureError):
+    """The pipeline was stopped each time, since it took longer than it may."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The thumbnail could not be made in the time there is; "
+            "upload the picture again, smaller or in another format."
+        )
+
+
+class NeededTooMuch(PictureError):
+    """The pipeline was killed each time, since it took more memory than there is."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The thumbnail could not be made in the memory there is; "
+            "upload the picture again, smaller or in another format."
+        )
+
+
+class WaitedTooLong(PictureError):
+    """The event grew too old before the pipeline came to it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The picture waited for its thumbnail for too long, since too many came at once; "
+            "delete it and upload it again."
         )
 
 

@@ -1,7 +1,9 @@
 """Events as they really come: S3's notifications, and what Lambda says of those it has given up on."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
+from enum import StrEnum
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 
@@ -53,8 +55,29 @@ def created_objects(event: Any, *, bucket: str, prefix: str) -> list[CreatedObje
     return [item for item in found if item.key.startswith(prefix)]
 
 
-def given_up(event: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the id and the original event of each message in a batch from an on-failure queue.
+class Reason(StrEnum):
+    """Why Lambda has given up on an event."""
+
+    FAILED = "failed"
+    """The function raised, each time."""
+    TIMED_OUT = "timed out"
+    """The function was stopped at its time limit."""
+    OUT_OF_MEMORY = "out of memory"
+    """The function's process was killed or died, as it does when it takes more memory than it has."""
+    TOO_OLD = "too old"
+    """There was no room for the function to run before the event had grown too old."""
+
+
+class GivenUp(NamedTuple):
+    """A message of an on-failure queue: its id, the event that was given up, and why."""
+
+    message_id: str
+    event: Any
+    reason: Reason
+
+
+def given_up(event: Mapping[str, Any]) -> Iterator[GivenUp]:
+    """Yield what each message in a batch from an on-failure queue reports.
 
     Lambda's report of an asynchronous invocation that failed too often, or grew too old, holds the
     event in `requestPayload`. Of a message that is no report the event is None: there is nothing to
@@ -66,7 +89,22 @@ def given_up(event: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """
     for message in event["Records"]:
         try:
-            payload = json.loads(message["body"])["requestPayload"]
+            report = json.loads(message["body"])
+            payload = report["requestPayload"]
         except (KeyError, TypeError, ValueError):
-            payload = None
-        yield message["messageId"], payload
+            report, payload = {}, None
+        yield GivenUp(message["messageId"], payload, _reason(report))
+
+
+def _reason(report: Mapping[str, Any]) -> Reason:
+    context, answer = report.get("requestContext"), report.get("responsePayload")
+    if isinstance(context, Mapping) and context.get("condition") == "EventAgeExceeded":
+        return Reason.TOO_OLD
+    if isinstance(answer, Mapping):
+        kind, message = str(answer.get("errorType", "")), str(answer.get("errorMessage", ""))
+        # Older runtimes say so in the message alone.
+        if kind == "Sandbox.Timedout" or re.search(r"Task timed out after [0-9.]+ seconds", message):
+            return Reason.TIMED_OUT
+        if kind in {"Runtime.OutOfMemory", "Runtime.ExitError"}:
+            return Reason.OUT_OF_MEMORY
+    return Reason.FAILED

@@ -5,27 +5,44 @@
     thumbnails/<id>/<name>.jpg  a thumbnail; <name> begins with the ETag of the version it shows
     record:<id>                 Redis hash: the record
     records                     Redis sorted set: the index of all records, by creation
+    due                         Redis sorted set: records that have something ahead of them, by when to look
+    walks                       Redis hash: how far the walks over the bucket and the index have come
 
 A record, its original and its thumbnail find one another by these rules alone. Each Redis key is
 used by itself, so that any two may live in different hash slots.
 """
 
+import hashlib
 import re
 import secrets
 import uuid
+from typing import NamedTuple
 
 ORIGINALS = "originals/"
 THUMBNAILS = "thumbnails/"
 INDEX = "records"
+DUE = "due"
+WALKS = "walks"
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _MINTED = re.compile(ORIGINALS + r"([0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})")
+_THUMBNAIL = re.compile(THUMBNAILS + r"([0-9a-f-]{36})/((.{1,64})-[0-9a-f]{16})\.jpg")
 _NAMESPACE = uuid.UUID("0d3c6c1e-5c0b-4f0e-9d0a-3f6f2f2f7c55")
 
 
 def new_id() -> str:
     """Make the id of a record that comes through the API: a random uuid4."""
     return str(uuid.uuid4())
+
+
+def id_of_key(idempotency_key: str) -> str:
+    """Make the id of a record that a client names by an Idempotency-Key: the same for the same key.
+
+    It has the form of a uuid4 whose random bits are those of a hash, so that a repeated upload finds what the
+    first one has left, without a table of keys that could be lost or disagree.
+    """
+    digest = hashlib.sha256(b"idempotency-key\0" + idempotency_key.encode()).digest()
+    return str(uuid.UUID(bytes=digest[:16], version=4))
 
 
 def is_id(text: str) -> bool:
@@ -70,6 +87,20 @@ def new_thumbnail(etag: str) -> str:
 def thumbnail(record_id: str, name: str) -> str:
     """Object key of a record's thumbnail with this name."""
     return f"{THUMBNAILS}{record_id}/{name}.jpg"
+
+
+class ThumbnailKey(NamedTuple):
+    """What the object key of a thumbnail says: whose it is, its name, and the version it shows."""
+
+    record_id: str
+    name: str
+    etag: str
+
+
+def parse_thumbnail(object_key: str) -> ThumbnailKey | None:
+    """Read what `thumbnail` and `new_thumbnail` wrote; None for a key that they did not make."""
+    found = _THUMBNAIL.fullmatch(object_key)
+    return ThumbnailKey(*found.groups()) if found else None
 
 
 def record(record_id: str) -> str:

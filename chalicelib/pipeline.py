@@ -10,6 +10,8 @@ Called at least once per event, in any order, several times at once, and again a
 - A removal wins always: a run that finds one, at the beginning or at the end, takes away what it and
   earlier runs have stored.
 - A picture that cannot be decoded ends as FAILED. Everything else raises, for the caller to retry.
+- The thumbnail carries what its record can be made of again. Where originals are not kept, the original
+  goes last, when the record is READY and only if it is still the version that the thumbnail shows.
 """
 
 from collections.abc import Callable
@@ -17,11 +19,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from chalicelib import keys
-from chalicelib.bucket import Bucket, StoredObject
+from chalicelib.bucket import Bucket, ObjectInfo, StoredObject
 from chalicelib.catalogue import Catalogue, Finish
-from chalicelib.errors import OriginalUnsettled, PictureError, TooManyBytes, TriedTooOften
+from chalicelib.errors import OriginalUnsettled, PictureError, TooManyBytes
 from chalicelib.imaging import Thumbnail, make_thumbnail
-from chalicelib.record import GONE, Record, State, name_and_creation
+from chalicelib.record import GONE, Record, State, end_of_life, facts
 from chalicelib.spec import ThumbnailSpec
 
 _ROUNDS = 4
@@ -47,13 +49,19 @@ Make = Callable[[StoredObject], Thumbnail]
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Makes thumbnails to `spec`, of originals of at most `max_bytes` and `max_pixels`."""
+    """Makes thumbnails to `spec`, of originals of at most `max_bytes` and `max_pixels`.
+
+    `retention` is how many seconds pictures that others put into the bucket are kept, 0 for ever; one that
+    came through the API carries its end itself.
+    """
 
     catalogue: Catalogue
     bucket: Bucket
     spec: ThumbnailSpec
     max_bytes: int
     max_pixels: int
+    retention: int = 0
+    keep_originals: bool = True
 
     def process(self, object_key: str) -> Outcome:
         """Bring the record of one original to its end.
@@ -64,19 +72,24 @@ class Pipeline:
         """
         return self._run(object_key, self._make)
 
-    def give_up(self, object_key: str, etag: str | None) -> Outcome:
+    def give_up(self, object_key: str, etag: str | None, error: PictureError) -> Outcome:
         """End the record of an original that `process` has failed on for good, with an error.
 
         Args:
             object_key: the original.
             etag: the version that was tried; None stands for any. Another version that is there by now
                 has an event of its own, and is left to it.
+            error: why; its sentence is the record's `error` from now on.
 
         Raises:
             Unavailable: S3 or Redis did not answer. Worth a retry.
 
         """
-        return self._run(object_key, _refuse, only=etag)
+
+        def refuse(_: StoredObject) -> Thumbnail:
+            raise error
+
+        return self._run(object_key, refuse, only=etag)
 
     def _run(self, object_key: str, make: Make, *, only: str | None = None) -> Outcome:
         minted = keys.is_minted(object_key)
@@ -86,15 +99,16 @@ class Pipeline:
             if original is None:
                 return self._without_original(object_key)
             with original:
-                if only not in {None, original.etag}:
+                info = original.info
+                if only not in {None, info.etag}:
                     return Outcome.UNCHANGED
-                record = self.catalogue.begin(_fresh_record(original), revive=revive)
+                record = self.catalogue.begin(new_version(info, self.retention), revive=revive)
                 if record.state is State.DELETED and not minted:
                     # The removal had ended by now. If the object is there still when we look again, then a
                     # client has put it there since: this key is theirs, and they want it back.
                     revive = record.tombstone
                     continue
-                if record.state is State.DELETING and record.etag != original.etag and not minted:
+                if record.state is State.DELETING and record.etag != info.etag and not minted:
                     # A client has put another object there than the one that is being removed.
                     raise OriginalUnsettled
                 if record.state in GONE:
@@ -119,19 +133,31 @@ class Pipeline:
             finish = self.catalogue.finish_failed(record.id, name, str(error))
         else:
             outcome = Outcome.READY
-            self.bucket.put(stored_key, thumbnail.content, content_type="image/jpeg")
+            self.bucket.put(
+                stored_key,
+                thumbnail.content,
+                content_type="image/jpeg",
+                metadata=record.thumbnail_metadata(stands_alone=not self.keep_originals),
+            )
             finish = self.catalogue.finish_ready(record.id, name, len(thumbnail.content))
         if finish is Finish.DONE:
-            return outcome if self.bucket.etag(original.key) == original.etag else None
+            return outcome if self._is_last_version(original.info, outcome) else None
         self.bucket.delete(stored_key)
         if finish is Finish.DELETED:
             self.catalogue.unlist(record)
         return None
 
+    def _is_last_version(self, original: ObjectInfo, outcome: Outcome) -> bool:
+        """Tell whether the original is still what was read; where it is not kept, it goes."""
+        if outcome is Outcome.READY and not self.keep_originals:
+            return self.bucket.delete_version(original.key, original.etag)
+        now = self.bucket.head(original.key)
+        return now is not None and now.etag == original.etag
+
     def _make(self, original: StoredObject) -> Thumbnail:
-        if original.size > self.max_bytes:
+        if original.info.size > self.max_bytes:
             raise TooManyBytes(
-                f"The picture has {original.size:,} bytes; at most {self.max_bytes:,} are accepted."
+                f"The picture has {original.info.size:,} bytes; at most {self.max_bytes:,} are accepted."
             )
         return make_thumbnail(original.read(), self.spec, max_pixels=self.max_pixels)
 
@@ -150,14 +176,21 @@ class Pipeline:
         return Outcome.ABSENT
 
 
-def _refuse(_: StoredObject) -> Thumbnail:
-    raise TriedTooOften
+def new_version(original: ObjectInfo, retention: int) -> Record:
+    """The record of an original that has none, as far as the object tells.
 
+    Args:
+        original: the object, with its metadata. Only those of a key that the service chose are believed.
+        retention: how many seconds a picture that others put into the bucket is kept; 0 stands for ever.
 
-def _fresh_record(original: StoredObject) -> Record:
+    """
     name, created_ms = keys.filename(original.key), original.modified_ms
+    expires_ms, fingerprint = end_of_life(created_ms, retention), None
     if keys.is_minted(original.key):
-        name, created_ms = name_and_creation(original.metadata, default_name=name, default_ms=created_ms)
+        told = facts(original.metadata)
+        name = name if told.filename is None else told.filename
+        created_ms = created_ms if told.created_ms is None else told.created_ms
+        expires_ms, fingerprint = told.expires_ms, told.fingerprint
     return Record(
         id=keys.record_id(original.key),
         object_key=original.key,
@@ -166,4 +199,6 @@ def _fresh_record(original: StoredObject) -> Record:
         original_size=original.size,
         etag=original.etag,
         thumbnail=keys.new_thumbnail(original.etag),
+        expires_ms=expires_ms,
+        fingerprint=fingerprint,
     )

@@ -12,6 +12,7 @@ from chalicelib.spec import Fit, ThumbnailSpec
 _BUCKET_NAME = r"(?!.*\.\.)(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 # At 1024 x 1024 even noise at the best quality stays below what a Lambda response can carry.
 _LONGEST_SIDE = 1024
+_TEN_YEARS = 10 * 365 * 24 * 3600
 
 
 class SettingsError(ValueError):
@@ -37,6 +38,12 @@ class Settings:
     """Largest picture, in bytes, that the pipeline takes from the bucket."""
     max_pixels: int
     """Most pixels, width x height, of a picture."""
+    retention: int
+    """How many seconds a picture is kept; 0 stands for ever."""
+    retention_after_download: int | None
+    """How many seconds a picture is kept after its thumbnail was first downloaded; None for no end."""
+    keep_originals: bool
+    """Whether an original stays once its thumbnail is stored."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> "Settings":
@@ -64,6 +71,11 @@ class Settings:
             max_upload_bytes=_integer(env, "MAX_UPLOAD_BYTES", 4_500_000, 1, 4_500_000),
             max_original_bytes=_integer(env, "MAX_ORIGINAL_BYTES", 50_000_000, 1, 200_000_000),
             max_pixels=_integer(env, "MAX_PIXELS", 100_000_000, 1, 100_000_000),
+            retention=_integer(env, "RETENTION", 0, 0, _TEN_YEARS),
+            retention_after_download=_integer(env, "RETENTION_AFTER_DOWNLOAD", 0, 0, _TEN_YEARS)
+            if env.get("RETENTION_AFTER_DOWNLOAD", "").strip()
+            else None,
+            keep_originals=_matching(env, "KEEP_ORIGINALS", "true", "true|false", "true or false") == "true",
         )
 
 

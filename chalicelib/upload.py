@@ -1,10 +1,11 @@
-"""The body of an upload request: `multipart/form-data` (RFC 7578) in, one named file out."""
+"""What an upload request says: `multipart/form-data` (RFC 7578) in, one named file out."""
 
+import re
 from dataclasses import dataclass
 
 from multipart import MultipartError, ParserLimitReached, PushMultipartParser, parse_options_header
 
-from chalicelib.errors import MalformedUpload, TooManyBytes
+from chalicelib.errors import BadParameter, MalformedUpload, TooManyBytes
 
 FIELD = "image"
 MAX_FILENAME = 255
@@ -60,6 +61,26 @@ def parse_upload(content_type: str, body: bytes, *, max_bytes: int) -> Upload:
             f"The picture has {len(upload.content):,} bytes; at most {max_bytes:,} are accepted in a request."
         )
     return upload
+
+
+def parse_idempotency_key(header: str | None) -> str | None:
+    """Read an Idempotency-Key header (draft-ietf-httpapi-idempotency-key-header); None where there is none.
+
+    The draft puts the key in quotes; many clients do not, and both mean the same.
+
+    Raises:
+        BadParameter: not 1 to 255 printable ASCII characters, or one of them is a quote or a backslash.
+
+    """
+    if header is None:
+        return None
+    found = re.fullmatch(r'(?P<quote>"?)(?P<key>[!#-\[\]-~]{1,255})(?P=quote)', header.strip())
+    if found is None:
+        raise BadParameter(
+            "Idempotency-Key must be 1 to 255 printable ASCII characters without spaces, quotes and "
+            "backslashes, such as a new UUID for each upload."
+        )
+    return found["key"]
 
 
 def _files(boundary: str, body: bytes) -> list[Upload]:

@@ -1,14 +1,19 @@
-"""Hands S3's notifications to `app.make_thumbnail`, two at a time."""
+"""Hands S3's notifications to `app.make_thumbnail`, two at a time, and calls `app.reconcile` every minute."""
 
 import sys
 import threading
 
-from app import make_thumbnail, pipeline
+from chalice.local import LambdaContext
+
+from app import log, make_thumbnail, pipeline, reconcile
+from chalicelib.errors import ServiceError
 from local.notifications import deliver, queue_client
 from local.processes import end_with_parent
 from local.readable import make_logs_readable
 
 CONCURRENCY = 2
+RECONCILE_SECONDS = 60
+_RUN_MS = 5 * 60 * 1000
 
 
 def main(queue_url: str) -> None:
@@ -20,7 +25,11 @@ def main(queue_url: str) -> None:
     sqs, stop = queue_client(), threading.Event()
     for _ in range(CONCURRENCY):
         threading.Thread(target=deliver, args=(sqs, queue_url, make_thumbnail, stop), daemon=True).start()
-    stop.wait()
+    while not stop.wait(RECONCILE_SECONDS):
+        try:
+            reconcile({}, LambdaContext("reconcile", memory_size=2048, max_runtime_ms=_RUN_MS))
+        except ServiceError:
+            log.exception("to be reconciled later")
 
 
 if __name__ == "__main__":

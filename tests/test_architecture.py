@@ -108,7 +108,7 @@ def test_nothing_imports_app() -> None:
     assert not [name for name in IMPORTS if "app" in imported(name, following=False)]
 
 
-PURE = {"errors", "spec", "settings", "keys", "record", "upload", "disposition", "events"}
+PURE = {"errors", "spec", "settings", "keys", "record", "upload", "disposition", "events", "clock"}
 
 
 @pytest.mark.parametrize(
@@ -125,11 +125,24 @@ PURE = {"errors", "spec", "settings", "keys", "record", "upload", "disposition",
             for name in IMPORTS
             if name.startswith("chalicelib.imaging")
         ),
-        ("chalicelib.pipeline", {"chalicelib.settings", "chalicelib.clients", "boto3", "os", "time"}),
+        *(
+            (f"chalicelib.{name}", {"chalicelib.settings", "chalicelib.clients", "boto3", "os"})
+            for name in ("intake", "pipeline", "reconcile", "removal")
+        ),
     ],
 )
 def test_what_a_module_knows_nothing_of(module: str, forbidden: set[str]) -> None:
     assert not imported(module) & forbidden
+
+
+def test_the_clock_alone_knows_the_time() -> None:
+    told = {"time", "datetime"}
+    # A record writes a moment that it is given; app.py measures how long things take.
+    assert [name for name in IMPORTS if told & imported(name, following=False)] == [
+        "app",
+        "chalicelib.clock",
+        "chalicelib.record",
+    ]
 
 
 @pytest.mark.parametrize("module", [name for name in IMPORTS if name.startswith("chalicelib.imaging")])

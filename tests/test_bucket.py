@@ -18,15 +18,15 @@ def test_an_object_reads_back_as_written(bucket: Bucket) -> None:
     stored = bucket.get("originals/ü +&?#%.jpg")
     assert stored is not None
     with stored:
-        assert (stored.size, stored.metadata, stored.read()) == (5, {"a": "1"}, b"bytes")
-        assert stored.etag == bucket.etag("originals/ü +&?#%.jpg")
-        assert '"' not in stored.etag
-        assert stored.modified_ms % 1000 == 0
+        assert (stored.info.size, stored.info.metadata, stored.read()) == (5, {"a": "1"}, b"bytes")
+        assert stored.info == bucket.head("originals/ü +&?#%.jpg")
+        assert '"' not in stored.info.etag
+        assert stored.info.modified_ms % 1000 == 0
 
 
 def test_what_is_not_there(bucket: Bucket) -> None:
     assert bucket.get("nothing") is None
-    assert bucket.etag("nothing") is None
+    assert bucket.head("nothing") is None
     bucket.delete("nothing", "nothing either")
     bucket.delete()
 
@@ -35,7 +35,7 @@ def test_delete_removes_all_it_is_told(bucket: Bucket) -> None:
     for key in "abc":
         bucket.put(key, b"x", content_type="x/x")
     bucket.delete("a", "c")
-    assert [key for key in "abc" if bucket.etag(key)] == ["b"]
+    assert [key for key in "abc" if bucket.head(key)] == ["b"]
 
 
 def test_an_object_that_is_refused_removal_is_reported(bucket: Bucket, s3: "S3Client") -> None:
@@ -54,10 +54,10 @@ def test_an_unread_object_gives_its_connection_back(bucket: Bucket) -> None:
         assert stored is not None
         with stored:
             pass
-    assert bucket.etag("big")
+    assert bucket.head("big")
 
 
-@pytest.mark.parametrize("call", ["ping", "get", "etag", "put", "delete"])
+@pytest.mark.parametrize("call", ["ping", "get", "head", "put", "delete", "delete_version", "pages"])
 @pytest.mark.parametrize("fault", ["no bucket", "no server"])
 def test_every_call_says_so_when_the_bucket_cannot_be_used(
     call: str, fault: str, monkeypatch: pytest.MonkeyPatch
@@ -68,13 +68,15 @@ def test_every_call_says_so_when_the_bucket_cannot_be_used(
     calls: dict[str, Callable[[], object]] = {
         "ping": bucket.ping,
         "get": lambda: bucket.get("k"),
-        "etag": lambda: bucket.etag("k"),
+        "head": lambda: bucket.head("k"),
         "put": lambda: bucket.put("k", b"", content_type="x/x"),
         "delete": lambda: bucket.delete("k"),
+        "delete_version": lambda: bucket.delete_version("k", "e"),
+        "pages": lambda: list(bucket.pages("k")),
     }
-    if (call, fault) == ("etag", "no bucket"):
+    if (call, fault) == ("head", "no bucket"):
         # A HEAD reply has no body that would tell a missing bucket from a missing object.
-        assert bucket.etag("k") is None
+        assert bucket.head("k") is None
         return
     with pytest.raises(BucketUnavailable):
         calls[call]()

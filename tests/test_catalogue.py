@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chalicelib import keys
-from chalicelib.catalogue import TOMBSTONE_SECONDS, Catalogue, Finish
+from chalicelib.catalogue import TOMBSTONE_SECONDS, Catalogue, Finish, Which
 from chalicelib.clients import redis_client
 from chalicelib.errors import BadParameter, CatalogueUnavailable
 from chalicelib.record import Record, State
@@ -50,7 +50,7 @@ def failed(catalogue: Catalogue, record: Record) -> None:
 
 def deleting(catalogue: Catalogue, record: Record) -> None:
     ready(catalogue, record)
-    catalogue.start_removal(record.id)
+    catalogue.start_removal(record.id, Which.ANY)
 
 
 def deleted(catalogue: Catalogue, record: Record) -> None:
@@ -207,7 +207,10 @@ def test_a_removal_hides_at_once_and_shows_the_record_to_one_alone(
     setup(catalogue, record)
     shown = catalogue.get(record.id)
     assert shown is not None
-    first, second = catalogue.start_removal(record.id), catalogue.start_removal(record.id)
+    first, second = (
+        catalogue.start_removal(record.id, Which.ANY),
+        catalogue.start_removal(record.id, Which.ANY),
+    )
     assert catalogue.get(record.id) is None
     assert catalogue.page(10, None).records == []
     assert first is not None
@@ -215,21 +218,29 @@ def test_a_removal_hides_at_once_and_shows_the_record_to_one_alone(
     assert first.as_json() == second.as_json() == shown.as_json()
     assert [catalogue.finish_removal(record.id, token) for token in ("a", "b")] == [True, False]
     assert catalogue.finish_removal(record.id, "a"), "a repeated call of the same removal is told the same"
-    assert catalogue.start_removal(record.id) is None
+    assert catalogue.start_removal(record.id, Which.ANY) is None
 
 
 def test_removal_of_what_never_was(catalogue: Catalogue, redis_server: "redis.Redis") -> None:
-    assert catalogue.start_removal(keys.new_id()) is None
+    assert catalogue.start_removal(keys.new_id(), Which.ANY) is None
     assert not catalogue.finish_removal(keys.new_id(), "t")
     assert redis_server.dbsize() == 0
 
 
-@pytest.mark.parametrize("setup", [deleting, deleted])
-def test_a_removal_is_remembered_for_a_while_and_then_forgotten(
-    catalogue: Catalogue, redis_server: "redis.Redis", setup: Setup
+def test_a_removal_that_has_not_ended_is_not_forgotten(
+    catalogue: Catalogue, redis_server: "redis.Redis"
 ) -> None:
     record = new_record()
-    setup(catalogue, record)
+    deleting(catalogue, record)
+    assert redis_server.ttl(keys.record(record.id)) == -1
+    assert redis_server.zcard(keys.INDEX) == 0
+
+
+def test_a_removal_is_remembered_for_a_while_and_then_forgotten(
+    catalogue: Catalogue, redis_server: "redis.Redis"
+) -> None:
+    record = new_record()
+    deleted(catalogue, record)
     assert TOMBSTONE_SECONDS - 60 < redis_server.ttl(keys.record(record.id)) <= TOMBSTONE_SECONDS
     assert redis_server.zcard(keys.INDEX) == 0
 
@@ -259,7 +270,7 @@ class TestPage:
 
         def remove(page: int) -> None:
             for gone in newest_first[page * 3 - 1], newest_first[min(page * 3 + 1, 8)]:
-                catalogue.start_removal(gone.id)
+                catalogue.start_removal(gone.id, Which.ANY)
 
         seen = walk(catalogue, 3, remove)
         removed_unseen = {newest_first[4].id, newest_first[7].id}
@@ -332,7 +343,7 @@ def test_nothing_answers() -> None:
         lambda: catalogue.page(1, None),
         lambda: catalogue.begin(record),
         lambda: catalogue.finish_ready(record.id, "v1-run", 1),
-        lambda: catalogue.start_removal(record.id),
+        lambda: catalogue.start_removal(record.id, Which.ANY),
         lambda: catalogue.finish_removal(record.id, str(uuid.uuid4())),
         lambda: catalogue.unlist(record),
     ):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib import keys
-from chalicelib.record import GONE, Record, State, name_and_creation
+from chalicelib.record import GONE, Record, State, facts
 
 ID = "4f1c0c9e-3f0b-4d0e-8a54-0f3c1f6f9d10"
 # S3's own bound for all of an object's user metadata, keys and values, without the x-amz-meta- prefixes.
@@ -64,13 +64,13 @@ def test_a_hash_without_a_known_state_is_no_record(fields: dict[str, str]) -> No
 
 @given(records)
 def test_metadata_gives_back_name_and_creation(record: Record) -> None:
-    read = name_and_creation(record.to_metadata(), default_name="another", default_ms=-1)
-    assert read == (record.filename, record.created_ms)
+    read = facts(record.original_metadata())
+    assert (read.filename, read.created_ms) == (record.filename, record.created_ms)
 
 
 @given(names)
 def test_metadata_is_what_s3_stores_unchanged(name: str) -> None:
-    metadata = dataclasses.replace(pending(), filename=name).to_metadata()
+    metadata = dataclasses.replace(pending(), filename=name).original_metadata()
     written = "".join([*metadata.keys(), *metadata.values()])
     assert written.isascii()
     assert written.isprintable()
@@ -82,9 +82,9 @@ def test_metadata_is_what_s3_stores_unchanged(name: str) -> None:
 @pytest.mark.parametrize("character", ["\N{CAT FACE}", "\U0010ffff", '"', "\0", "\\"])
 def test_metadata_holds_the_longest_name(character: str) -> None:
     record = dataclasses.replace(pending(), filename=character * 255)
-    metadata = record.to_metadata()
+    metadata = record.original_metadata()
     assert sum(len(key) + len(value) for key, value in metadata.items()) < METADATA_BYTES
-    assert name_and_creation(metadata, default_name="", default_ms=0)[0] == character * 255
+    assert facts(metadata).filename == character * 255
 
 
 @pytest.mark.parametrize(
@@ -109,27 +109,23 @@ def test_metadata_holds_the_longest_name(character: str) -> None:
         {"created": "1" * 1900},
     ],
 )
-def test_foreign_metadata_gives_the_defaults(metadata: dict[str, str]) -> None:
-    assert name_and_creation(metadata, default_name="key.png", default_ms=7) == ("key.png", 7)
+def test_foreign_metadata_say_nothing(metadata: dict[str, str]) -> None:
+    read = facts(metadata)
+    assert (read.filename, read.created_ms) == (None, None)
 
 
 def test_broken_metadata_costs_only_what_is_broken() -> None:
-    metadata = pending().to_metadata()
-    assert name_and_creation(metadata | {"created": "?"}, default_name="", default_ms=7) == (
-        "IMG_8667.png",
-        7,
-    )
-    assert name_and_creation(metadata | {"filename": "?"}, default_name="key", default_ms=7) == (
-        "key",
-        1_700_000_000_000,
-    )
+    metadata = pending().original_metadata()
+    without_time, without_name = facts(metadata | {"created": "?"}), facts(metadata | {"filename": "?"})
+    assert (without_time.filename, without_time.created_ms) == ("IMG_8667.png", None)
+    assert (without_name.filename, without_name.created_ms) == (None, 1_700_000_000_000)
 
 
 @given(st.dictionaries(st.sampled_from(["filename", "created", "other"]), st.text(max_size=60)))
 def test_no_metadata_makes_a_record_that_cannot_be_sorted(metadata: dict[str, str]) -> None:
-    name, created_ms = name_and_creation(metadata, default_name="key", default_ms=7)
-    name.encode()
-    assert 0 <= created_ms < 10**13
+    read = facts(metadata)
+    (read.filename or "").encode()
+    assert 0 <= (read.created_ms or 0) < 10**13
 
 
 @pytest.mark.parametrize(

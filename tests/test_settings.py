@@ -16,6 +16,9 @@ OPTIONAL = (
     "MAX_UPLOAD_BYTES",
     "MAX_ORIGINAL_BYTES",
     "MAX_PIXELS",
+    "RETENTION",
+    "RETENTION_AFTER_DOWNLOAD",
+    "KEEP_ORIGINALS",
 )
 
 
@@ -27,6 +30,9 @@ def test_defaults_are_the_documented_ones() -> None:
         max_upload_bytes=4_500_000,
         max_original_bytes=50_000_000,
         max_pixels=100_000_000,
+        retention=0,
+        retention_after_download=None,
+        keep_originals=True,
     )
 
 
@@ -53,6 +59,12 @@ def test_defaults_are_the_documented_ones() -> None:
         ("MAX_ORIGINAL_BYTES", "200000000", {"max_original_bytes": 200_000_000}),
         ("MAX_PIXELS", "100000000", {"max_pixels": 100_000_000}),
         ("MAX_PIXELS", " 12 ", {"max_pixels": 12}),
+        ("RETENTION", "0", {"retention": 0}),
+        ("RETENTION", "315360000", {"retention": 315_360_000}),
+        ("RETENTION_AFTER_DOWNLOAD", "0", {"retention_after_download": 0}),
+        ("RETENTION_AFTER_DOWNLOAD", "60", {"retention_after_download": 60}),
+        ("KEEP_ORIGINALS", "false", {"keep_originals": False}),
+        ("KEEP_ORIGINALS", "true", {"keep_originals": True}),
     ],
 )
 def test_a_good_value_is_taken_and_changes_nothing_else(

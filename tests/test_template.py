@@ -58,7 +58,7 @@ def test_variants_leave_the_one_stack_as_it_is(stack: template.Template) -> None
 
 def test_each_function_has_a_role_logs_and_limits_of_its_own(stack: template.Template) -> None:
     functions = template.functions(stack)
-    assert set(functions) == {"APIHandler", "MakeThumbnail", "MarkFailed"}
+    assert set(functions) == {"APIHandler", "MakeThumbnail", "MarkFailed", "Reconcile", "Rebuild"}
     for part in ("Role", "LoggingConfig", "FunctionName"):
         assert len({json.dumps(properties[part]) for properties in functions.values()}) == len(functions)
     for properties in functions.values():
@@ -79,6 +79,16 @@ def test_the_trigger_is_limited_to_originals(resources: Resources) -> None:
     (event,) = resources["MakeThumbnail"]["Properties"]["Events"].values()
     rules = event["Properties"]["Filter"]["S3Key"]["Rules"]
     assert rules == [{"Name": "prefix", "Value": keys.ORIGINALS}]
+
+
+def test_runs_of_the_reconciler_do_not_overlap(resources: Resources) -> None:
+    properties = resources["Reconcile"]["Properties"]
+    (schedule,) = properties["Events"].values()
+    assert (schedule["Type"], schedule["Properties"]["Schedule"]) == ("Schedule", "rate(5 minutes)")
+    assert properties["Timeout"] < 5 * 60
+    assert properties["EventInvokeConfig"] == {"MaximumRetryAttempts": 0}
+    # It stops taking up work when a thumbnail could take the rest of its time.
+    assert resources["MakeThumbnail"]["Properties"]["Timeout"] * 1000 < app.STOP_MS
 
 
 def test_a_message_outlasts_the_function_that_handles_it(resources: Resources) -> None:
@@ -123,6 +133,7 @@ def test_every_setting_is_passed_with_its_own_default(stack: template.Template) 
         ("MaxUploadBytes", "MAX_UPLOAD_BYTES", "max_upload_bytes"),
         ("MaxOriginalBytes", "MAX_ORIGINAL_BYTES", "max_original_bytes"),
         ("MaxPixels", "MAX_PIXELS", "max_pixels"),
+        ("Retention", "RETENTION", "retention"),
     ],
 )
 def test_bounds_are_those_of_the_settings(
