@@ -78,7 +78,10 @@ if etag ~= ARGV[2] then
   end
   redis.call('HSET', KEYS[1],
     'state', 'pending', 'etag', ARGV[2], 'original_size', ARGV[3], 'thumbnail', ARGV[4])
-  redis.call('HDEL', KEYS[1], 'thumbnail_size', 'error', 'tries')
+  redis.call('HDEL', KEYS[1], 'thumbnail_size', 'error')
+  if etag then
+    redis.call('HDEL', KEYS[1], 'tries')
+  end
 end
 if etag and ARGV[5] ~= '' and (not ends or tonumber(ends) < tonumber(ARGV[5])) then
   redis.call('HSET', KEYS[1], 'expires_ms', ARGV[5])

