@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec
 
 from aws_lambda_powertools import Logger
-from chalice.app import CaseInsensitiveMapping, Chalice, CloudWatchEvent, Request, Response
+from chalice.app import CaseInsensitiveMapping, Chalice, Request, Response
 
 from chalicelib import errors, imaging, keys
 from chalicelib.bucket import Bucket
@@ -390,15 +390,16 @@ def reconciler(context: Any) -> Any:
     )
 
 
-@app.schedule("rate(5 minutes)", name="reconcile")
-def reconcile(event: CloudWatchEvent) -> dict[str, int]:
+@app.lambda_function(name="reconcile")
+def reconcile(event: Any, context: Any) -> dict[str, int]:
     """Bring to an end what stopped half-way, remove what has ended, and look after all the rest once a day.
+
+    Called every five minutes.
 
     Returns:
         what was done, and how often.
 
     """
-    context: Any = event.context
     found = reconciler(context)
     counts: dict[str, int] = dict(found.sweep() + found.audit())
     log.info("reconciled", extra={"request_id": context.aws_request_id, "counts": counts})
@@ -406,7 +407,7 @@ def reconcile(event: CloudWatchEvent) -> dict[str, int]:
 
 
 @app.lambda_function(name="rebuild")
-def rebuild(event: dict[str, Any], context: Any) -> dict[str, Any]:
+def rebuild(event: Any, context: Any) -> dict[str, Any]:
     """Make the records again that Redis has lost. To be called until it is done.
 
     Returns:

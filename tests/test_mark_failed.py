@@ -34,6 +34,72 @@ def test_a_pending_record_gets_an_error_that_says_what_to_do(api: Api) -> None:
     assert keys_in(api.bucket) == []
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {
+                "responsePayload": {
+                    "errorType": "Sandbox.Timedout",
+                    "errorMessage": "RequestId: x Error: Task timed out after 60.00 seconds",
+                }
+            },
+            "in the time",
+        ),
+        (
+            {
+                "responsePayload": {
+                    "errorMessage": "2026-11-25T09:00:00.000Z 1b4e28ba Task timed out after 60.06 seconds"
+                }
+            },
+            "in the time",
+        ),
+        (
+            {
+                "responsePayload": {
+                    "errorType": "Runtime.OutOfMemory",
+                    "errorMessage": "RequestId: x Error: Runtime exited",
+                }
+            },
+            "in the memory",
+        ),
+        (
+            {
+                "responsePayload": {
+                    "errorType": "Runtime.ExitError",
+                    "errorMessage": "RequestId: x Error: Runtime exited with error: signal: killed",
+                }
+            },
+            "in the memory",
+        ),
+        (
+            {
+                "requestContext": {"condition": "EventAgeExceeded", "approximateInvokeCount": 0},
+                "responsePayload": None,
+            },
+            "waited",
+        ),
+        (
+            {
+                "requestContext": {"condition": "RetriesExhausted"},
+                "responsePayload": {"errorType": "KeyError"},
+            },
+            "several times",
+        ),
+        ({"requestContext": "?", "responsePayload": "?"}, "several times"),
+        ({"requestContext": None, "responsePayload": ["?"]}, "several times"),
+    ],
+    ids=["timeout", "timeout, in words", "memory", "killed", "too old", "bug", "odd", "odder"],
+)
+def test_the_error_says_what_happened_and_what_to_do(api: Api, changes: dict[str, Any], said: str) -> None:
+    record = api.upload()
+    (event,) = api.events()
+    assert api.give_up(report(event) | changes) == []
+    error = shown(api, record["id"])["error"]
+    assert said in error
+    assert "upload" in error
+
+
 def test_every_record_of_every_report_is_marked(api: Api, s3: "S3Client") -> None:
     ids = [api.upload()["id"] for _ in range(3)]
     s3.put_object(Bucket=api.bucket.name, Key=CLIENTS_KEY, Body=picture())
