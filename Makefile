@@ -1,5 +1,5 @@
 # `make run` serves the whole service on this machine; `make test` checks it. Both set themselves up.
-.PHONY: run test check format lock clean package deploy destroy e2e bench bench-imaging scorecard simulate cold-start fuzz
+.PHONY: run test check format lock clean package deploy destroy reconcile rebuild e2e bench bench-imaging scorecard simulate cold-start fuzz
 
 PYTHON ?= python3
 VENV := .venv
@@ -28,6 +28,11 @@ deploy: package
 # Refuses while the bucket holds pictures; FORCE=1 removes them, too.
 destroy: $(READY)
 	@$(BIN)/python -m deploy.destroy --stage "$(STAGE)" $(if $(FORCE),--force)
+
+# What the deployed functions of these names do, now: make rebuild STAGE=prod. Without STAGE, in this process, on
+# the servers that BUCKET, REDIS_URL and AWS_ENDPOINT_URL name.
+reconcile rebuild: $(READY)
+	@$(BIN)/python -m deploy.maintain $@ $(if $(STAGE),--stage "$(STAGE)")
 
 # The packaged stack on MiniStack, and one suite of tests against its API.
 e2e: $(READY)

@@ -391,19 +391,19 @@ def reconciler(context: Any) -> Any:
 
 
 @app.lambda_function(name="reconcile")
-def reconcile(event: Any, context: Any) -> dict[str, int]:
+def reconcile(event: Any, context: Any) -> dict[str, Any]:
     """Bring to an end what stopped half-way, remove what has ended, and look after all the rest once a day.
 
     Called every five minutes.
 
     Returns:
-        what was done, and how often.
+        `{"done": True, "counts": {<what was done>: <how often>}}`
 
     """
     found = reconciler(context)
-    counts: dict[str, int] = dict(found.sweep() + found.audit())
-    log.info("reconciled", extra={"request_id": context.aws_request_id, "counts": counts})
-    return counts
+    answer = {"done": True, "counts": dict(found.sweep() + found.audit())}
+    log.info("reconciled", extra={"request_id": context.aws_request_id} | answer)
+    return answer
 
 
 @app.lambda_function(name="rebuild")
