@@ -99,12 +99,13 @@ class Bucket:
                     return None
                 raise
 
-    def pages(self, prefix: str, *, after: str = "") -> Iterator[list[ObjectInfo]]:
+    def pages(self, prefix: str, *, after: str = "", until: str | None = None) -> Iterator[list[ObjectInfo]]:
         """List the objects below a prefix, in the order of their keys, a page of at most 1000 at a time.
 
         Args:
             prefix: what the keys start with.
             after: a key; only what follows it is listed.
+            until: a key; the page that leads beyond it is the last one.
 
         """
         while True:
@@ -124,7 +125,7 @@ class Bucket:
             if found:
                 yield found
                 after = found[-1].key
-            if not reply["IsTruncated"]:
+            if not reply["IsTruncated"] or (until is not None and after > until):
                 return
 
     def delete(self, *object_keys: str) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import chain
 
 from chalicelib import keys
 from chalicelib.bucket import Bucket, ObjectInfo
@@ -48,6 +49,7 @@ class Walk(StrEnum):
 
 Counts = Counter[str]
 """What was done -> how often."""
+_Thumbnail = tuple[ObjectInfo, ThumbnailKey]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +191,30 @@ class Reconciler:
                 counts["originals taken up"] += self._take_up(original.key, record)
             elif record.state is State.READY and not self.pipeline.keep_originals:
                 counts["originals removed"] += self._drop_original(original, record)
-        counts["records restored"] += self._restore(self._of_original, missing, counts)
+        stored = self._stored_thumbnails([keys.record_id(original.key) for original in missing])
+        counts["records restored"] += self._restore(
+            lambda original: self._of_original(original, stored[keys.record_id(original.key)]),
+            missing,
+            counts,
+        )
+
+    def _stored_thumbnails(self, ids: list[str]) -> dict[str, list[_Thumbnail]]:
+        """The thumbnails that are stored for these ids.
+
+        Ids that follow from one page of originals follow one another in the listing of thumbnails, too: one
+        listing from the first to the last serves all. Those of clients' own keys lie anywhere between.
+        """
+        found: dict[str, list[_Thumbnail]] = {record_id: [] for record_id in ids}
+        dense = sorted(record_id for record_id in ids if keys.is_minted(keys.original(record_id)))
+        pages = [self.bucket.pages(f"{keys.THUMBNAILS}{one}/") for one in found.keys() - set(dense)]
+        if dense:
+            after, end = f"{keys.THUMBNAILS}{dense[0]}", keys.thumbnail(dense[-1], "~")
+            pages.append(self.bucket.pages(keys.THUMBNAILS, after=after, until=end))
+        for item in chain.from_iterable(chain.from_iterable(pages)):
+            name = keys.parse_thumbnail(item.key)
+            if name is not None and name.record_id in found:
+                found[name.record_id].append((item, name))
+        return found
 
     def _list_and_watch(self, records: Iterable[Record | None]) -> None:
         """Index and due entries are keys of their own, which a cluster may lose by themselves."""
@@ -231,15 +256,8 @@ class Reconciler:
         counts.update(outcome for outcome in found if isinstance(outcome, str))
         return self.catalogue.restore([record for record in found if isinstance(record, Record)])
 
-    def _of_original(self, listed: ObjectInfo) -> Record | str:
+    def _of_original(self, listed: ObjectInfo, stored: list[_Thumbnail]) -> Record | str:
         """The record of an original, ready if a thumbnail of this version is stored."""
-        record_id = keys.record_id(listed.key)
-        stored = [
-            (item, name)
-            for page in self.bucket.pages(f"{keys.THUMBNAILS}{record_id}/")
-            for item in page
-            if (name := keys.parse_thumbnail(item.key)) is not None
-        ]
         for item, name in stored:
             if name.etag == listed.etag and (thumbnail := self.bucket.head(item.key)) is not None:
                 return _of_thumbnail(thumbnail, name, listed.key, listed.size)
@@ -276,7 +294,7 @@ class Reconciler:
         told = facts(thumbnail.metadata)
         original_key = told.original_key or keys.original(name.record_id)
         if (original := self.bucket.head(original_key)) is not None:
-            return self._of_original(original)
+            return self._of_original(original, self._stored_thumbnails([name.record_id])[name.record_id])
         if told.stands_alone:
             return _of_thumbnail(thumbnail, name, original_key, told.original_size or 0)
         if not self._is_old(listed.modified_ms):
