@@ -229,6 +229,15 @@ def test_a_fault_that_does_not_happen_is_an_error(injector: Injector, client: "r
         client.ping()
 
 
+def test_a_fault_is_not_taken_for_another(injector: Injector, client: "redis.Redis") -> None:
+    with (
+        pytest.raises(AssertionError, match="no step 1"),
+        injector.inject(1, Fault.KILLED_BEFORE),
+        injector.inject(0, Fault.ERROR_BEFORE),
+    ):
+        client.ping()
+
+
 def test_several_faults_in_one_operation(injector: Injector, client: "redis.Redis") -> None:
     with injector.inject(0, Fault.ERROR_AFTER), injector.inject(2, Fault.TIMEOUT) as steps:
         with pytest.raises(redis.ConnectionError):
