@@ -1,5 +1,5 @@
 # `make run` serves the whole service on this machine; `make test` checks it. Both set themselves up.
-.PHONY: run test check format lock clean package deploy destroy e2e bench bench-imaging scorecard simulate cold-start fuzz
+.PHONY: run test check format lock clean package deploy destroy e2e bench bench-imaging scorecard simulate cold-start bench-list fuzz
 
 PYTHON ?= python3
 VENV := .venv
@@ -87,6 +87,10 @@ simulate:
 
 cold-start: $(READY)
 	$(BIN)/python -m benchmarks.cold_start
+
+# A few minutes and a gigabyte of memory: up to a million records.
+bench-list: $(READY)
+	$(BIN)/python -m benchmarks.list_pages --write docs/reliability.md
 
 # A longer run of what `make test` does for seconds: damaged pictures. make fuzz FUZZ_EXAMPLES=100000
 fuzz: FUZZ_EXAMPLES ?= 20000
