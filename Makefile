@@ -1,5 +1,5 @@
 # `make run` serves the whole service on this machine; `make test` checks it. Both set themselves up.
-.PHONY: run test check format lock clean package deploy destroy e2e bench bench-imaging scorecard simulate cold-start bench-list fuzz
+.PHONY: run test check format lock clean package deploy destroy e2e bench bench-imaging scorecard simulate cold-start bench-list load fuzz
 
 PYTHON ?= python3
 VENV := .venv
@@ -91,6 +91,20 @@ cold-start: $(READY)
 # A few minutes and a gigabyte of memory: up to a million records.
 bench-list: $(READY)
 	$(BIN)/python -m benchmarks.list_pages --write docs/reliability.md
+
+# PROFILE=steady|burst|soak; BASE_URL=http://... for a service that runs already, ALLOW_REMOTE=1 if elsewhere;
+# USERS, SECONDS and REQUESTS for more or less of it. With none of these: all, and the tables of docs/reliability.md.
+load: $(READY) $(BENCH)/locust/.ready
+	@$(BIN)/python -m benchmarks.load $(or $(LOAD_OPTIONS),--write docs/reliability.md)
+
+LOAD_OPTIONS = $(strip $(if $(PROFILE),--profile "$(PROFILE)") $(if $(BASE_URL),--base-url "$(BASE_URL)") \
+	$(if $(ALLOW_REMOTE),--allow-remote) $(if $(USERS),--users "$(USERS)") \
+	$(if $(SECONDS),--seconds "$(SECONDS)") $(if $(REQUESTS),--requests "$(REQUESTS)"))
+
+$(BENCH)/locust/.ready: benchmarks/requirements-locust.txt
+	$(PYTHON) -m venv --clear $(BENCH)/locust
+	$(BENCH)/locust/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements-locust.txt
+	@touch $@
 
 # A longer run of what `make test` does for seconds: damaged pictures. make fuzz FUZZ_EXAMPLES=100000
 fuzz: FUZZ_EXAMPLES ?= 20000
