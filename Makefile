@@ -1,5 +1,6 @@
 # `make run` serves the whole service on this machine; `make test` checks it. Both set themselves up.
-.PHONY: run test check format lock clean package deploy destroy reconcile rebuild e2e bench bench-imaging scorecard simulate cold-start fuzz
+.PHONY: run test check format lock clean package deploy destroy reconcile rebuild e2e bench bench-imaging \
+	scorecard simulate cold-start bench-list bench-rebuild load fuzz
 
 PYTHON ?= python3
 VENV := .venv
@@ -92,6 +93,28 @@ simulate:
 
 cold-start: $(READY)
 	$(BIN)/python -m benchmarks.cold_start
+
+# A few minutes and a gigabyte of memory: up to a million records.
+bench-list: $(READY)
+	$(BIN)/python -m benchmarks.list_pages --write docs/reliability.md
+
+# PROFILE=steady|burst|soak; BASE_URL=http://... for a service that runs already, ALLOW_REMOTE=1 if elsewhere;
+# USERS, SECONDS and REQUESTS for more or less of it. With none of these: all, and the tables of docs/reliability.md.
+load: $(READY) $(BENCH)/locust/.ready
+	@$(BIN)/python -m benchmarks.load $(or $(LOAD_OPTIONS),--write docs/reliability.md)
+
+LOAD_OPTIONS = $(strip $(if $(PROFILE),--profile "$(PROFILE)") $(if $(BASE_URL),--base-url "$(BASE_URL)") \
+	$(if $(ALLOW_REMOTE),--allow-remote) $(if $(USERS),--users "$(USERS)") \
+	$(if $(SECONDS),--seconds "$(SECONDS)") $(if $(REQUESTS),--requests "$(REQUESTS)"))
+
+$(BENCH)/locust/.ready: benchmarks/requirements-locust.txt
+	$(PYTHON) -m venv --clear $(BENCH)/locust
+	$(BENCH)/locust/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements-locust.txt
+	@touch $@
+
+# A lost Redis, made again from buckets of 10,000 and 100,000 pictures: the table of docs/reliability.md.
+bench-rebuild: $(READY)
+	$(BIN)/python -m benchmarks.rebuild --write
 
 # A longer run of what `make test` does for seconds: damaged pictures. make fuzz FUZZ_EXAMPLES=100000
 fuzz: FUZZ_EXAMPLES ?= 20000

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from benchmarks.documents import write
 from benchmarks.lambda_model import (
     BACKOFF_FIRST,
     BACKOFF_LONGEST,
@@ -29,7 +30,6 @@ from benchmarks.lambda_model import (
 )
 
 SEED = 1
-BEGIN, END = "<!-- make simulate: begin -->\n", "<!-- make simulate: end -->\n"
 
 # Processor times are those of benchmarks.cold_start (warm: an upload 4 ms, a thumbnail of 2 megapixels 11 ms;
 # once: 400 and 430 ms), the numbers of S3 requests those of benchmarks.redis_cost. S3's latency is the lower
@@ -304,22 +304,13 @@ def table(scenarios: Sequence[Scenario] = SCENARIOS) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(path: Path, text: str) -> None:
-    """Put the table between its two markers in a document."""
-    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise SystemExit(f"{path} lacks the markers {BEGIN.strip()} and {END.strip()}")
-    path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Simulate and print or write; see the module's docstring."""
     parser = argparse.ArgumentParser(description="Simulates uploads on their way to a thumbnail.")
     parser.add_argument("--write", type=Path, help="document to put the table into")
     options = parser.parse_args(arguments)
     if options.write:
-        write(options.write, table())
+        write(options.write, "simulate", table())
     else:
         print(table(), end="")
 

@@ -76,13 +76,16 @@ def photo(width: int, height: int, seed: int) -> bytes:
 
 
 @contextlib.contextmanager
-def local_service() -> Iterator[str]:
-    """Start `python -m local` with its defaults on a free port, give its URL, and stop it at the end."""
+def local_service(**settings: str) -> Iterator[str]:
+    """Start `python -m local` on a free port, give its URL, and stop it at the end.
+
+    It has its defaults, but for the environment variables that are given.
+    """
     environment = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
     with subprocess.Popen(
         [sys.executable, "-m", "local"],
         cwd=ROOT,
-        env=environment | {"PORT": "0", "HOST": "127.0.0.1"},
+        env=environment | {"PORT": "0", "HOST": "127.0.0.1"} | settings,
         stdout=subprocess.PIPE,
         text=True,
     ) as process:

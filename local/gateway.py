@@ -1,10 +1,14 @@
 """What API Gateway does and Chalice's local server does not."""
 
+import contextlib
 import functools
 import http.client
 import io
 import json
+import socket
 import sys
+import threading
+import time
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -17,6 +21,14 @@ from app import app
 MAX_BODY = 10 * 1024 * 1024
 """API Gateway's own limit of a request body, in bytes."""
 _DRAINED = 64 * 1024 * 1024
+AT_ONCE = 32
+"""Requests handled at once: each may hold a body in memory, and the S3 client has as many connections."""
+CONNECTIONS = 256
+"""Connections open at once: each has a thread."""
+PATIENCE_SECONDS = 10
+"""How long a client may be silent, between requests and within one, before its connection is closed."""
+_LINGER_SECONDS = 5
+_PULSE = "/api/v1/system/pulse"
 
 
 class _Refusal(Exception):
@@ -30,18 +42,30 @@ class _Refusal(Exception):
 _TOO_LARGE = _Refusal(
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The request is too large; at most {MAX_BODY:,} bytes are taken."
 )
+_TOO_MANY = _Refusal(
+    HTTPStatus.TOO_MANY_REQUESTS, "There are too many requests at the moment; try again in a second."
+)
+_RETRY_AFTER = {"Retry-After": "1"}
+_BODY = json.dumps({"error": str(_TOO_MANY)})
+_SHORT_ANSWER = (
+    f"HTTP/1.1 {_TOO_MANY.status} {_TOO_MANY.status.phrase}\r\nContent-Type: application/json\r\n"
+    f"Content-Length: {len(_BODY)}\r\nRetry-After: {_RETRY_AFTER['Retry-After']}\r\n"
+    f"Connection: close\r\n\r\n{_BODY}"
+).encode()
+_slots = threading.BoundedSemaphore(AT_ONCE)
 
 
 class GatewayHandler(ChaliceRequestHandler):
     """Serves as API Gateway with this service's gateway responses does.
 
-    Over Chalice's handler: chunked bodies, a bound on bodies, HEAD without a body, unknown paths as
-    404, and `{"error"}` for whatever goes wrong before the app is reached.
+    Over Chalice's handler: chunked bodies, bounds on bodies and on requests at once, HEAD without a body,
+    unknown paths as 404, and `{"error"}` for whatever goes wrong before the app is reached.
     """
 
     server_version, sys_version = "thumbnails", ""
     # Header and body are sent in two pieces; without this, the second waits for the first one's receipt.
     disable_nagle_algorithm = True
+    timeout = PATIENCE_SECONDS
 
     def handle_expect_100(self) -> bool:
         """Refuse a body that is too large before it is sent."""
@@ -52,14 +76,42 @@ class GatewayHandler(ChaliceRequestHandler):
         return cast(bool, super().handle_expect_100())
 
     def _generic_handle(self) -> None:
+        # Before the body is read, which may be what there is no room for.
+        if self._is_pulse():
+            self._answer()
+        elif _slots.acquire(blocking=False):
+            try:
+                self._answer()
+            finally:
+                _slots.release()
+        else:
+            self._refuse(_TOO_MANY)
+            self._linger()
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _generic_handle  # noqa: N815
+
+    def _is_pulse(self) -> bool:
+        """Tell whether this asks if the service is alive, which costs next to nothing."""
+        return self.path == _PULSE and not self._has_body()
+
+    def _has_body(self) -> bool:
+        return "Transfer-Encoding" in self.headers or self.headers.get("Content-Length", "0") != "0"
+
+    def _linger(self) -> None:
+        """Take what the client still sends: it would never see the answer if that met a closed connection."""
+        self.connection.settimeout(1)
+        deadline = time.monotonic() + _LINGER_SECONDS
+        with contextlib.suppress(OSError):
+            while self._has_body() and time.monotonic() < deadline and self.rfile.read1(1 << 16):
+                pass
+
+    def _answer(self) -> None:
         try:
             self._body = self._read_body()
         except _Refusal as refusal:
             self._refuse(refusal)
         else:
             super()._generic_handle()
-
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _generic_handle  # noqa: N815
 
     def _parse_payload(self) -> tuple[dict[str, str], bytes | None]:
         return dict(self.headers), self._body or None
@@ -89,7 +141,7 @@ class GatewayHandler(ChaliceRequestHandler):
                     left -= len(piece)
                 raise _TOO_LARGE
         except OSError as error:
-            raise _Refusal(HTTPStatus.BAD_REQUEST, "The chunked body is broken or incomplete.") from error
+            raise _Refusal(HTTPStatus.BAD_REQUEST, "The body is broken or incomplete.") from error
         return body
 
     def _refuse(self, refusal: "_Refusal") -> None:
@@ -107,7 +159,8 @@ class GatewayHandler(ChaliceRequestHandler):
         if code == HTTPStatus.NOT_IMPLEMENTED:
             code, message = HTTPStatus.METHOD_NOT_ALLOWED, "There is no such method."
         sentence = message or explain or http.client.responses.get(code, "The request cannot be understood.")
-        self._send_http_response(code, {}, json.dumps({"error": sentence}).encode())
+        headers = _RETRY_AFTER if code == HTTPStatus.TOO_MANY_REQUESTS else {}
+        self._send_http_response(code, dict(headers), json.dumps({"error": sentence}).encode())
 
     def _send_http_response_with_body(self, code: int, headers: dict[str, Any], body: str | bytes) -> None:
         if self.command == "HEAD" or code == HTTPStatus.NOT_MODIFIED:
@@ -139,7 +192,32 @@ def create_server(host: str, port: int) -> LocalDevServer:
     server.handle_error = _log_unless_client_left
     # Chalice listens with room for five clients at once.
     server.socket.listen(256)
+    _bound_connections(server)
     return local
+
+
+def _bound_connections(server: Any) -> None:
+    """Give a thread to each of so many connections, and a short answer to one that comes beyond them."""
+    room = threading.BoundedSemaphore(CONNECTIONS)
+    serve, end = server.process_request, server.shutdown_request
+
+    def admit(connection: socket.socket, address: object) -> None:
+        if room.acquire(blocking=False):
+            serve(connection, address)
+            return
+        # In the thread that accepts connections: nothing here may wait for the client.
+        connection.setblocking(False)
+        with contextlib.suppress(OSError):
+            connection.send(_SHORT_ANSWER)
+            connection.shutdown(socket.SHUT_WR)
+            connection.recv(1 << 16)
+        connection.close()
+
+    def leave(connection: socket.socket) -> None:
+        end(connection)
+        room.release()
+
+    server.process_request, server.shutdown_request = admit, leave
 
 
 def _log_unless_client_left(*_: object) -> None:

@@ -198,14 +198,3 @@ def test_the_table_in_the_documentation_is_what_the_simulation_gives() -> None:
         assert f"{row}\n" in document, "run: make simulate"
     for scenario in SCENARIOS:
         assert f"| {scenario.name} |" in document, "run: make simulate"
-
-
-def test_the_table_goes_between_its_markers(tmp_path: Path) -> None:
-    document = tmp_path / "x.md"
-    document.write_text(f"above\n{program.BEGIN}old\n{program.END}below\n")
-    program.write(document, "new\n")
-    program.write(document, "newer\n")
-    assert document.read_text() == f"above\n{program.BEGIN}\nnewer\n\n{program.END}below\n"
-    document.write_text("no markers")
-    with pytest.raises(SystemExit, match="markers"):
-        program.write(document, "new")
