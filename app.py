@@ -392,7 +392,7 @@ def reconciler(context: Any) -> Any:
 
 @app.lambda_function(name="reconcile")
 def reconcile(event: Any, context: Any) -> dict[str, Any]:
-    """Bring to an end what stopped half-way, remove what has ended, and look after all the rest once a day.
+    """Bring to an end what stopped half-way, remove what has ended, and look after all the rest in time.
 
     Called every five minutes.
 

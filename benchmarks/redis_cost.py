@@ -79,6 +79,8 @@ def memory(server: "redis.Redis", count: int) -> dict[str, Upkeep]:
         for record in _records(count, filename):
             _live(catalogue, record, end)
         busy = _busy(server) - busy_before
+        if end is not None:
+            server.delete(keys.DUE)  # what the reconciler does with a record that has nothing ahead of it
         index: Any = server.memory_usage(keys.INDEX, samples=0)
         found[name] = Upkeep((_used(server) - before) / count, (index or 0) / count, busy / count * 1e6)
     _empty(server)

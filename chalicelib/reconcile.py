@@ -1,8 +1,8 @@
 """Brings to an end what stopped half-way, and makes the records again that Redis has lost.
 
     sweep    what has come due: pending records, half-done removals, pictures whose time is over
-    audit    once a day, three walks: every original, every thumbnail, every entry of the index
-    rebuild  the first two walks, at once, from the beginning
+    audit    walks over every original and every thumbnail, once a day, and over every record, once a week
+    rebuild  the day's walks, at once, from the beginning
 
 Each may stop anywhere and run twice at once. What is looked at is first put off, so that whatever kills
 one run does not meet the next one. A walk reads one page at a time and notes how far it has come, so that
@@ -29,8 +29,10 @@ from chalicelib.removal import remove
 
 MOST_TRIES = 3
 """How often a pending record is driven before it gets an error: as often as Lambda tries an event."""
-AUDIT_EVERY_MS = 24 * 3600 * 1000
-"""Every object and every record is looked at once in this time."""
+BUCKET_EVERY_MS = 24 * 3600 * 1000
+"""Every object is looked at once in this time: a thousand for each request to S3."""
+RECORDS_EVERY_MS = 7 * BUCKET_EVERY_MS
+"""Every record is looked at once in this time: with a request to S3 for each, that it is whole there."""
 _SWEPT_AT_ONCE = 500
 # One object that S3 refuses holds up nothing; where all are refused, to go on is to wait for nothing.
 _MOST_PUT_OFF = 5
@@ -40,11 +42,14 @@ _ENDED = frozenset({State.READY, State.FAILED})
 
 
 class Walk(StrEnum):
-    """What an audit walks over, in this order."""
+    """What an audit walks over."""
 
     ORIGINALS = "originals"
     THUMBNAILS = "thumbnails"
     INDEX = "index"
+
+
+BUCKET = (Walk.ORIGINALS, Walk.THUMBNAILS)
 
 
 Counts = Counter[str]
@@ -112,18 +117,26 @@ class Reconciler:
     # --- walks ---
 
     def audit(self) -> Counts:
-        """Go on with the day's walks over originals, thumbnails and index; nothing while the day's are done.
+        """Go on with the walks over bucket and index; nothing while those of the day or week are done.
 
         Raises:
             Unavailable: S3 or Redis did not answer. The next run goes on where this one stopped.
 
         """
-        place = self.catalogue.bookmark("audit")
-        if place is not None and place["walk"] is None:
-            if self.clock() - place["since"] < AUDIT_EVERY_MS:
-                return Counter()
-            place = None
-        return self._walk("audit", place, list(Walk))
+        counts: Counts = Counter()
+        for name, walks, every_ms in (
+            ("bucket", BUCKET, BUCKET_EVERY_MS),
+            ("records", (Walk.INDEX,), RECORDS_EVERY_MS),
+        ):
+            place = self.catalogue.bookmark(name)
+            if place is not None and place["walk"] is None:
+                if self.clock() - place["since"] < every_ms:
+                    continue
+                place = None
+            counts += self._walk(name, place, walks)
+            if self.time_is_up():
+                break
+        return counts
 
     def rebuild(self) -> tuple[Counts, bool]:
         """Make a record of every picture in the bucket that has none, or go on with that.
@@ -138,11 +151,11 @@ class Reconciler:
         place = self.catalogue.bookmark("rebuild")
         if place is not None and place["walk"] is None:
             place = None
-        counts = self._walk("rebuild", place, [Walk.ORIGINALS, Walk.THUMBNAILS])
+        counts = self._walk("rebuild", place, BUCKET)
         place = self.catalogue.bookmark("rebuild")
         return counts, place is not None and place["walk"] is None
 
-    def _walk(self, name: str, place: dict[str, object] | None, walks: list[Walk]) -> Counts:
+    def _walk(self, name: str, place: dict[str, object] | None, walks: tuple[Walk, ...]) -> Counts:
         counts: Counts = Counter()
         since = self.clock() if place is None else place["since"]
         first, after = (walks[0], "") if place is None else (Walk(str(place["walk"])), str(place["after"]))

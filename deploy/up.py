@@ -14,6 +14,8 @@ from deploy.cloud import Stack
 from deploy.emulators import TARGETS
 from deploy.package import CODE_ZIP, TEMPLATE
 
+_DAY = 24 * 3600
+
 
 def main() -> None:
     """Deploy, print the URL, and try it; exit with one sentence if anything fails."""
@@ -66,6 +68,15 @@ def parameters_of(text: str) -> dict[str, str]:
     return {name: value for name, _, value in parts}
 
 
+def with_backstop(parameters: dict[str, str]) -> dict[str, str]:
+    """Let S3 itself remove what has ended a day before, if the parameters name a `Retention` and no days."""
+    retention = parameters.get("Retention", "")
+    if "ExpireAfterDays" in parameters or not retention.isdecimal():
+        return parameters
+    days = -(-int(retention) // _DAY) + 1 if int(retention) else 0
+    return parameters | {"ExpireAfterDays": str(days)}
+
+
 def deploy(stage: str, parameters: dict[str, str], target: str, build: Path) -> Stack:
     """Bring the stack of a stage up to what lies in `build`, and return it.
 
@@ -82,6 +93,7 @@ def deploy(stage: str, parameters: dict[str, str], target: str, build: Path) -> 
         raise CannotGoOn(f"the stack has no such parameters: {', '.join(sorted(unknown))}.")
     if not stack.exists() and "CreateApiLogsRole" not in parameters and stack.gateway_may_log():
         parameters = parameters | {"CreateApiLogsRole": "false"}
+    parameters = with_backstop(parameters)
     stack.deploy(template, build / CODE_ZIP, parameters)
     if target == "localstack":
         stack.redeploy()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy import RUNTIME, CannotGoOn, archive, checks, dependencies, interpreter
-from deploy.up import parameters_of, stack_of
+from deploy.up import parameters_of, stack_of, with_backstop
 
 ours = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -155,3 +155,20 @@ def test_parameters() -> None:
     for text in ("A", "=1", "A=1 b"):
         with pytest.raises(CannotGoOn, match="Name=value"):
             parameters_of(text)
+
+
+@pytest.mark.parametrize(
+    ("given", "days"),
+    [
+        ({"Retention": "1"}, "2"),
+        ({"Retention": "86400"}, "2"),
+        ({"Retention": "86401"}, "3"),
+        ({"Retention": "0"}, "0"),
+        ({"Retention": "60", "ExpireAfterDays": "0"}, "0"),
+        ({"Retention": "soon"}, None),
+        ({}, None),
+    ],
+)
+def test_the_buckets_own_rule_comes_after_the_end(given: dict[str, str], days: str | None) -> None:
+    assert with_backstop(given).get("ExpireAfterDays") == days
+    assert with_backstop(given).items() >= given.items()

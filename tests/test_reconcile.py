@@ -13,7 +13,7 @@ from chalicelib.clients import s3_client
 from chalicelib.errors import BucketUnavailable, TriedTooOften
 from chalicelib.intake import Intake
 from chalicelib.pipeline import Outcome, Pipeline
-from chalicelib.reconcile import AUDIT_EVERY_MS, MOST_TRIES, Reconciler
+from chalicelib.reconcile import BUCKET_EVERY_MS, MOST_TRIES, RECORDS_EVERY_MS, Reconciler
 from chalicelib.record import Record, State
 from chalicelib.removal import remove
 from chalicelib.upload import Upload
@@ -316,7 +316,7 @@ class TestAudit:
             record.object_key, picture(), content_type="x/x", metadata=record.original_metadata()
         )
         assert reconciler.audit()["originals removed"] == 0
-        clock.advance(ms=AUDIT_EVERY_MS)
+        clock.advance(ms=RECORDS_EVERY_MS)
         assert reconciler.audit()["originals removed"] == 1
         assert keys_in(intake.bucket) == []
         assert state_of(intake.catalogue, record.id) is State.DELETED
@@ -335,7 +335,7 @@ class TestAudit:
         counts = reconciler.audit()
         assert (counts["thumbnails removed"], counts["in flight"]) == (0, 1)
         assert keys_in(intake.bucket) == before
-        clock.advance(ms=AUDIT_EVERY_MS)
+        clock.advance(ms=RECORDS_EVERY_MS)
         assert reconciler.audit()["thumbnails removed"] == 2
         assert keys_in(intake.bucket) == sorted(set(before) - {lost, nobodys})
 
@@ -352,7 +352,7 @@ class TestAudit:
         pipeline.process(record.object_key)
         intake.bucket.delete(*keys_in(intake.bucket))
         assert reconciler.audit()["records removed"] == 0
-        clock.advance(ms=AUDIT_EVERY_MS)
+        clock.advance(ms=RECORDS_EVERY_MS)
         assert reconciler.audit()["records removed"] == 1
         assert intake.catalogue.page(10, None).records == []
 
@@ -382,7 +382,7 @@ class TestAudit:
         reconciler.sweep()
         before, objects = redis_server.hgetall(keys.record(record.id)), keys_in(intake.bucket)
         seen = {"originals seen": 1, "thumbnails seen": 1, "records seen": 1}
-        assert +reconciler.audit() == seen
+        assert reconciler.audit() == seen
         assert redis_server.hgetall(keys.record(record.id)) == before
         assert keys_in(intake.bucket) == objects
         assert due(redis_server) == {}
@@ -409,11 +409,11 @@ class TestAudit:
     ) -> None:
         redis_server.zadd(keys.INDEX, {f"{clock():013d}:{keys.new_id()}": 0})
         assert reconciler.audit()["index entries removed"] == 0
-        clock.advance(ms=AUDIT_EVERY_MS)
+        clock.advance(ms=RECORDS_EVERY_MS)
         assert reconciler.audit()["index entries removed"] == 1
         assert redis_server.zcard(keys.INDEX) == 0
 
-    def test_it_walks_once_a_day_and_goes_on_where_it_stopped(
+    def test_it_walks_when_it_is_time_and_goes_on_where_it_stopped(
         self,
         reconciler: Reconciler,
         intake: Intake,
@@ -425,12 +425,16 @@ class TestAudit:
         for _ in range(5):
             stored(intake)
         stopping = replace(reconciler, time_is_up=lambda: True)
-        seen = [stopping.audit() for _ in range(7)]
-        assert [counts["originals seen"] for counts in seen] == [2, 2, 1, 0, 0, 0, 0]
-        assert [counts["records seen"] for counts in seen] == [0, 0, 0, 2, 2, 1, 0]
-        assert reconciler.audit() == {}, "the day's walk is done"
-        clock.advance(ms=AUDIT_EVERY_MS)
-        assert reconciler.audit()["originals seen"] == 5
+        seen = [stopping.audit() for _ in range(8)]
+        assert [counts["originals seen"] for counts in seen] == [2, 2, 1, 0, 0, 0, 0, 0]
+        assert [counts["records seen"] for counts in seen] == [0, 0, 0, 0, 2, 2, 1, 0]
+        assert reconciler.audit() == {}, "the walks are done"
+        clock.advance(ms=BUCKET_EVERY_MS)
+        day = reconciler.audit()
+        assert (day["originals seen"], day["records seen"]) == (5, 0)
+        clock.advance(ms=RECORDS_EVERY_MS)
+        week = reconciler.audit()
+        assert (week["originals seen"], week["records seen"]) == (5, 5)
 
     def test_the_index_is_walked_once_where_a_page_is_full(
         self, reconciler: Reconciler, intake: Intake, monkeypatch: pytest.MonkeyPatch

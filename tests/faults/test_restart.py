@@ -26,7 +26,7 @@ from chalicelib.bucket import Bucket
 from chalicelib.catalogue import Catalogue
 from chalicelib.clients import redis_client, s3_client
 from chalicelib.pipeline import Pipeline
-from chalicelib.reconcile import AUDIT_EVERY_MS, Reconciler
+from chalicelib.reconcile import RECORDS_EVERY_MS, Reconciler
 from local.notifications import QUEUE
 from tests.conftest import SettableClock, picture
 from tests.service import Service, eventually, is_alive, processes_of
@@ -174,7 +174,7 @@ def reconcile(redis_url: str, pipeline: Pipeline) -> None:
     pipeline = replace(pipeline, catalogue=catalogue, bucket=Bucket(s3_client(timeout=5, attempts=2), BUCKET))
     reconciler = Reconciler(catalogue, pipeline.bucket, pipeline, clock, time_is_up=lambda: False)
     for _ in range(2):
-        clock.advance(ms=AUDIT_EVERY_MS)
+        clock.advance(ms=RECORDS_EVERY_MS)
         reconciler.sweep()
         reconciler.audit()
 
