@@ -32,6 +32,7 @@ from chalicelib.intake import Intake
 from chalicelib.record import Record, State
 from chalicelib.removal import remove
 from chalicelib.settings import Settings
+from chalicelib.ticket import parse_ticket_order
 from chalicelib.upload import parse_idempotency_key, parse_upload
 
 app = Chalice(app_name="thumbnails", configure_logs=False)
@@ -101,7 +102,7 @@ def bucket() -> Bucket:
 
 def intake() -> Intake:
     """Where uploads go."""
-    return Intake(catalogue(), bucket(), clock=now_ms, retention=settings().retention)
+    return Intake(catalogue(), bucket(), now_ms, settings().retention, owner())
 
 
 # --- errors and logs, the same for every route ---
@@ -130,6 +131,11 @@ def current_request() -> Request:
     """The request that is being answered."""
     assert app.current_request is not None, "views run for requests only"  # noqa: S101 - for the type checker
     return app.current_request
+
+
+def owner() -> str | None:
+    """Who asks, where the deployment knows owners: the `sub` of the token that the authorizer has checked."""
+    return (current_request().context.get("authorizer") or {}).get("principalId") or None
 
 
 def request_facts() -> dict[str, Any]:
@@ -212,7 +218,7 @@ def list_records() -> Response:
         1 <= int(limit) <= LIST_LIMIT
     ):
         raise errors.BadParameter(f"limit must be a whole number from 1 to {LIST_LIMIT}.")
-    page = catalogue().page(int(limit), query.get("cursor"))
+    page = catalogue().page(int(limit), query.get("cursor"), owner())
     headers: Headers = {}
     if page.cursor is not None:
         headers["Link"] = f'<{own_path()}?limit={limit}&cursor={page.cursor}>; rel="next"'
@@ -236,6 +242,19 @@ def upload() -> Response:
     return Response(record.as_json(), status_code=201, headers={"Location": f"{own_path()}/{record.id}"})
 
 
+@app.route(f"{V1}/thumbnail/upload", methods=["POST"], content_types=["*/*"])
+@speaks_http
+def ticket() -> Response:
+    """Let a client send a picture straight to S3: one that is larger than what the gateway lets through."""
+    body = current_request().raw_body
+    order = parse_ticket_order(body.encode() if isinstance(body, str) else body)
+    record, post = intake().expect(order, max_bytes=settings().max_original_bytes)
+    url = f"{own_path().removesuffix('/upload')}/{record.id}"
+    given = {"id": record.id, "record": url, "url": post.url, "fields": post.fields}
+    given["expires"] = record.as_json()["expires"]
+    return Response(given, status_code=201, headers={"Location": url})
+
+
 @app.route(f"{V1}/thumbnail/{{record_id}}", methods=["GET", "HEAD"], content_types=[])
 @speaks_http
 def get_record(record_id: str) -> Response:
@@ -247,7 +266,8 @@ def get_record(record_id: str) -> Response:
 @speaks_http
 def delete(record_id: str) -> Response:
     """Remove record, original and thumbnail. Of several at once, one gets the record and the others 404."""
-    removed = remove(catalogue(), bucket(), record_id, Which.ALIVE) if keys.is_id(record_id) else None
+    found = keys.is_id(record_id)
+    removed = remove(catalogue(), bucket(), record_id, Which.ALIVE, owner()) if found else None
     if removed is None:
         raise errors.UnknownThumbnail
     return Response(removed.as_json())
@@ -291,7 +311,7 @@ def own_path() -> str:
 
 def find(record_id: str) -> Record:
     """The record with this id, or `UnknownThumbnail`."""
-    record = catalogue().get(record_id) if keys.is_id(record_id) else None
+    record = catalogue().get(record_id, owner()) if keys.is_id(record_id) else None
     if record is None:
         raise errors.UnknownThumbnail
     return record
@@ -301,8 +321,10 @@ def cache_control(record: Record) -> str:
     """How long others may keep a thumbnail: not beyond its end, and not unasked if it may be replaced."""
     if settings().retention_after_download is not None:
         return "no-store"
-    if not keys.is_minted(record.object_key):
-        # A client's own key in the bucket can be written again; an id of ours never is.
+    if record.owner is not None:
+        return "private, no-cache"
+    if record.ticket_ends_ms is not None or not keys.is_minted(record.object_key):
+        # A client may write its own key in the bucket again, and send its file twice on one ticket.
         return "public, no-cache"
     seconds = ONE_YEAR if record.ends_ms is None else (record.ends_ms - now_ms()) // 1000
     return f"public, max-age={max(0, min(seconds, ONE_YEAR))}, immutable"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -56,6 +56,13 @@ class StoredObject:
         self._body.close()
 
 
+class PresignedPost(NamedTuple):
+    """Where to send a form, and the fields that it must have before the file's own, `file`."""
+
+    url: str
+    fields: dict[str, str]
+
+
 class Bucket:
     """One S3 bucket. All methods raise `BucketUnavailable` when S3 does not answer or refuses."""
 
@@ -77,6 +84,26 @@ class Bucket:
             self._s3.put_object(
                 Bucket=self.name, Key=key, Body=content, ContentType=content_type, Metadata=metadata or {}
             )
+
+    def presign_post(
+        self, key: str, *, content_type: str, metadata: Mapping[str, str], max_bytes: int, seconds: int
+    ) -> PresignedPost:
+        """Let whoever has the answer store one object, by an HTML form, without credentials.
+
+        S3 refuses another key, type or metadata, and files that are empty or larger than `max_bytes`. Nothing
+        is sent: the answer is signed here (Signature Version 4).
+        """
+        fields = {"Content-Type": content_type} | {f"x-amz-meta-{k}": v for k, v in metadata.items()}
+        conditions: list[Any] = [{name: value} for name, value in fields.items()]
+        with _s3_errors():
+            post = self._s3.generate_presigned_post(
+                self.name,
+                key,
+                Fields=fields,
+                Conditions=[*conditions, ["content-length-range", 1, max_bytes]],
+                ExpiresIn=seconds,
+            )
+        return PresignedPost(post["url"], post["fields"])
 
     def get(self, key: str) -> StoredObject | None:
         """Open an object; None when there is none."""

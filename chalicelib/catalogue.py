@@ -16,8 +16,11 @@ Idempotency-Key, `tries` how often the reconciler has driven the version.
 Life of a record, and what each step does when it meets a state it did not expect:
 
     create ─> PENDING ─ finish ─> READY | FAILED ─ start_removal ─> DELETING ─ finish_removal ─> DELETED
-                  ^                      │                                                          │
-                  └─ begin, new version ─┘                          (tombstone, forgotten after a time)
+                ^ ^                      │                                                          │
+    expect ─> EXPECTED, begin            │                          (tombstone, forgotten after a time)
+                  └─ begin, new version ─┘
+
+A record that has an owner is listed twice: in the index of all, and in its owner's.
 
 `begin` and `finish` never touch a record that is DELETING or DELETED, so that no late event brings
 one back. The one exception is a client's own key in the bucket (`begin(revive=...)`).
@@ -145,18 +148,18 @@ return 1
 # forget: the moment before which an upload has to have begun. Only what no event has ever been about.
 _FORGET = """
 local now = redis.call('HMGET', KEYS[1], 'state', 'etag', 'created_ms', 'touched_ms')
-if now[1] == 'pending' and not now[2]
+if (now[1] == 'pending' or now[1] == 'expected') and not now[2]
     and math.max(tonumber(now[3]), tonumber(now[4] or 0)) <= tonumber(ARGV[1]) then
   return redis.call('DEL', KEYS[1])
 end
 return 0
 """
 
-# start_removal: which, now. Allowed when the memory is full: else nothing could ever be removed then.
+# start_removal: which, now, owner or empty. Allowed when the memory is full: else nothing could be removed.
 _START_REMOVAL = """#!lua flags=allow-oom
-local now = redis.call('HMGET', KEYS[1], 'state', 'expires_ms', 'download_expires_ms')
-local state = now[1]
-if not state or state == 'deleted' then
+local now = redis.call('HMGET', KEYS[1], 'state', 'expires_ms', 'download_expires_ms', 'owner')
+local state, owner = now[1], now[4]
+if not state or state == 'deleted' or (ARGV[3] ~= '' and owner ~= ARGV[3]) then
   return {}
 end
 if state ~= 'deleting' and ARGV[1] ~= 'any' then
@@ -179,7 +182,7 @@ local state, tombstone = now[1], now[2]
 if state == 'deleting' then
   redis.call('HDEL', KEYS[1],
     'object_key', 'filename', 'created_ms', 'original_size', 'etag', 'thumbnail_size', 'error',
-    'expires_ms', 'download_expires_ms', 'fingerprint', 'touched_ms', 'tries')
+    'expires_ms', 'download_expires_ms', 'fingerprint', 'touched_ms', 'tries', 'owner', 'ticket_ends_ms')
   redis.call('HSET', KEYS[1], 'state', 'deleted', 'tombstone', ARGV[1])
   redis.call('EXPIRE', KEYS[1], ARGV[2])
   return 1
@@ -229,10 +232,11 @@ class Due(NamedTuple):
 
 
 class IndexEntry(NamedTuple):
-    """An entry of the index: a record's id, and its creation in milliseconds since the epoch."""
+    """An entry of the index: a record's creation (milliseconds since the epoch), its id, its owner's hash."""
 
-    record_id: str
     created_ms: int
+    record_id: str
+    owner_hash: str = ""
 
 
 class Finish(StrEnum):
@@ -308,13 +312,24 @@ class Catalogue:
                 keys=[keys.record(record.id)], args=[str(self._clock()), *_flat(record)]
             )
             stored = Record.from_hash(record.id, _pairs(reply))
-            if stored.state in GONE or _member(stored) != _member(record):
-                self._redis.zrem(keys.INDEX, _member(record))
+            if stored.state in GONE or _entry(stored) != _entry(record):
+                self._unlist([_entry(record)])
             return stored
+
+    def expect(self, record: Record) -> None:
+        """Store the record of an original that may be sent straight to S3 until its ticket ends.
+
+        It is not listed until then.
+        """
+        look_ms = (record.ticket_ends_ms or self._clock()) + IN_FLIGHT_MS
+        with _redis_errors(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.zadd(keys.DUE, {record.id: look_ms})
+            pipe.hset(keys.record(record.id), items=_flat(record))
+            pipe.execute()
 
     def _announce(self, pipe: Any, record: Record) -> None:
         pipe.zadd(keys.DUE, {record.id: self._first_look(record)})
-        pipe.zadd(keys.INDEX, {_member(record): 0})
+        _list(pipe, [_entry(record)])
 
     def _first_look(self, record: Record) -> int:
         soon = self._clock() + IN_FLIGHT_MS
@@ -322,10 +337,18 @@ class Catalogue:
 
     # --- requests ---
 
-    def get(self, record_id: str) -> Record | None:
-        """The record as clients may see it: None when there is none, it is deleted or its time is over."""
+    def get(self, record_id: str, owner: str | None = None) -> Record | None:
+        """The record as clients may see it: None when there is none, it is deleted or its time is over.
+
+        Args:
+            record_id: the record.
+            owner: who asks: of anybody else's record the answer is None, too. None may see all.
+
+        """
         record = self.find(record_id)
-        return record if record is not None and record.is_visible(self._clock()) else None
+        if record is None or not record.is_visible(self._clock()):
+            return None
+        return record if owner in {None, record.owner} else None
 
     def find(self, record_id: str) -> Record | None:
         """The record in whatever state, tombstones included."""
@@ -340,12 +363,13 @@ class Catalogue:
             hashes = pipe.execute()
         return [_record(record_id, fields) for record_id, fields in zip(ids, hashes, strict=True)]
 
-    def page(self, limit: int, cursor: str | None) -> Page:
+    def page(self, limit: int, cursor: str | None, owner: str | None = None) -> Page:
         """Read a part of the list, newest first, in two round trips whatever the number of records.
 
         Args:
             limit: the most records to return, at least 1.
             cursor: where to go on, as a former page gave it; None for the newest.
+            owner: whose records to list; None lists all.
 
         Raises:
             BadParameter: the cursor is none of ours.
@@ -353,20 +377,21 @@ class Catalogue:
         """
         newest = "+" if cursor is None else "(" + _decode_cursor(cursor)
         with _redis_errors():
+            index = keys.INDEX if owner is None else keys.index(keys.owner_hash(owner))
             members: Any = self._redis.zrange(
-                keys.INDEX, newest, "-", desc=True, bylex=True, offset=0, num=limit + 1
+                index, newest, "-", desc=True, bylex=True, offset=0, num=limit + 1
             )
-        here = members[:limit]
-        found = self.find_all([member.partition(":")[2] for member in here])
+        here = [_parse_member(member) for member in members[:limit]]
+        found = self.find_all([entry.record_id for entry in here])
         now = self._clock()
         return Page(
             # Two entries of one record can only stand there when an upload died; its own one counts.
             records=[
                 record
-                for member, record in zip(here, found, strict=True)
-                if record is not None and record.is_visible(now) and _member(record) == member
+                for entry, record in zip(here, found, strict=True)
+                if record is not None and record.is_visible(now) and _entry(record) == entry
             ],
-            cursor=_encode_cursor(here[-1]) if len(members) > limit else None,
+            cursor=_encode_cursor(members[limit - 1]) if len(members) > limit else None,
         )
 
     def end_after_download(self, record: Record, seconds: int) -> None:
@@ -428,19 +453,26 @@ class Catalogue:
 
     # --- removals ---
 
-    def start_removal(self, record_id: str, which: Which) -> Record | None:
+    def start_removal(self, record_id: str, which: Which, owner: str | None = None) -> Record | None:
         """Hide a record for ever, so that its objects can be removed; also if an earlier removal stopped.
+
+        Args:
+            record_id: the record.
+            which: what kind of record it has to be.
+            owner: who asks: anybody else's record stays. None may remove all.
 
         Returns:
             the record, with all that is needed to find its objects; None when there is none of that kind.
 
         """
         with _redis_errors():
-            reply = self._start_removal(keys=[keys.record(record_id)], args=[which.value, self._clock()])
+            reply = self._start_removal(
+                keys=[keys.record(record_id)], args=[which.value, self._clock(), owner or ""]
+            )
             record = _record(record_id, _pairs(reply))
             if record is not None:
                 self._look_later(keys=[keys.DUE], args=[self._clock() + IN_FLIGHT_MS, record_id])
-                self._redis.zrem(keys.INDEX, _member(record))
+                self._unlist([_entry(record)])
             return record
 
     def finish_removal(self, record_id: str, tombstone: str) -> bool:
@@ -460,9 +492,15 @@ class Catalogue:
 
     def unlist(self, *entries: Record | IndexEntry) -> None:
         """Take entries off the index whose records are gone, in case an event has listed them again."""
+        with _redis_errors():
+            self._unlist([_entry(entry) if isinstance(entry, Record) else entry for entry in entries])
+
+    def _unlist(self, entries: Sequence[IndexEntry]) -> None:
         if entries:
-            with _redis_errors():
-                self._redis.zrem(keys.INDEX, *(_member(entry) for entry in entries))
+            with self._redis.pipeline(transaction=False) as pipe:
+                for index, members in _indexes(entries).items():
+                    pipe.zrem(index, *members)
+                pipe.execute()
 
     # --- the reconciler ---
 
@@ -500,10 +538,9 @@ class Catalogue:
 
     def list_again(self, records: Iterable[Record]) -> None:
         """Make sure that records are in the index."""
-        members = {_member(record): 0 for record in records}
-        if members:
-            with _redis_errors():
-                self._redis.zadd(keys.INDEX, members)
+        with _redis_errors(), self._redis.pipeline(transaction=False) as pipe:
+            _list(pipe, [_entry(record) for record in records])
+            pipe.execute()
 
     def count_try(self, record_id: str) -> int:
         """Count that a pending record is driven once more; 0 when it is not pending."""
@@ -525,7 +562,7 @@ class Catalogue:
             args = [str(self._clock() - IN_FLIGHT_MS)]
             if not self._forget(keys=[keys.record(record.id)], args=args):
                 return False
-            self._redis.zrem(keys.INDEX, _member(record))
+            self._unlist([_entry(record)])
             return True
 
     def restore(self, records: Sequence[Record]) -> int:
@@ -537,8 +574,7 @@ class Catalogue:
         with _redis_errors(), self._redis.pipeline(transaction=False) as pipe:
             if looks:
                 pipe.zadd(keys.DUE, looks, nx=True)
-            if records:
-                pipe.zadd(keys.INDEX, {_member(record): 0 for record in records})
+            _list(pipe, [_entry(record) for record in records])
             for record in records:
                 self._restore(keys=[keys.record(record.id)], args=_flat(record), client=pipe)
             replies: list[Any] = pipe.execute()
@@ -549,8 +585,7 @@ class Catalogue:
         oldest = "-" if after is None else "(" + _member(after)
         with _redis_errors():
             members: Any = self._redis.zrange(keys.INDEX, oldest, "+", bylex=True, offset=0, num=limit)
-        parts = (member.partition(":") for member in members)
-        return [IndexEntry(record_id, int(created)) for created, _, record_id in parts]
+        return [_parse_member(member) for member in members]
 
     def bookmark(self, walk: str) -> dict[str, Any] | None:
         """Where a walk was left, as `set_bookmark` was told; None at its first."""
@@ -590,10 +625,34 @@ def _look_after_restoring(record: Record) -> int | None:
     return min((at for at in (late, record.ends_ms) if at is not None), default=None)
 
 
-def _member(record: Record | IndexEntry) -> str:
+def _entry(record: Record) -> IndexEntry:
+    return IndexEntry(
+        record.created_ms, record.id, "" if record.owner is None else keys.owner_hash(record.owner)
+    )
+
+
+def _member(entry: IndexEntry) -> str:
     # All scores are equal, so that the set is ordered by these bytes and a member is an exact cursor.
-    record_id = record.id if isinstance(record, Record) else record.record_id
-    return f"{record.created_ms:013d}:{record_id}"
+    return ":".join((f"{entry.created_ms:013d}", entry.record_id, *filter(None, [entry.owner_hash])))
+
+
+def _parse_member(member: str) -> IndexEntry:
+    created, *others = member.split(":")
+    return IndexEntry(int(created), *others)
+
+
+def _indexes(entries: Iterable[IndexEntry]) -> dict[str, list[str]]:
+    """Which members belong to which index."""
+    found: dict[str, list[str]] = {}
+    for entry in entries:
+        for index in (keys.INDEX, *([keys.index(entry.owner_hash)] if entry.owner_hash else [])):
+            found.setdefault(index, []).append(_member(entry))
+    return found
+
+
+def _list(pipe: Any, entries: Iterable[IndexEntry]) -> None:
+    for index, members in _indexes(entries).items():
+        pipe.zadd(index, dict.fromkeys(members, 0))
 
 
 def _encode_cursor(member: str) -> str:
@@ -605,7 +664,7 @@ def _decode_cursor(cursor: str) -> str:
         member = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError) as error:
         raise _bad_cursor() from error
-    if not re.fullmatch(r"\d{13}:[0-9a-f-]{36}", member, re.ASCII):
+    if not re.fullmatch(r"\d{13}:[0-9a-f-]{36}(:[0-9a-f]{32})?", member, re.ASCII):
         raise _bad_cursor()
     return member
 

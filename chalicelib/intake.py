@@ -1,26 +1,28 @@
 """An upload -> its record in Redis, then its original in S3: so the event always finds the record."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chalicelib import keys
-from chalicelib.bucket import Bucket
+from chalicelib.bucket import Bucket, PresignedPost
 from chalicelib.catalogue import Catalogue, Which
 from chalicelib.clock import Clock
 from chalicelib.errors import BucketUnavailable, IdempotencyKeyReused
-from chalicelib.record import Record, end_of_life
+from chalicelib.record import Record, State, end_of_life
 from chalicelib.removal import remove_objects
+from chalicelib.ticket import OPAQUE, TICKET_SECONDS, TicketOrder
 from chalicelib.upload import Upload
 
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """Takes uploads in; `retention` is how many seconds pictures are kept, 0 for ever."""
+    """Takes uploads in, for `owner`; `retention` is how many seconds pictures are kept, 0 for ever."""
 
     catalogue: Catalogue
     bucket: Bucket
     clock: Clock
     retention: int
+    owner: str | None = None
 
     def store(self, file: Upload) -> Record:
         """Store an upload that stands for itself.
@@ -29,7 +31,7 @@ class Intake:
             Unavailable: Redis or S3 did not answer. Nothing was promised, and nothing is left for good.
 
         """
-        record = self._new_record(keys.new_id(), file)
+        record = self._new_record(keys.new_id(), file.filename, len(file.content))
         self.catalogue.create(record)
         try:
             self._put(record, file)
@@ -57,7 +59,10 @@ class Intake:
 
         """
         fingerprint = hashlib.sha256(file.filename.encode() + b"\0" + file.content).hexdigest()
-        fresh = self._new_record(keys.id_of_key(idempotency_key), file, fingerprint)
+        fresh = replace(
+            self._new_record(keys.id_of_key(idempotency_key, self.owner), file.filename, len(file.content)),
+            fingerprint=fingerprint,
+        )
         record = self.catalogue.create_once(fresh)
         if not record.is_visible(self.clock()):
             raise IdempotencyKeyReused(
@@ -73,22 +78,49 @@ class Intake:
             self._put(record, file)
         return record
 
-    def _new_record(self, record_id: str, file: Upload, fingerprint: str | None = None) -> Record:
+    def expect(self, order: TicketOrder, *, max_bytes: int) -> tuple[Record, PresignedPost]:
+        """Let a client send an original straight to S3, within `TICKET_SECONDS`.
+
+        Args:
+            order: what the client says of the file.
+            max_bytes: the largest file that S3 shall take, in bytes.
+
+        Returns:
+            the record, and what the client has to send with the file.
+
+        Raises:
+            Unavailable: Redis did not answer.
+
+        """
+        record = self._new_record(keys.new_id(), order.filename, None)
+        ends_ms = end_of_life(record.created_ms, TICKET_SECONDS)
+        record = replace(record, state=State.EXPECTED, ticket_ends_ms=ends_ms)
+        post = self.bucket.presign_post(
+            record.object_key,
+            content_type=order.content_type,
+            metadata=record.original_metadata(),
+            max_bytes=max_bytes,
+            seconds=TICKET_SECONDS,
+        )
+        self.catalogue.expect(record)
+        return record, post
+
+    def _new_record(self, record_id: str, filename: str, size: int | None) -> Record:
         created_ms = self.clock()
         return Record(
             id=record_id,
             object_key=keys.original(record_id),
-            filename=file.filename,
+            filename=filename,
             created_ms=created_ms,
-            original_size=len(file.content),
+            original_size=size,
+            owner=self.owner,
             expires_ms=end_of_life(created_ms, self.retention),
-            fingerprint=fingerprint,
         )
 
     def _put(self, record: Record, file: Upload) -> None:
         self.bucket.put(
             record.object_key,
             file.content,
-            content_type="application/octet-stream",
+            content_type=OPAQUE,
             metadata=record.original_metadata(),
         )

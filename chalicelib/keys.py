@@ -5,6 +5,7 @@
     thumbnails/<id>/<name>.jpg  a thumbnail; <name> begins with the ETag of the version it shows
     record:<id>                 Redis hash: the record
     records                     Redis sorted set: the index of all records, by creation
+    records:<owner's hash>      Redis sorted set: the index of one owner's records, likewise
     due                         Redis sorted set: records that have something ahead of them, by when to look
     walks                       Redis hash: how far the walks over the bucket and the index have come
 
@@ -35,13 +36,14 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
-def id_of_key(idempotency_key: str) -> str:
-    """Make the id of a record that a client names by an Idempotency-Key: the same for the same key.
+def id_of_key(idempotency_key: str, owner: str | None = None) -> str:
+    """Make the id of a record that a client names by an Idempotency-Key: the same for the same key and owner.
 
     It has the form of a uuid4 whose random bits are those of a hash, so that a repeated upload finds what the
     first one has left, without a table of keys that could be lost or disagree.
     """
-    digest = hashlib.sha256(b"idempotency-key\0" + idempotency_key.encode()).digest()
+    text = "\0".join(("idempotency-key", idempotency_key, *([] if owner is None else [owner])))
+    digest = hashlib.sha256(text.encode()).digest()
     return str(uuid.UUID(bytes=digest[:16], version=4))
 
 
@@ -101,6 +103,16 @@ def parse_thumbnail(object_key: str) -> ThumbnailKey | None:
     """Read what `thumbnail` and `new_thumbnail` wrote; None for a key that they did not make."""
     found = _THUMBNAIL.fullmatch(object_key)
     return ThumbnailKey(*found.groups()) if found else None
+
+
+def owner_hash(owner: str) -> str:
+    """What stands for an owner in names: of one length, and without the characters that a `sub` may have."""
+    return hashlib.sha256(owner.encode()).hexdigest()[:32]
+
+
+def index(owner_hash: str) -> str:
+    """Redis key of the index of one owner's records."""
+    return f"{INDEX}:{owner_hash}"
 
 
 def record(record_id: str) -> str:

@@ -185,12 +185,14 @@ def new_version(original: ObjectInfo, retention: int) -> Record:
 
     """
     name, created_ms = keys.filename(original.key), original.modified_ms
-    expires_ms, fingerprint = end_of_life(created_ms, retention), None
+    expires_ms = end_of_life(created_ms, retention)
+    fingerprint = owner = ticket_ends_ms = None
     if keys.is_minted(original.key):
         told = facts(original.metadata)
         name = name if told.filename is None else told.filename
         created_ms = created_ms if told.created_ms is None else told.created_ms
         expires_ms, fingerprint = told.expires_ms, told.fingerprint
+        owner, ticket_ends_ms = told.owner, told.ticket_ends_ms
     return Record(
         id=keys.record_id(original.key),
         object_key=original.key,
@@ -201,4 +203,6 @@ def new_version(original: ObjectInfo, retention: int) -> Record:
         thumbnail=keys.new_thumbnail(original.etag),
         expires_ms=expires_ms,
         fingerprint=fingerprint,
+        owner=owner,
+        ticket_ends_ms=ticket_ends_ms,
     )

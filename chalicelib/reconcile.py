@@ -10,6 +10,7 @@ the next run goes on there. What is younger than `IN_FLIGHT_MS` may be in somebo
 making a record that is missing is the exception, since that takes nothing out of anybody's hands.
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +40,7 @@ _MOST_PUT_OFF = 5
 _PAGE = 1000
 _AT_ONCE = 16
 _ENDED = frozenset({State.READY, State.FAILED})
+_WAITING = frozenset({State.EXPECTED, State.PENDING, State.DELETING})
 
 
 class Walk(StrEnum):
@@ -103,7 +105,7 @@ class Reconciler:
     def _bring_to_an_end(self, record: Record) -> str:
         if record.state is State.DELETING:
             return "removals finished" if self._remove(record, Which.ANY) else "changed meanwhile"
-        if record.has_ended(self.clock()):
+        if record.state is not State.EXPECTED and record.has_ended(self.clock()):
             return "expired" if self._remove(record, Which.ENDED) else "changed meanwhile"
         if record.etag is None and self.bucket.head(record.object_key) is None:
             return "dead uploads forgotten" if self.catalogue.forget(record) else "changed meanwhile"
@@ -171,11 +173,11 @@ class Reconciler:
     def _pages(self, walk: Walk, after: str, counts: Counts) -> Iterator[str]:
         """Deal with a walk page by page; yield after each how far it has come."""
         if walk is Walk.INDEX:
-            entry = IndexEntry(after.partition(" ")[0], int(after.partition(" ")[2])) if after else None
+            entry = IndexEntry(*json.loads(after)) if after else None
             while entries := self.catalogue.entries(_PAGE, entry):
                 self._check_entries(entries, counts)
                 entry = entries[-1]
-                yield f"{entry.record_id} {entry.created_ms}"
+                yield json.dumps(entry)
             return
         prefix, check = {
             Walk.ORIGINALS: (keys.ORIGINALS, self._check_originals),
@@ -196,7 +198,7 @@ class Reconciler:
         for original, record in zip(originals, records, strict=True):
             if record is None:
                 missing.append(original)
-            elif not self._is_old(original.modified_ms) or record.state in {State.PENDING, State.DELETING}:
+            elif not self._is_old(original.modified_ms) or record.state in _WAITING:
                 continue  # in somebody's hands, or due
             elif record.state is State.DELETED and keys.is_minted(original.key):
                 counts["originals removed"] += self.bucket.delete_version(original.key, original.etag)
@@ -232,13 +234,14 @@ class Reconciler:
     def _list_and_watch(self, records: Iterable[Record | None]) -> None:
         """Index and due entries are keys of their own, which a cluster may lose by themselves."""
         alive = [record for record in records if record is not None and record.state is not State.DELETED]
-        self.catalogue.list_again([record for record in alive if record.state is not State.DELETING])
-        waiting = (State.PENDING, State.DELETING)
-        looks = [Due(record.id, self.clock() + IN_FLIGHT_MS) for record in alive if record.state in waiting]
+        self.catalogue.list_again(
+            [record for record in alive if record.state not in {State.DELETING, State.EXPECTED}]
+        )
+        looks = [Due(record.id, self.clock() + IN_FLIGHT_MS) for record in alive if record.state in _WAITING]
         looks += [
             Due(record.id, record.ends_ms)
             for record in alive
-            if record.ends_ms is not None and record.state not in waiting
+            if record.ends_ms is not None and record.state not in _WAITING
         ]
         self.catalogue.watch(looks)
 
@@ -363,4 +366,6 @@ def _of_thumbnail(thumbnail: ObjectInfo, name: ThumbnailKey, original_key: str, 
         thumbnail_size=thumbnail.size,
         expires_ms=told.expires_ms,
         fingerprint=told.fingerprint,
+        owner=told.owner,
+        ticket_ends_ms=told.ticket_ends_ms,
     )

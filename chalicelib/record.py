@@ -25,6 +25,8 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 class State(StrEnum):
     """Where a record is between upload and removal."""
 
+    EXPECTED = "expected"
+    """A client may send the original straight to S3; it has not come yet. Not listed."""
     PENDING = "pending"
     """Waits for the pipeline, or is in it."""
     READY = "ready"
@@ -52,8 +54,13 @@ class Record:
     object_key: str
     filename: str
     created_ms: int
-    original_size: int
+    original_size: int | None
+    """None while it is expected."""
     state: State = State.PENDING
+    owner: str | None = None
+    """Who uploaded it; None where the deployment knows no owners, and of what was put into the bucket."""
+    ticket_ends_ms: int | None = None
+    """When the ticket ends with which the original may be sent straight to S3; always a whole second."""
     etag: str | None = None
     """The version of the original that the pipeline last took up; None until it has taken up one."""
     thumbnail: str | None = None
@@ -74,7 +81,8 @@ class Record:
     @property
     def ends_ms(self) -> int | None:
         """The moment from which the record no longer exists for clients; None when it has no end."""
-        ends = [end for end in (self.expires_ms, self.download_expires_ms) if end is not None]
+        ticket = self.ticket_ends_ms if self.state is State.EXPECTED else None
+        ends = [end for end in (self.expires_ms, self.download_expires_ms, ticket) if end is not None]
         return min(ends, default=None)
 
     def is_visible(self, now_ms: int) -> bool:
@@ -91,7 +99,7 @@ class Record:
         It depends on no state but what clients were last shown, so that a record which is being
         deleted still reads as it did before.
         """
-        size = {"original": self.original_size}
+        size: dict[str, int | None] = {"original": self.original_size}
         if self.thumbnail_size is not None:
             size["thumbnail"] = self.thumbnail_size
         shown: dict[str, Any] = {
@@ -121,6 +129,8 @@ class Record:
             "created_ms": self.created_ms,
             "original_size": self.original_size,
             "state": self.state.value,
+            "owner": self.owner,
+            "ticket_ends_ms": self.ticket_ends_ms,
             "etag": self.etag,
             "thumbnail": self.thumbnail,
             "former_thumbnails": " ".join(self.former_thumbnails) or None,
@@ -145,8 +155,10 @@ class Record:
             object_key=fields.get("object_key", ""),
             filename=fields.get("filename", ""),
             created_ms=number("created_ms") or 0,
-            original_size=number("original_size") or 0,
+            original_size=number("original_size"),
             state=State(fields["state"]),
+            owner=fields.get("owner"),
+            ticket_ends_ms=number("ticket_ends_ms"),
             etag=fields.get("etag"),
             thumbnail=fields.get("thumbnail"),
             former_thumbnails=tuple(fields.get("former_thumbnails", "").split()),
@@ -168,6 +180,10 @@ class Record:
             metadata["expires"] = str(self.expires_ms)
         if self.fingerprint is not None:
             metadata["fingerprint"] = self.fingerprint
+        if self.owner is not None:
+            metadata["owner"] = _encode(self.owner)
+        if self.ticket_ends_ms is not None:
+            metadata["ticket-ends"] = str(self.ticket_ends_ms)
         return metadata
 
     def thumbnail_metadata(self, *, stands_alone: bool) -> dict[str, str]:
@@ -196,6 +212,8 @@ class Facts:
     created_ms: int | None
     expires_ms: int | None
     fingerprint: str | None
+    owner: str | None
+    ticket_ends_ms: int | None
     original_size: int | None
     original_key: str | None
     stands_alone: bool
@@ -209,6 +227,8 @@ def facts(metadata: Mapping[str, str]) -> Facts:
         created_ms=_number(metadata.get("created", "")),
         expires_ms=_number(metadata.get("expires", "")),
         fingerprint=fingerprint if _FINGERPRINT.fullmatch(fingerprint) else None,
+        owner=_decode(metadata.get("owner")),
+        ticket_ends_ms=_number(metadata.get("ticket-ends", "")),
         original_size=_number(metadata.get("original-size", "")),
         original_key=_decode(metadata.get("original-key")),
         stands_alone="stands-alone" in metadata,

@@ -8,19 +8,21 @@ from chalicelib.catalogue import Catalogue, Which
 from chalicelib.record import Record
 
 
-def remove(catalogue: Catalogue, bucket: Bucket, record_id: str, which: Which) -> Record | None:
+def remove(
+    catalogue: Catalogue, bucket: Bucket, record_id: str, which: Which, owner: str | None = None
+) -> Record | None:
     """Take a record, its original and its thumbnails away.
 
     If it stops half-way, the record is hidden for good; the same call, or the reconciler, does the rest.
 
     Returns:
-        the record as it was; None when there is none of that kind, or somebody else has just removed it.
+        the record as it was; None when there is none of that kind and owner, or it was just removed.
 
     Raises:
         Unavailable: Redis or S3 did not answer.
 
     """
-    record = catalogue.start_removal(record_id, which)
+    record = catalogue.start_removal(record_id, which, owner)
     if record is None:
         return None
     if which is Which.ENDED and record.etag is not None and not keys.is_minted(record.object_key):

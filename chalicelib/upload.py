@@ -58,7 +58,8 @@ def parse_upload(content_type: str, body: bytes, *, max_bytes: int) -> Upload:
         raise MalformedUpload("The file is empty; choose a picture and send it again.")
     if len(upload.content) > max_bytes:
         raise TooManyBytes(
-            f"The picture has {len(upload.content):,} bytes; at most {max_bytes:,} are accepted in a request."
+            f"The picture has {len(upload.content):,} bytes; at most {max_bytes:,} are accepted in a "
+            "request. Ask POST /api/v1/thumbnail/upload where to send a larger one."
         )
     return upload
 

@@ -1,0 +1,60 @@
+"""A request for a ticket, with which a picture may be sent straight to S3: JSON in, what it says out."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from chalicelib.errors import MalformedUpload, UnsupportedFormat
+from chalicelib.upload import MAX_FILENAME
+
+TICKET_SECONDS = 15 * 60
+"""How long a ticket can be used."""
+OPAQUE = "application/octet-stream"
+"""The type of an original of which its client has not said another; no browser shows it."""
+CONTENT_TYPES = frozenset(
+    f"image/{name}" for name in ("jpeg", "png", "gif", "webp", "bmp", "tiff", "avif", "heic", "heif")
+)
+
+_HOW = 'send JSON such as {"filename": "photo.jpg"}'
+
+
+@dataclass(frozen=True, slots=True)
+class TicketOrder:
+    """What a client says of a file that it is about to send: at most 255 characters of name, and its type."""
+
+    filename: str
+    content_type: str
+
+
+def parse_ticket_order(body: bytes) -> TicketOrder:
+    """Read a request for a ticket.
+
+    Raises:
+        MalformedUpload: not JSON, no object, no file name or too long a one, or a type that is no text.
+        UnsupportedFormat: a type that is none of the accepted ones.
+
+    """
+    try:
+        given: Any = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise MalformedUpload(f"The body is not JSON; {_HOW}.") from error
+    if not isinstance(given, dict):
+        raise MalformedUpload(f"The body is not a JSON object; {_HOW}.")
+    filename, content_type = given.get("filename"), given.get("content_type", OPAQUE)
+    if not isinstance(filename, str) or not 1 <= len(filename) <= MAX_FILENAME or not _is_text(filename):
+        raise MalformedUpload(f"filename must be a text of 1 to {MAX_FILENAME} characters; {_HOW}.")
+    if not isinstance(content_type, str):
+        raise MalformedUpload("content_type must be a text such as image/jpeg, or be left out.")
+    if content_type not in CONTENT_TYPES | {OPAQUE}:
+        accepted = ", ".join(sorted(CONTENT_TYPES))
+        raise UnsupportedFormat(f"content_type must be one of {accepted}, or be left out.")
+    return TicketOrder(filename, content_type)
+
+
+def _is_text(text: str) -> bool:
+    """Tell whether it can be written as UTF-8: JSON can spell halves of characters that cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
