@@ -16,7 +16,7 @@ import functools
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from aws_lambda_powertools import Logger
 from chalice.app import CaseInsensitiveMapping, Chalice, Request, Response
@@ -32,8 +32,12 @@ from chalicelib.intake import Intake
 from chalicelib.record import Record, State
 from chalicelib.removal import remove
 from chalicelib.settings import Settings
+from chalicelib.signals import Signals
 from chalicelib.ticket import parse_ticket_order
 from chalicelib.upload import parse_idempotency_key, parse_upload
+
+if TYPE_CHECKING:
+    from chalicelib.pipeline import Run
 
 app = Chalice(app_name="thumbnails", configure_logs=False)
 # What may come in as bytes, and what goes out as bytes.
@@ -102,7 +106,13 @@ def bucket() -> Bucket:
 
 def intake() -> Intake:
     """Where uploads go."""
-    return Intake(catalogue(), bucket(), now_ms, settings().retention, owner())
+    request_id = request_facts()["request_id"]
+    return Intake(catalogue(), bucket(), now_ms, settings().retention, owner(), request_id)
+
+
+def signals() -> Signals:
+    """Where metrics go."""
+    return Signals(settings().bucket)
 
 
 # --- errors and logs, the same for every route ---
@@ -118,6 +128,8 @@ def speaks_http(view: Callable[View, Response]) -> Callable[View, Response]:
         except errors.ServiceError as error:
             if isinstance(error, errors.Unavailable):
                 log.warning("dependency unavailable", exc_info=error, extra=request_facts())
+            if current_request().method == "POST":
+                signals().rejected(type(error).__name__)
             status = STATUS[type(error)]
             headers: Headers = {}
             if status in RETRY_SECONDS:
@@ -239,6 +251,7 @@ def upload() -> Response:
     imaging.check(file.content, max_pixels=settings().max_pixels)
     key = parse_idempotency_key(request.headers.get("idempotency-key"))
     record = intake().store(file) if key is None else intake().store_once(file, key)
+    signals().uploaded(len(file.content), "multipart")
     return Response(record.as_json(), status_code=201, headers={"Location": f"{own_path()}/{record.id}"})
 
 
@@ -249,6 +262,7 @@ def ticket() -> Response:
     body = current_request().raw_body
     order = parse_ticket_order(body.encode() if isinstance(body, str) else body)
     record, post = intake().expect(order, max_bytes=settings().max_original_bytes)
+    signals().ticket_given()
     url = f"{own_path().removesuffix('/upload')}/{record.id}"
     given = {"id": record.id, "record": url, "url": post.url, "fields": post.fields}
     given["expires"] = record.as_json()["expires"]
@@ -363,7 +377,7 @@ def make_thumbnail(event: dict[str, Any], context: Any) -> None:
         facts = {"request_id": context.aws_request_id, "record_id": keys.record_id(object_key)}
         started = time.perf_counter()
         try:
-            outcome = pipeline().process(object_key)
+            outcome = pipeline().process(object_key, observe=tell_of_run(facts))
         except Exception as error:
             # One object's failure must not keep the others waiting.
             log.exception("thumbnail to be retried", extra=facts)
@@ -373,6 +387,26 @@ def make_thumbnail(event: dict[str, Any], context: Any) -> None:
             log.info("thumbnail", extra=facts | {"outcome": outcome.value, "milliseconds": took})
     if failures:
         raise failures[0]
+
+
+def tell_of_run(facts: dict[str, Any]) -> Callable[["Run"], None]:
+    """Let metrics know of each run of the pipeline, and `facts` what the log should say of it."""
+
+    def tell(run: "Run") -> None:
+        # The request that brought the picture: the log lines of that have the same id.
+        facts["correlation_id"] = run.request_id
+        facts["waited_milliseconds"] = run.waited_ms
+        signals().made(
+            outcome=run.outcome.value,
+            image_format=run.image_format,
+            waited_ms=run.waited_ms,
+            decode_ms=run.decode_ms,
+            size=run.thumbnail_size,
+        )
+        if run.request_id is None:
+            signals().uploaded(run.original_size, "bucket")
+
+    return tell
 
 
 @app.lambda_function(name="mark_failed")
@@ -390,6 +424,7 @@ def mark_failed(event: dict[str, Any], context: Any) -> dict[str, Any]:
                 outcome = pipeline().give_up(version.key, version.etag, GIVEN_UP[report.reason]())
                 facts = {"request_id": context.aws_request_id, "record_id": keys.record_id(version.key)}
                 log.error("given up", extra=facts | {"outcome": outcome.value, "reason": report.reason.value})
+                signals().given_up(report.reason.value)
         except Exception:
             log.exception("marking to be retried", extra={"request_id": context.aws_request_id})
             again.append({"itemIdentifier": report.message_id})
@@ -409,6 +444,7 @@ def reconciler(context: Any) -> Any:
         pipeline(),
         clock=now_ms,
         time_is_up=lambda: context.get_remaining_time_in_millis() < STOP_MS,
+        observe=tell_of_run({}),
     )
 
 
@@ -423,7 +459,9 @@ def reconcile(event: Any, context: Any) -> dict[str, Any]:
 
     """
     found = reconciler(context)
-    answer = {"done": True, "counts": dict(found.sweep() + found.audit())}
+    counts = dict(found.sweep() + found.audit())
+    signals().reconciled(counts)
+    answer = {"done": True, "counts": counts}
     log.info("reconciled", extra={"request_id": context.aws_request_id} | answer)
     return answer
 

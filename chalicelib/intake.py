@@ -16,13 +16,17 @@ from chalicelib.upload import Upload
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """Takes uploads in, for `owner`; `retention` is how many seconds pictures are kept, 0 for ever."""
+    """Takes uploads in, for `owner`; `retention` is how many seconds pictures are kept, 0 for ever.
+
+    Originals carry `request_id`, by which what the pipeline logs of them can be found.
+    """
 
     catalogue: Catalogue
     bucket: Bucket
     clock: Clock
     retention: int
     owner: str | None = None
+    request_id: str | None = None
 
     def store(self, file: Upload) -> Record:
         """Store an upload that stands for itself.
@@ -98,7 +102,7 @@ class Intake:
         post = self.bucket.presign_post(
             record.object_key,
             content_type=order.content_type,
-            metadata=record.original_metadata(),
+            metadata=self._metadata(record),
             max_bytes=max_bytes,
             seconds=TICKET_SECONDS,
         )
@@ -122,5 +126,9 @@ class Intake:
             record.object_key,
             file.content,
             content_type=OPAQUE,
-            metadata=record.original_metadata(),
+            metadata=self._metadata(record),
         )
+
+    def _metadata(self, record: Record) -> dict[str, str]:
+        told = record.original_metadata()
+        return told if self.request_id is None else told | {"request-id": self.request_id}

@@ -14,6 +14,7 @@ Called at least once per event, in any order, several times at once, and again a
   goes last, when the record is READY and only if it is still the version that the thumbnail shows.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,6 +22,7 @@ from enum import StrEnum
 from chalicelib import keys
 from chalicelib.bucket import Bucket, ObjectInfo, StoredObject
 from chalicelib.catalogue import Catalogue, Finish
+from chalicelib.clock import Clock, now_ms
 from chalicelib.errors import OriginalUnsettled, PictureError, TooManyBytes
 from chalicelib.imaging import Thumbnail, make_thumbnail
 from chalicelib.record import GONE, Record, State, end_of_life, facts
@@ -44,7 +46,31 @@ class Outcome(StrEnum):
     """The record was deleted; nothing of it is left in the bucket."""
 
 
-Make = Callable[[StoredObject], Thumbnail]
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a run that ended a record was like; times are milliseconds, sizes bytes.
+
+    `image_format` is `unknown` where that was not found out. `waited_ms` counts from when the picture was
+    uploaded, or put into the bucket. `request_id` is that of the request which has brought the original.
+    """
+
+    object_key: str
+    outcome: Outcome
+    image_format: str
+    original_size: int
+    thumbnail_size: int | None
+    waited_ms: int
+    decode_ms: int
+    request_id: str | None
+
+
+Make = Callable[[StoredObject], tuple[Thumbnail, int]]
+Observe = Callable[[Run], object]
+_REQUEST_ID = re.compile(r"[0-9a-zA-Z-]{1,64}")
+
+
+def look_away(_: Run) -> None:
+    """For those who do not want to know of runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +88,20 @@ class Pipeline:
     max_pixels: int
     retention: int = 0
     keep_originals: bool = True
+    clock: Clock = now_ms
 
-    def process(self, object_key: str) -> Outcome:
+    def process(self, object_key: str, observe: Observe = look_away) -> Outcome:
         """Bring the record of one original to its end.
+
+        Args:
+            object_key: the original.
+            observe: is told of each run that ended the record.
 
         Raises:
             Unavailable: S3 or Redis did not answer, or the original kept changing. Worth a retry.
 
         """
-        return self._run(object_key, self._make)
+        return self._run(object_key, self._make, observe)
 
     def give_up(self, object_key: str, etag: str | None, error: PictureError) -> Outcome:
         """End the record of an original that `process` has failed on for good, with an error.
@@ -86,12 +117,12 @@ class Pipeline:
 
         """
 
-        def refuse(_: StoredObject) -> Thumbnail:
+        def refuse(_: StoredObject) -> tuple[Thumbnail, int]:
             raise error
 
-        return self._run(object_key, refuse, only=etag)
+        return self._run(object_key, refuse, look_away, only=etag)
 
-    def _run(self, object_key: str, make: Make, *, only: str | None = None) -> Outcome:
+    def _run(self, object_key: str, make: Make, observe: Observe, *, only: str | None = None) -> Outcome:
         minted = keys.is_minted(object_key)
         revive: str | None = None
         for _ in range(_ROUNDS):
@@ -116,18 +147,19 @@ class Pipeline:
                     return Outcome.DELETED
                 if record.state is not State.PENDING:
                     return Outcome.UNCHANGED
-                outcome = self._finish(record, original, make)
+                outcome = self._finish(record, original, make, observe)
             if outcome is not None:
                 return outcome
         raise OriginalUnsettled
 
-    def _finish(self, record: Record, original: StoredObject, make: Make) -> Outcome | None:
+    def _finish(self, record: Record, original: StoredObject, make: Make, observe: Observe) -> Outcome | None:
         """Make and store the thumbnail; None means that the work has to start again."""
+        thumbnail, decode_ms = None, 0
         name = record.thumbnail or ""
         stored_key = keys.thumbnail(record.id, name)
         self.bucket.delete(*(key for key in record.thumbnail_keys() if key != stored_key))
         try:
-            thumbnail = make(original)
+            thumbnail, decode_ms = make(original)
         except PictureError as error:
             outcome = Outcome.FAILED
             finish = self.catalogue.finish_failed(record.id, name, str(error))
@@ -141,11 +173,27 @@ class Pipeline:
             )
             finish = self.catalogue.finish_ready(record.id, name, len(thumbnail.content))
         if finish is Finish.DONE:
+            observe(self._seen(record, original.info, outcome, thumbnail, decode_ms))
             return outcome if self._is_last_version(original.info, outcome) else None
         self.bucket.delete(stored_key)
         if finish is Finish.DELETED:
             self.catalogue.unlist(record)
         return None
+
+    def _seen(
+        self, record: Record, original: ObjectInfo, outcome: Outcome, made: Thumbnail | None, decode_ms: int
+    ) -> Run:
+        request_id = original.metadata.get("request-id", "")
+        return Run(
+            original.key,
+            outcome,
+            image_format="unknown" if made is None else made.source_format,
+            original_size=original.size,
+            thumbnail_size=None if made is None else len(made.content),
+            waited_ms=self.clock() - max(record.created_ms, original.modified_ms),
+            decode_ms=decode_ms,
+            request_id=request_id if _REQUEST_ID.fullmatch(request_id) else None,
+        )
 
     def _is_last_version(self, original: ObjectInfo, outcome: Outcome) -> bool:
         """Tell whether the original is still what was read; where it is not kept, it goes."""
@@ -154,12 +202,14 @@ class Pipeline:
         now = self.bucket.head(original.key)
         return now is not None and now.etag == original.etag
 
-    def _make(self, original: StoredObject) -> Thumbnail:
+    def _make(self, original: StoredObject) -> tuple[Thumbnail, int]:
         if original.info.size > self.max_bytes:
             raise TooManyBytes(
                 f"The picture has {original.info.size:,} bytes; at most {self.max_bytes:,} are accepted."
             )
-        return make_thumbnail(original.read(), self.spec, max_pixels=self.max_pixels)
+        content, started = original.read(), self.clock()
+        thumbnail = make_thumbnail(content, self.spec, max_pixels=self.max_pixels)
+        return thumbnail, self.clock() - started
 
     def _without_original(self, object_key: str) -> Outcome:
         record = self.catalogue.find(keys.record_id(object_key))

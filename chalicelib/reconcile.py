@@ -24,7 +24,7 @@ from chalicelib.catalogue import IN_FLIGHT_MS, Catalogue, Due, IndexEntry, Which
 from chalicelib.clock import Clock
 from chalicelib.errors import TriedTooOften, Unavailable
 from chalicelib.keys import ThumbnailKey
-from chalicelib.pipeline import Pipeline, new_version
+from chalicelib.pipeline import Observe, Pipeline, look_away, new_version
 from chalicelib.record import GONE, Record, State, facts
 from chalicelib.removal import remove
 
@@ -68,6 +68,7 @@ class Reconciler:
     pipeline: Pipeline
     clock: Clock
     time_is_up: Callable[[], bool]
+    observe: Observe = look_away
 
     # --- what has come due ---
 
@@ -111,7 +112,7 @@ class Reconciler:
             return "dead uploads forgotten" if self.catalogue.forget(record) else "changed meanwhile"
         if self.catalogue.count_try(record.id) > MOST_TRIES:
             return f"given up: {self.pipeline.give_up(record.object_key, None, TriedTooOften())}"
-        return f"driven again: {self.pipeline.process(record.object_key)}"
+        return f"driven again: {self.pipeline.process(record.object_key, self.observe)}"
 
     def _remove(self, record: Record, which: Which) -> bool:
         return remove(self.catalogue, self.bucket, record.id, which) is not None
