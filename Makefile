@@ -1,6 +1,6 @@
 # `make run` serves the whole service on this machine; `make test` checks it. Both set themselves up.
 .PHONY: run test check format lock clean package deploy destroy reconcile rebuild e2e bench bench-imaging \
-	scorecard simulate cold-start bench-list bench-rebuild load fuzz
+	scorecard simulate cold-start bench-list bench-rebuild load fuzz fault-matrix
 
 PYTHON ?= python3
 VENV := .venv
@@ -120,3 +120,7 @@ bench-rebuild: $(READY)
 fuzz: FUZZ_EXAMPLES ?= 20000
 fuzz: $(READY)
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest tests/test_imaging_fuzz.py -k mutations
+
+# Every step with every fault, as `make test` runs them, and the table of docs/reliability.md made anew.
+fault-matrix: $(READY)
+	$(BIN)/python -m tests.faults.matrix --write docs/reliability.md

@@ -21,6 +21,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import redis
 from moto.s3.models import s3_backends
@@ -42,6 +43,7 @@ from local.processes import end_with_parent
 BUCKET = "rebuild"
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "reliability.md"
 SEED = 1
+_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
 _BEGUN_MS = 1_800_000_000_000
 # One in ten waits for its thumbnail, one in a thousand was put into the bucket by a client.
 _PENDING_EVERY, _CLIENTS_EVERY = 10, 1000
@@ -107,12 +109,9 @@ def measure(pictures: int) -> Run:
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as filled,
     ):
         try:
-            os.environ |= json.loads(filled.stdout.readline() if filled.stdout else "") | {
-                "AWS_ACCESS_KEY_ID": "x",
-                "AWS_SECRET_ACCESS_KEY": "x",
-                "AWS_DEFAULT_REGION": "us-east-1",
-            }
-            return _rebuild(valkey.connection_url)
+            named = json.loads(filled.stdout.readline() if filled.stdout else "")
+            with patch.dict(os.environ, named | _CREDENTIALS):
+                return _rebuild(valkey.connection_url)
         finally:
             filled.terminate()
 

@@ -81,12 +81,16 @@ if etag ~= ARGV[2] then
   end
   redis.call('HSET', KEYS[1],
     'state', 'pending', 'etag', ARGV[2], 'original_size', ARGV[3], 'thumbnail', ARGV[4])
-  redis.call('HDEL', KEYS[1], 'thumbnail_size', 'error')
+  redis.call('HDEL', KEYS[1], 'thumbnail_size', 'error', 'download_expires_ms')
   if etag then
     redis.call('HDEL', KEYS[1], 'tries')
   end
-end
-if etag and ARGV[5] ~= '' and (not ends or tonumber(ends) < tonumber(ARGV[5])) then
+  if ARGV[5] == '' then
+    redis.call('HDEL', KEYS[1], 'expires_ms')
+  else
+    redis.call('HSET', KEYS[1], 'expires_ms', ARGV[5])
+  end
+elseif ends and ARGV[5] ~= '' and tonumber(ends) < tonumber(ARGV[5]) then
   redis.call('HSET', KEYS[1], 'expires_ms', ARGV[5])
   redis.call('HDEL', KEYS[1], 'download_expires_ms')
 end
@@ -312,9 +316,13 @@ class Catalogue:
                 keys=[keys.record(record.id)], args=[str(self._clock()), *_flat(record)]
             )
             stored = Record.from_hash(record.id, _pairs(reply))
-            if stored.state in GONE or _entry(stored) != _entry(record):
-                self._unlist([_entry(record)])
+            self._unlist_unless(record, stored)
             return stored
+
+    def _unlist_unless(self, announced: Record, stored: Record) -> None:
+        """Take an entry off the index that was made for a record which turned out to be there already."""
+        if stored.state in GONE or _entry(stored) != _entry(announced):
+            self._unlist([_entry(announced)])
 
     def expect(self, record: Record) -> None:
         """Store the record of an original that may be sent straight to S3 until its ticket ends.
@@ -389,7 +397,10 @@ class Catalogue:
             records=[
                 record
                 for entry, record in zip(here, found, strict=True)
-                if record is not None and record.is_visible(now) and _entry(record) == entry
+                if record is not None
+                and record.is_visible(now)
+                and record.state is not State.EXPECTED
+                and _entry(record) == entry
             ],
             cursor=_encode_cursor(members[limit - 1]) if len(members) > limit else None,
         )
@@ -410,9 +421,9 @@ class Catalogue:
 
         Args:
             fresh: the record to store if there is none. Of an existing one that knows another version,
-                `etag`, `original_size` and `thumbnail` are replaced, and its result no longer counts. One
-                that an event has been about before lives as long as `fresh` if that is longer: the client
-                has put the object there again.
+                `etag`, `original_size`, `thumbnail` and `expires_ms` are replaced, and its result and the
+                end that a download gave it no longer count. One of this version that has an end lives as
+                long as `fresh` if that is longer: the client has put the object there again.
             revive: the tombstone that this original has outlived, if the caller knows that it was put
                 into the bucket after that removal had ended.
 
@@ -427,13 +438,12 @@ class Catalogue:
                 raise ValueError("only a version of an original can be taken up")
             args = [revive or "", fresh.etag, str(fresh.original_size), fresh.thumbnail]
             args += ["" if fresh.expires_ms is None else str(fresh.expires_ms), *_flat(fresh)]
+            with self._redis.pipeline(transaction=False) as pipe:
+                self._announce(pipe, fresh)
+                pipe.execute()
             reply = self._begin(keys=[keys.record(fresh.id)], args=args)
             record = Record.from_hash(fresh.id, _pairs(reply))
-            if record.state is State.PENDING:
-                # Also when the record was there: whoever made it may have died before this line.
-                with self._redis.pipeline(transaction=False) as pipe:
-                    self._announce(pipe, record)
-                    pipe.execute()
+            self._unlist_unless(fresh, record)
             return record
 
     def finish_ready(self, record_id: str, thumbnail: str, size: int) -> Finish:

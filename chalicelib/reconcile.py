@@ -25,7 +25,7 @@ from chalicelib.clock import Clock
 from chalicelib.errors import TriedTooOften, Unavailable
 from chalicelib.keys import ThumbnailKey
 from chalicelib.pipeline import Observe, Pipeline, look_away, new_version
-from chalicelib.record import GONE, Record, State, facts
+from chalicelib.record import GONE, Record, State, end_of_life, facts
 from chalicelib.removal import remove
 
 MOST_TRIES = 3
@@ -106,13 +106,29 @@ class Reconciler:
     def _bring_to_an_end(self, record: Record) -> str:
         if record.state is State.DELETING:
             return "removals finished" if self._remove(record, Which.ANY) else "changed meanwhile"
-        if record.state is not State.EXPECTED and record.has_ended(self.clock()):
+        ended = record.state is not State.EXPECTED and record.has_ended(self.clock())
+        if ended and not self._is_put_again(record):
             return "expired" if self._remove(record, Which.ENDED) else "changed meanwhile"
         if record.etag is None and self.bucket.head(record.object_key) is None:
             return "dead uploads forgotten" if self.catalogue.forget(record) else "changed meanwhile"
         if self.catalogue.count_try(record.id) > MOST_TRIES:
             return f"given up: {self.pipeline.give_up(record.object_key, None, TriedTooOften())}"
         return f"driven again: {self.pipeline.process(record.object_key, self.observe)}"
+
+    def _is_put_again(self, record: Record) -> bool:
+        """Tell whether a client has put its key there again, and the event has yet to say so."""
+        if keys.is_minted(record.object_key):
+            return False
+        original = self.bucket.head(record.object_key)
+        return original is not None and self._outlives(original, record)
+
+    def _outlives(self, original: ObjectInfo, record: Record) -> bool:
+        """Tell whether an object is newer than what its record knows of: another version, or a later end."""
+        if record.etag != original.etag:
+            return True
+        if keys.is_minted(original.key) or record.expires_ms is None:
+            return False
+        return record.expires_ms < (end_of_life(original.modified_ms, self.pipeline.retention) or 0)
 
     def _remove(self, record: Record, which: Which) -> bool:
         return remove(self.catalogue, self.bucket, record.id, which) is not None
@@ -203,7 +219,7 @@ class Reconciler:
                 continue  # in somebody's hands, or due
             elif record.state is State.DELETED and keys.is_minted(original.key):
                 counts["originals removed"] += self.bucket.delete_version(original.key, original.etag)
-            elif record.state is State.DELETED or record.etag != original.etag:
+            elif record.state is State.DELETED or self._outlives(original, record):
                 counts["originals taken up"] += self._take_up(original.key, record)
             elif record.state is State.READY and not self.pipeline.keep_originals:
                 counts["originals removed"] += self._drop_original(original, record)
@@ -253,7 +269,7 @@ class Reconciler:
         if original is None:
             return False
         fresh = new_version(original, self.pipeline.retention)
-        return self.catalogue.begin(fresh, revive=record.tombstone).state is State.PENDING
+        return self.catalogue.begin(fresh, revive=record.tombstone).state not in GONE
 
     def _drop_original(self, original: ObjectInfo, record: Record) -> bool:
         """Remove an original that is not to be kept, if its thumbnail carries what is needed without it."""
@@ -277,14 +293,18 @@ class Reconciler:
         """The record of an original, ready if a thumbnail of this version is stored."""
         for item, name in stored:
             if name.etag == listed.etag and (thumbnail := self.bucket.head(item.key)) is not None:
-                return _of_thumbnail(thumbnail, name, listed.key, listed.size)
+                record = _of_thumbnail(thumbnail, name, listed.key, listed.size)
+                if not keys.is_minted(listed.key):
+                    # The client may have put the same content there again since.
+                    ends_ms = end_of_life(listed.modified_ms, self.pipeline.retention)
+                    record = replace(record, expires_ms=ends_ms or record.expires_ms)
+                return record
         original = self.bucket.head(listed.key)
         if original is None:
             return "changed meanwhile"
-        # Which version to take up is for the pipeline to say; other thumbnails than its own go then.
+        # The pipeline removes the thumbnails of other versions, as it does with those that it knows.
         former = tuple(name.name for _, name in stored)
-        fresh = new_version(original, self.pipeline.retention)
-        return replace(fresh, etag=None, thumbnail=None, former_thumbnails=former)
+        return replace(new_version(original, self.pipeline.retention), former_thumbnails=former)
 
     def _check_thumbnails(self, thumbnails: list[ObjectInfo], counts: Counts) -> None:
         counts["thumbnails seen"] += len(thumbnails)

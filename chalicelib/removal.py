@@ -25,8 +25,8 @@ def remove(
     record = catalogue.start_removal(record_id, which, owner)
     if record is None:
         return None
-    if which is Which.ENDED and record.etag is not None and not keys.is_minted(record.object_key):
-        # A client may have put another object under its key since: that one has not ended.
+    if which is not Which.ALIVE and record.etag is not None and not keys.is_minted(record.object_key):
+        # Nobody has asked just now, and the client may have put another object under its key since.
         bucket.delete_version(record.object_key, record.etag)
         bucket.delete(*record.thumbnail_keys())
     else:

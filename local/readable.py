@@ -1,22 +1,31 @@
-"""The service's JSON log lines, for people."""
+"""The service's JSON log lines and metrics, for people."""
 
 import logging
 import time
 
 from app import log
+from chalicelib import signals
 
 _SHOWN_FIRST = ("status", "outcome", "method", "route", "milliseconds", "record_id")
 
 
 class ReadableFormatter(logging.Formatter):
-    """`12:34:56 request 201 POST /api/v1/thumbnail 12 ms 1b4e28ba-...` instead of JSON."""
+    """`12:34:56 request 201 POST /api/v1/thumbnail 12 ms 1b4e28ba-...` instead of JSON.
+
+    And `12:34:56 metrics Uploads=1 UploadBytes=112525 way=multipart`.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Show the time, what happened, and the facts that people look for.
 
         Of what is down, the causes are named; what is a bug is shown with its traceback.
         """
-        parts = [time.strftime("%H:%M:%S", time.localtime(record.created)), record.getMessage()]
+        when = time.strftime("%H:%M:%S", time.localtime(record.created))
+        if (metrics := getattr(record, "metrics", None)) is not None:
+            figures = [f"{name}={value:g}" for name, value in metrics.items()]
+            figures += [f"{name}={value}" for name, value in getattr(record, "dimensions", {}).items()]
+            return " ".join((when, "metrics", *figures))
+        parts = [when, record.getMessage()]
         for name in _SHOWN_FIRST:
             value = getattr(record, name, None)
             if value is not None:
@@ -34,5 +43,5 @@ class ReadableFormatter(logging.Formatter):
 
 def make_logs_readable() -> None:
     """Let the service's logger write for people from now on."""
-    for handler in logging.getLogger(log.service).handlers:
+    for handler in (*logging.getLogger(log.service).handlers, *signals.lines.handlers):
         handler.setFormatter(ReadableFormatter())

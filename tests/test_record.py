@@ -179,4 +179,4 @@ def test_all_thumbnails_that_may_be_stored_are_named(
 
 
 def test_only_removed_records_are_gone() -> None:
-    assert set(State) - GONE == {State.PENDING, State.READY, State.FAILED}
+    assert set(State) - GONE == {State.EXPECTED, State.PENDING, State.READY, State.FAILED}

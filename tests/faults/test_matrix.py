@@ -1,0 +1,176 @@
+"""Every cell of the fault matrix holds, every check can fail, and the documented table is the run's."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import redis
+
+from benchmarks.documents import markers
+from chalicelib import keys
+from chalicelib.record import Record, State
+from tests.faults import matrix
+from tests.faults.injector import MeanwhileFailed
+from tests.faults.matrix import OPERATIONS, Column, Kind, Operation, Promises, Row, Stored, World
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
+
+CELLS = [
+    pytest.param(operation, column, id=f"{operation.name}-{column}")
+    for operation in OPERATIONS
+    for column in Column
+    if column.applies(operation)
+]
+
+
+@pytest.fixture(scope="module")
+def world(redis_url: str) -> Iterator[World]:
+    with World.open(redis_url) as made:
+        yield made
+
+
+# --- the checks ---
+
+NOW = 1_790_000_000_000
+ID = "0b5b2c50-9b4d-4a57-8f39-0f3b6f1d8f11"
+READY = Record(
+    ID, keys.original(ID), "a.jpg", NOW, 900, State.READY, etag="e", thumbnail="e-1", thumbnail_size=300
+)
+WHOLE = Stored(
+    now_ms=NOW,
+    records={ID: READY},
+    index=[f"{NOW}:{ID}"],
+    due={},
+    objects={READY.object_key: ("e", 900), keys.thumbnail(ID, "e-1"): ("t", 300)},
+    listed=[ID],
+)
+NOTHING = Stored(NOW, {}, [], {}, {})
+ENDS = replace(READY, expires_ms=NOW + 1000)
+KEPT = {keys.thumbnail(ID, "e-1"): ("t", 300)}
+PENDING = replace(READY, state=State.PENDING, thumbnail_size=None)
+DELETING = replace(READY, state=State.DELETING)
+FAILED = replace(READY, state=State.FAILED, thumbnail_size=None, error="No.")
+
+
+def promises() -> Promises:
+    return Promises(answered={ID}, accepted={ID})
+
+
+@pytest.mark.parametrize(
+    ("stored", "promised"),
+    [
+        (WHOLE, promises()),
+        (NOTHING, Promises()),
+        (NOTHING, Promises(answered={ID}, accepted={ID}, removed={ID})),
+        (replace(WHOLE, objects=KEPT), replace(promises(), keep_originals=False)),
+        (replace(WHOLE, records={ID: ENDS}, due={ID: NOW + 1000}), promises()),
+        (replace(NOTHING, records={ID: replace(DELETING, state=State.DELETED)}), Promises(removed={ID})),
+    ],
+    ids=["ready", "nothing", "removed", "original not kept", "with an end", "tombstone"],
+)
+def test_what_is_whole_is_not_reported(stored: Stored, promised: Promises) -> None:
+    assert matrix.broken_now(stored, promised) == []
+    assert matrix.broken_for_good(stored, promised) == []
+
+
+@pytest.mark.parametrize(
+    ("stored", "said"),
+    [
+        (NOTHING, "the upload was answered, and there is no record"),
+        (replace(WHOLE, objects=KEPT), "the upload was answered, and there is no original"),
+        (replace(WHOLE, objects={READY.object_key: ("e", 900)}), "is ready, and has no thumbnail"),
+        (
+            replace(WHOLE, objects={**WHOLE.objects, keys.thumbnail(ID, "e-1"): ("t", 299)}),
+            "says 300 bytes, and has 299",
+        ),
+        (replace(WHOLE, listed=[]), "is visible, and 0 times in the list"),
+        (replace(WHOLE, listed=[ID, ID]), "is visible, and 2 times in the list"),
+        (replace(WHOLE, records={ID: DELETING}), "is listed, and not visible"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_broken_at_a_moment_is_reported(stored: Stored, said: str) -> None:
+    assert f"{ID}: {said}" in matrix.broken_now(stored, promises())
+    assert f"{ID}: {said}" in matrix.broken_for_good(stored, promises())
+
+
+def test_what_is_removed_and_visible_is_reported() -> None:
+    assert matrix.broken_now(WHOLE, Promises(removed={ID})) == [f"{ID}: is removed, and visible"]
+
+
+@pytest.mark.parametrize(
+    ("stored", "said"),
+    [
+        (NOTHING, f"{ID}: was accepted, and has no record"),
+        (replace(WHOLE, records={ID: PENDING}), f"{ID}: is pending for ever"),
+        (replace(WHOLE, records={ID: DELETING}), f"{ID}: is deleting for ever"),
+        (
+            replace(WHOLE, records={ID: FAILED}, objects=KEPT),
+            f"{ID}: is failed, and has no original",
+        ),
+        (replace(WHOLE, records={ID: FAILED}), f"{next(iter(KEPT))}: is stored, and nobody names it"),
+        (
+            replace(WHOLE, objects={**WHOLE.objects, "originals/x": ("e", 1)}),
+            "originals/x: is stored, and nobody names it",
+        ),
+        (
+            replace(WHOLE, objects={**WHOLE.objects, READY.object_key: ("f", 900)}),
+            f"{ID}: shows another version than the one that is stored",
+        ),
+        (replace(WHOLE, index=[]), f"{NOW}:{ID}: is visible, and not in the index"),
+        (replace(WHOLE, index=[*WHOLE.index, "1:x"]), "1:x: is in the index, and not visible"),
+        (replace(WHOLE, due={ID: NOW}), f"{ID}: has come due, and stays"),
+        (replace(WHOLE, records={ID: ENDS}), f"{ID}: has an end, and never comes due"),
+    ],
+    ids=lambda value: value.rpartition(": ")[2] if isinstance(value, str) else "",
+)
+def test_what_is_broken_for_good_is_reported(stored: Stored, said: str) -> None:
+    assert said in matrix.broken_for_good(stored, promises())
+
+
+def test_an_original_that_is_not_to_be_kept_is_reported() -> None:
+    promised = replace(promises(), keep_originals=False)
+    assert matrix.broken_for_good(WHOLE, promised) == [f"{READY.object_key}: is stored, and nobody names it"]
+
+
+@pytest.mark.parametrize("raised", [TypeError("x"), redis.ConnectionError("x"), MeanwhileFailed()])
+def test_what_is_none_of_our_errors_is_reported(world: World, raised: BaseException) -> None:
+    def run(*_: object) -> None:
+        world.watched.catalogue.ping()
+        raise raised
+
+    operation = Operation("raises", Kind.REQUEST, matrix.nothing, run)
+    world._scenes[operation.name] = replace(world._scene(OPERATIONS[0]), steps=["PING"])
+    (broken, *_) = world.run(Row(operation, 1, "PING"), Column.ERROR_ONCE)
+    assert broken.startswith("raised ")
+
+
+# --- the cells ---
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("operation", "column"), CELLS)
+def test_cells(world: World, operation: Operation, column: Column) -> None:
+    """One fault at each step of one operation."""
+    broken = [
+        f"{row} | {column} | {said}"
+        for row in matrix.rows(world, operation)
+        for said in world.run(row, column)
+    ]
+    assert not broken, "\n".join(broken)
+
+
+@pytest.mark.slow
+def test_the_table_in_the_documentation_is_the_runs(world: World) -> None:
+    all_rows = [row for operation in OPERATIONS for row in matrix.rows(world, operation)]
+    begin, end = markers(matrix.COMMAND)
+    written = DOCUMENT.read_text(encoding="utf-8").partition(begin)[2].partition(end)[0]
+    assert written.strip("\n") == matrix.table(all_rows), "run: make fault-matrix"
+
+
+def test_a_cell_that_does_not_hold_is_seen_in_the_table() -> None:
+    row = Row(OPERATIONS[0], 1, "PING")
+    table = matrix.table([row], lambda _, column: column is not Column.LATE)
+    assert "8 cells: 7 hold (✓), 1 do not (✗)." in table
+    assert table.splitlines()[-1] == "| upload | 1 PING | ✓ | ✓ | ✓ | ✓ | ✓ | ✓ | · | ✗ | · | ✓ |"
