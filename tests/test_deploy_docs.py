@@ -1,4 +1,4 @@
-"""docs/deploy.md lists what the stack has, and its sums are right."""
+"""docs/deploy.md and docs/operations.md list what the stack has, and the sums are right."""
 
 import re
 from typing import Any
@@ -8,11 +8,12 @@ import pytest
 from deploy import ROOT, template
 
 DOCS = (ROOT / "docs" / "deploy.md").read_text()
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 
 
-def rows(title: str) -> list[list[str]]:
+def rows(title: str, document: str = DOCS) -> list[list[str]]:
     """The cells of the body of the first table after a title."""
-    lines = DOCS.split(title, 1)[1].splitlines()
+    lines = document.split(title, 1)[1].splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("|"))
     table = []
     for line in lines[start + 2 :]:
@@ -39,11 +40,19 @@ def test_every_parameter_with_its_default(stack: template.Template) -> None:
 
 
 def test_every_alarm(stack: template.Template) -> None:
-    documented = [name for names, _ in rows("## Alarms") for name in re.findall(r"`(\w+)`", names)]
+    documented = [name for name, _, _ in rows("## Alarms", OPERATIONS)]
     resources = stack["Resources"].items()
     assert sorted(documented) == sorted(
-        name for name, resource in resources if resource.get("Type") == "AWS::CloudWatch::Alarm"
+        f"`{name}`" for name, resource in resources if resource.get("Type") == "AWS::CloudWatch::Alarm"
     )
+
+
+def test_every_metric() -> None:
+    documented = {
+        name for names, *_ in rows("## Metrics", OPERATIONS) for name in re.findall(r"`(\w+)`", names)
+    }
+    source = (ROOT / "chalicelib" / "signals.py").read_text()
+    assert documented == set(re.findall(r'Metric\("(\w+)"', source))
 
 
 @pytest.mark.parametrize("title", ["**An idle month**", "**A million thumbnails**"])
