@@ -1,6 +1,6 @@
 # `make run` serves the whole service on this machine; `make test` checks it. Both set themselves up.
 .PHONY: run test check format lock clean package deploy destroy reconcile rebuild e2e bench bench-imaging \
-	scorecard simulate cold-start bench-list bench-rebuild load fuzz fault-matrix
+	scorecard simulate cold-start bench-list bench-rebuild load fuzz fault-matrix audit
 
 PYTHON ?= python3
 VENV := .venv
@@ -52,7 +52,7 @@ lock: $(READY)
 		--no-header --upgrade tests/e2e/requirements.in -o tests/e2e/requirements.txt
 
 clean:
-	rm -rf $(VENV) .venv-package .venv-ministack build $(BENCH) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-package .venv-ministack .venv-audit build $(BENCH) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # The stamp is newer than the requirements when the environment fits them.
 $(READY): requirements.txt requirements-dev.txt
@@ -124,3 +124,11 @@ fuzz: $(READY)
 # Every step with every fault, as `make test` runs them, and the table of docs/reliability.md made anew.
 fault-matrix: $(READY)
 	$(BIN)/python -m tests.faults.matrix --write docs/reliability.md
+
+# Asks PyPI whether what is pinned has known vulnerabilities; a mirror of PyPI cannot tell.
+PIP_AUDIT := pip-audit@2.10.1
+audit:
+	$(PYTHON) -m venv --clear .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check $(subst @,==,$(PIP_AUDIT))
+	.venv-audit/bin/pip-audit --strict --disable-pip --no-deps -r requirements.txt
+	.venv-audit/bin/pip-audit --strict --disable-pip --no-deps -r requirements-dev.txt
