@@ -133,7 +133,6 @@ def test_what_is_no_form(target: Target, content_type: str, body: bytes) -> None
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
         ("GET", "/api/v2/thumbnail", 404),
         ("GET", "/api/v1/thumbnail/{}/upload", 404),
         ("PUT", "/api/v1/thumbnail", 405),
