@@ -6,6 +6,7 @@ owners does: a stand-in, which checks one token and tells no owners apart.
 
 import http.client
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -42,6 +43,8 @@ class Front:
         """Answers in the service's place, unless it returns None."""
         self.lose: Callable[[Asked], bool] = lambda _: False
         """Tells whether the service's answer gets lost: the connection ends without one."""
+        self.page_of: int | None = None
+        """How many records are in a page of a list, whatever the browser asks for."""
         front = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -110,6 +113,8 @@ class Front:
         passed = {name: value for name, value in asked.headers.items() if name not in _NOT_PASSED_ON}
         with closing(http.client.HTTPConnection(self._service, timeout=20)) as connection:
             path = asked.path.removeprefix(self._prefix) or "/"
+            if self.page_of is not None:
+                path = re.sub(r"limit=\d+", f"limit={self.page_of}", path)
             connection.request(asked.method, path, body or None, passed)
             reply = connection.getresponse()
             given = {
