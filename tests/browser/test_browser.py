@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
+from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import FilePayload, Locator, Page, expect
 
 import app
@@ -185,7 +186,9 @@ def test_what_s3_refuses_is_said_and_can_be_sent_again(visit: Visit, api: Api, s
     assert page.locator("#access").is_hidden(), "S3 knows no tokens of ours"
     page.get_by_role("button", name="Try again big.jpg").click()
     expect(page.get_by_text(MAKING)).to_be_visible()
-    assert visit.front.count("POST", "/thumbnail/upload") == 1, "the ticket is good for another try"
+    assert visit.front.count("POST", "/thumbnail/upload") == 2, "the ticket may be what was refused"
+    api.deliver()
+    assert len(api("GET").json()) == 1
 
 
 def test_a_file_above_every_limit_is_not_sent(visit: Visit) -> None:
@@ -424,6 +427,17 @@ def test_with_the_keyboard_alone(visit: Visit, api: Api) -> None:
     page.keyboard.press("Enter")
     expect(page.get_by_role("listitem")).to_have_count(1)
     assert "first.jpg" in focused(), "the focus goes on with what is left"
+
+
+def test_the_browser_holds_the_page_to_its_policy(visit: Visit) -> None:
+    page = visit.open()
+    page.evaluate("fetch('https://elsewhere.example/').catch(() => {})")
+    with pytest.raises(PlaywrightError, match="TrustedHTML"):
+        page.evaluate("document.body.innerHTML = '<b>'")
+    page.wait_for_timeout(200)
+    assert [said for said in visit.said if "connect-src" in said]
+    visit.said.clear()
+    visit.strangers.clear()
 
 
 @pytest.fixture

@@ -243,6 +243,16 @@ def test_a_list_in_pages(target: Target) -> None:
     target.remove(*ids)
 
 
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_the_page(target: Target, slash: str) -> None:
+    ticket = target("POST", "/upload", json={"filename": "a.jpg"}).json()
+    reply = requests.get(target.url + slash, timeout=60)
+    assert (reply.status_code, reply.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert reply.text.startswith("<!doctype html>")
+    assert f"connect-src 'self' {ticket['url']};" in reply.headers["Content-Security-Policy"]
+    target.remove(ticket["id"])
+
+
 def test_pulse_and_health(target: Target) -> None:
     for path, body in (("pulse", {"alive": True}), ("health", {"redis": "up", "s3": "up"})):
         reply = requests.get(target.at(f"/system/{path}"), timeout=60)
