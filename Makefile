@@ -1,6 +1,6 @@
 # `make run` serves the whole service on this machine; `make test` checks it. Both set themselves up.
 .PHONY: run test check format lock clean package deploy destroy reconcile rebuild e2e bench bench-imaging \
-	scorecard simulate cold-start bench-list bench-rebuild load fuzz fault-matrix audit
+	scorecard simulate cold-start bench-list bench-rebuild load fuzz fault-matrix audit screenshots
 
 PYTHON ?= python3
 VENV := .venv
@@ -115,6 +115,10 @@ $(BENCH)/locust/.ready: benchmarks/requirements-locust.txt
 # A lost Redis, made again from buckets of 10,000 and 100,000 pictures: the table of docs/reliability.md.
 bench-rebuild: $(READY)
 	$(BIN)/python -m benchmarks.rebuild --write
+
+# The pictures of the page in docs/; needs Chromium or Chrome.
+screenshots: $(READY)
+	$(BIN)/python -m tests.browser.screenshots
 
 # A longer run of what `make test` does for seconds: damaged pictures. make fuzz FUZZ_EXAMPLES=100000
 fuzz: FUZZ_EXAMPLES ?= 20000

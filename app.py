@@ -29,6 +29,7 @@ from chalicelib.clock import now_ms
 from chalicelib.disposition import attachment, thumbnail_name
 from chalicelib.events import Reason, created_keys, created_objects, given_up
 from chalicelib.intake import Intake
+from chalicelib.page import Page, make_page
 from chalicelib.record import Record, State
 from chalicelib.removal import remove
 from chalicelib.settings import Settings
@@ -115,6 +116,17 @@ def signals() -> Signals:
     return Signals(settings().bucket)
 
 
+@functools.cache
+def page() -> Page:
+    """The page at `/`."""
+    return make_page(
+        max_upload=settings().max_upload_bytes,
+        max_original=settings().max_original_bytes,
+        ends_by_download=settings().retention_after_download is not None,
+        form_url=bucket().post_url(),
+    )
+
+
 # --- errors and logs, the same for every route ---
 
 
@@ -191,6 +203,16 @@ def one_form(request: Any, get_response: Callable[[Any], Response]) -> Response:
 
 
 # --- the HTTP API ---
+
+
+@app.route("/", methods=["GET", "HEAD"], content_types=[])
+@speaks_http
+def show_page() -> Response:
+    """Send the page with which people use all that follows."""
+    headers: Headers = dict(page().headers)
+    if matches(current_request().headers.get("if-none-match"), page().headers["ETag"].strip('"')):
+        return Response("", status_code=304, headers=headers)
+    return Response(page().html, headers=headers)
 
 
 @app.route(f"{V1}/system/pulse", methods=["GET", "HEAD"], content_types=[])

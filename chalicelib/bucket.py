@@ -105,6 +105,12 @@ class Bucket:
             )
         return PresignedPost(post["url"], post["fields"])
 
+    def post_url(self) -> str:
+        """Where the forms of `presign_post` are sent, whatever they say."""
+        with _s3_errors():
+            url: str = self._s3.generate_presigned_post(self.name, "any")["url"]
+        return url
+
     def get(self, key: str) -> StoredObject | None:
         """Open an object; None when there is none."""
         with _s3_errors():

@@ -53,8 +53,15 @@ def s3_client(*, timeout: float, attempts: int) -> "S3Client":
     )
     # Asking for leave to send a body costs a round trip each time, and another timeout when S3 hangs.
     client.meta.events.register_last("before-call.s3", _do_not_wait_for_continue)
+    client.meta.events.register_first("before-endpoint-resolution.s3", _stay_in_region)
     return client
 
 
 def _do_not_wait_for_continue(params: dict[str, Any], **_: object) -> None:
     params["headers"].pop("Expect", None)
+
+
+def _stay_in_region(context: dict[str, Any], **_: object) -> None:
+    # The SDK would sign URLs of us-east-1's endpoint for every region, from where S3 redirects or refuses: no
+    # browser follows that with a form.
+    context["use_global_endpoint"] = False

@@ -282,7 +282,6 @@ def test_what_is_no_id_is_unknown(api: Api, bad_id: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
         ("GET", "/api/v2/thumbnail", 404),
         ("GET", f"{V1}/thumbnail/{UNKNOWN}/upload", 404),
         ("PUT", f"{V1}/thumbnail", 405),

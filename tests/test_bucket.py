@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import boto3
 import pytest
 
 from chalicelib.bucket import Bucket
@@ -80,3 +81,17 @@ def test_every_call_says_so_when_the_bucket_cannot_be_used(
         return
     with pytest.raises(BucketUnavailable):
         calls[call]()
+
+
+@pytest.mark.parametrize("region", ["eu-central-1", "ap-east-1"])
+def test_forms_go_to_the_buckets_own_region(monkeypatch: pytest.MonkeyPatch, region: str) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", region)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    far = Bucket(s3_client(timeout=1, attempts=1), "pictures")
+    assert far.post_url() == f"https://pictures.s3.{region}.amazonaws.com/"
+
+
+def test_every_form_goes_to_one_url(bucket: Bucket) -> None:
+    post = bucket.presign_post("originals/a", content_type="image/jpeg", metadata={}, max_bytes=1, seconds=1)
+    assert post.url == bucket.post_url()

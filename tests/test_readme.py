@@ -37,11 +37,13 @@ def shape(output: str) -> str:
 @pytest.mark.skipif(
     not shutil.which("curl"), reason="the README's session is curl's, and there is no curl here"
 )
-def test_the_session_prints_what_is_shown(tmp_path: Path) -> None:
-    (block,) = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+@pytest.mark.parametrize(("session", "length"), [(0, 5), (1, 4)], ids=["first", "large files"])
+def test_the_session_prints_what_is_shown(tmp_path: Path, session: int, length: int) -> None:
+    block = re.findall(r"```console\n(.*?)```", README, re.DOTALL)[session]
     steps = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)
-    assert len(steps) == 5
+    assert len(steps) == length
     (tmp_path / "photo.jpg").write_bytes(picture(1200, 800))
+    (tmp_path / "scan.tif").write_bytes(picture(2600, 2100, image_format="TIFF"))
     # One shell for all of them, as in a terminal.
     script = "\n".join(f"{command}\necho; echo '{MARK}'" for command, _ in steps)
     with Service() as service:

@@ -133,7 +133,6 @@ def test_what_is_no_form(target: Target, content_type: str, body: bytes) -> None
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
         ("GET", "/api/v2/thumbnail", 404),
         ("GET", "/api/v1/thumbnail/{}/upload", 404),
         ("PUT", "/api/v1/thumbnail", 405),
@@ -242,6 +241,16 @@ def test_a_list_in_pages(target: Target) -> None:
         url = target.follow(reply.links["next"]["url"]) if "next" in reply.links else None
     assert [record_id for record_id in seen if record_id in ids] == ids[::-1]
     target.remove(*ids)
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_the_page(target: Target, slash: str) -> None:
+    ticket = target("POST", "/upload", json={"filename": "a.jpg"}).json()
+    reply = requests.get(target.url + slash, timeout=60)
+    assert (reply.status_code, reply.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert reply.text.startswith("<!doctype html>")
+    assert f"connect-src 'self' {ticket['url']};" in reply.headers["Content-Security-Policy"]
+    target.remove(ticket["id"])
 
 
 def test_pulse_and_health(target: Target) -> None:
