@@ -208,6 +208,15 @@ def health() -> Response:
     return Response({"error": sentence} | found, status_code=503, headers=headers)
 
 
+@app.route(f"{V1}/openapi.json", methods=["GET", "HEAD"], content_types=[])
+@speaks_http
+def description() -> Response:
+    """Describe this API to programs."""
+    from chalicelib.openapi import DOCUMENT  # no other request pays for its import
+
+    return Response(DOCUMENT)
+
+
 @app.route(f"{V1}/thumbnail", methods=["GET", "HEAD"], content_types=[])
 @speaks_http
 def list_records() -> Response:
