@@ -90,6 +90,12 @@ class GatewayHandler(ChaliceRequestHandler):
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _generic_handle  # noqa: N815
 
+    def __getattr__(self, name: str) -> Any:
+        """Handle methods of any other name alike: the app knows what a path takes, and the body is read."""
+        if name.startswith("do_"):
+            return self._generic_handle
+        raise AttributeError(name)
+
     def _is_pulse(self) -> bool:
         """Tell whether this asks if the service is alive, which costs next to nothing."""
         return self.path == _PULSE and not self._has_body()
@@ -156,8 +162,6 @@ class GatewayHandler(ChaliceRequestHandler):
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer with an error of the gateway's own, in the API's form."""
-        if code == HTTPStatus.NOT_IMPLEMENTED:
-            code, message = HTTPStatus.METHOD_NOT_ALLOWED, "There is no such method."
         sentence = message or explain or http.client.responses.get(code, "The request cannot be understood.")
         headers = _RETRY_AFTER if code == HTTPStatus.TOO_MANY_REQUESTS else {}
         self._send_http_response(code, dict(headers), json.dumps({"error": sentence}).encode())
