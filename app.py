@@ -21,7 +21,7 @@ from typing import Any, ParamSpec
 from aws_lambda_powertools import Logger
 from chalice.app import CaseInsensitiveMapping, Chalice, Request, Response
 
-from chalicelib import errors, imaging, keys
+from chalicelib import cors, errors, imaging, keys
 from chalicelib.bucket import Bucket
 from chalicelib.catalogue import Catalogue, Which
 from chalicelib.clients import redis_client, s3_client
@@ -175,6 +175,19 @@ def one_form(request: Any, get_response: Callable[[Any], Response]) -> Response:
     if response.status_code == 201:  # noqa: PLR2004 - Created: only its Location tells the new id
         facts["record_id"] = str(response.headers["Location"]).rpartition("/")[2]
     log.info("request", extra=facts)
+    return response
+
+
+@app.middleware("http")
+def across_origins(request: Any, get_response: Callable[[Any], Response]) -> Response:
+    """Let pages of the allowed origins use the API, and answer browsers that ask beforehand."""
+    if request.method == "OPTIONS":
+        methods = [*app.routes[request.path], "OPTIONS"]
+        headers = {"Allow": ", ".join(methods)} | cors.preflight_headers(methods)
+        response = Response("", status_code=204, headers=dict(headers))
+    else:
+        response = get_response(request)
+    response.headers.update(cors.headers(settings().allowed_origins, request.headers.get("origin")))
     return response
 
 
