@@ -209,6 +209,13 @@ def test_errors_of_the_gateway_have_our_form(resources: Resources) -> None:
         assert (text, values) == ("'${Origin}'", {"Origin": {"Fn::If": ["OneOrigin", first, "*"]}})
 
 
+def test_the_gateway_names_the_origin_if_there_is_one(stack: template.Template) -> None:
+    origins = {"Ref": "AllowedOrigins"}
+    first, all_of_them = stack["Conditions"]["OneOrigin"]["Fn::Equals"]
+    assert first == {"Fn::Select": [0, origins]}
+    assert all_of_them == {"Fn::Join": [",", origins]}
+
+
 def test_a_preflight_needs_no_token(resources: Resources) -> None:
     for methods in resources["RestAPI"]["Properties"]["DefinitionBody"]["paths"].values():
         assert "options" not in methods
