@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 from aws_lambda_powertools import Logger
 from chalice.app import CaseInsensitiveMapping, Chalice, Request, Response
 
-from chalicelib import errors, imaging, keys
+from chalicelib import cors, errors, imaging, keys
 from chalicelib.bucket import Bucket
 from chalicelib.catalogue import Catalogue, Which
 from chalicelib.clients import redis_client, s3_client
@@ -202,6 +202,19 @@ def one_form(request: Any, get_response: Callable[[Any], Response]) -> Response:
     return response
 
 
+@app.middleware("http")
+def across_origins(request: Any, get_response: Callable[[Any], Response]) -> Response:
+    """Let pages of the allowed origins use the API, and answer browsers that ask beforehand."""
+    if request.method == "OPTIONS":
+        methods = [*app.routes[request.path], "OPTIONS"]
+        headers = {"Allow": ", ".join(methods)} | cors.preflight_headers(methods)
+        response = Response("", status_code=204, headers=dict(headers))
+    else:
+        response = get_response(request)
+    response.headers.update(cors.headers(settings().allowed_origins, request.headers.get("origin")))
+    return response
+
+
 # --- the HTTP API ---
 
 
@@ -240,6 +253,15 @@ def health() -> Response:
     sentence = f"{' and '.join(down)} cannot be reached; try again in a moment."
     headers: Headers = {"Retry-After": str(RETRY_SECONDS[503])}
     return Response({"error": sentence} | found, status_code=503, headers=headers)
+
+
+@app.route(f"{V1}/openapi.json", methods=["GET", "HEAD"], content_types=[])
+@speaks_http
+def description() -> Response:
+    """Describe this API to programs."""
+    from chalicelib.openapi import DOCUMENT  # no other request pays for its import
+
+    return Response(DOCUMENT)
 
 
 @app.route(f"{V1}/thumbnail", methods=["GET", "HEAD"], content_types=[])

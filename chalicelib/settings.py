@@ -10,6 +10,11 @@ from chalicelib.spec import Fit, ThumbnailSpec
 
 # S3's rule for buckets: 3 to 63 characters, no empty label, nothing that reads as an IPv4 address.
 _BUCKET_NAME = r"(?!.*\.\.)(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+# As browsers spell them: in lower case, without a path, and without the port that goes without saying.
+_ORIGIN = (
+    r"(?!https://.*:443$)(?!http://.*:80$)"
+    r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(:[0-9]{1,5})?"
+)
 # At 1024 x 1024 even noise at the best quality stays below what a Lambda response can carry.
 _LONGEST_SIDE = 1024
 _TEN_YEARS = 10 * 365 * 24 * 3600
@@ -44,6 +49,8 @@ class Settings:
     """How many seconds a picture is kept after its thumbnail was first downloaded; None for no end."""
     keep_originals: bool
     """Whether an original stays once its thumbnail is stored."""
+    allowed_origins: tuple[str, ...]
+    """Web origins whose pages may use the API; `("*",)` stands for all."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> "Settings":
@@ -76,6 +83,7 @@ class Settings:
             if env.get("RETENTION_AFTER_DOWNLOAD", "").strip()
             else None,
             keep_originals=_matching(env, "KEEP_ORIGINALS", "true", "true|false", "true or false") == "true",
+            allowed_origins=_origins(env),
         )
 
 
@@ -98,6 +106,17 @@ def _integer(env: Mapping[str, str], name: str, default: int, low: int, high: in
     if not re.fullmatch(r"\d{1,12}", value, re.ASCII) or not low <= int(value) <= high:
         raise SettingsError(f"{name} must be a whole number from {low:,} to {high:,}, not {value!r}.")
     return int(value)
+
+
+def _origins(env: Mapping[str, str]) -> tuple[str, ...]:
+    value = _value(env, "ALLOWED_ORIGINS", "*")
+    origins = tuple(origin.strip() for origin in value.split(","))
+    if origins != ("*",) and not all(re.fullmatch(_ORIGIN, origin) for origin in origins):
+        raise SettingsError(
+            "ALLOWED_ORIGINS must be * or origins as browsers send them, with commas between, such as "
+            f"https://example.com,http://localhost:3000, not {value!r}."
+        )
+    return origins
 
 
 def _redis_url(env: Mapping[str, str]) -> str:

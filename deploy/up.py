@@ -95,7 +95,7 @@ def deploy(stage: str, parameters: dict[str, str], target: str, build: Path) -> 
         parameters = parameters | {"CreateApiLogsRole": "false"}
     parameters = with_backstop(parameters)
     stack.deploy(template, build / CODE_ZIP, parameters)
-    if target == "localstack":
+    if target == "localstack" or "AllowedOrigins" in parameters:
         stack.redeploy()
     return stack
 

@@ -13,10 +13,17 @@ from http import HTTPStatus
 from typing import Any, cast
 
 from chalice.config import Config
-from chalice.local import ChaliceRequestHandler, LocalDevServer, LocalGatewayException, create_local_server
+from chalice.local import (
+    ChaliceRequestHandler,
+    LocalDevServer,
+    LocalGateway,
+    LocalGatewayException,
+    create_local_server,
+)
 from werkzeug.serving import DechunkedInput
 
-from app import app
+from app import app, settings
+from chalicelib import cors
 
 MAX_BODY = 10 * 1024 * 1024
 """API Gateway's own limit of a request body, in bytes."""
@@ -47,12 +54,14 @@ _TOO_MANY = _Refusal(
 )
 _RETRY_AFTER = {"Retry-After": "1"}
 _BODY = json.dumps({"error": str(_TOO_MANY)})
-_SHORT_ANSWER = (
-    f"HTTP/1.1 {_TOO_MANY.status} {_TOO_MANY.status.phrase}\r\nContent-Type: application/json\r\n"
-    f"Content-Length: {len(_BODY)}\r\nRetry-After: {_RETRY_AFTER['Retry-After']}\r\n"
-    f"Connection: close\r\n\r\n{_BODY}"
-).encode()
 _slots = threading.BoundedSemaphore(AT_ONCE)
+
+
+class _Gateway(LocalGateway):
+    """Hands OPTIONS over to the app, as API Gateway does with this service's template."""
+
+    def _has_user_defined_options_method(self, _: object) -> bool:
+        return True
 
 
 class GatewayHandler(ChaliceRequestHandler):
@@ -66,6 +75,11 @@ class GatewayHandler(ChaliceRequestHandler):
     # Header and body are sent in two pieces; without this, the second waits for the first one's receipt.
     disable_nagle_algorithm = True
     timeout = PATIENCE_SECONDS
+
+    def setup(self) -> None:
+        """Prepare for a connection."""
+        self.local_gateway = _Gateway(app, Config())
+        super().setup()
 
     def handle_expect_100(self) -> bool:
         """Refuse a body that is too large before it is sent."""
@@ -89,6 +103,12 @@ class GatewayHandler(ChaliceRequestHandler):
             self._linger()
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _generic_handle  # noqa: N815
+
+    def __getattr__(self, name: str) -> Any:
+        """Handle methods of any other name alike: the app knows what a path takes, and the body is read."""
+        if name.startswith("do_"):
+            return self._generic_handle
+        raise AttributeError(name)
 
     def _is_pulse(self) -> bool:
         """Tell whether this asks if the service is alive, which costs next to nothing."""
@@ -156,14 +176,14 @@ class GatewayHandler(ChaliceRequestHandler):
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer with an error of the gateway's own, in the API's form."""
-        if code == HTTPStatus.NOT_IMPLEMENTED:
-            code, message = HTTPStatus.METHOD_NOT_ALLOWED, "There is no such method."
         sentence = message or explain or http.client.responses.get(code, "The request cannot be understood.")
-        headers = _RETRY_AFTER if code == HTTPStatus.TOO_MANY_REQUESTS else {}
-        self._send_http_response(code, dict(headers), json.dumps({"error": sentence}).encode())
+        headers = cors.fixed_headers(settings().allowed_origins)
+        if code == HTTPStatus.TOO_MANY_REQUESTS:
+            headers |= _RETRY_AFTER
+        self._send_http_response(code, headers, json.dumps({"error": sentence}).encode())
 
     def _send_http_response_with_body(self, code: int, headers: dict[str, Any], body: str | bytes) -> None:
-        if self.command == "HEAD" or code == HTTPStatus.NOT_MODIFIED:
+        if self.command == "HEAD" or code in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}:
             self.send_response(code)
             self._send_headers({"Content-Type": "application/json"} | headers)
         else:
@@ -208,7 +228,7 @@ def _bound_connections(server: Any) -> None:
         # In the thread that accepts connections: nothing here may wait for the client.
         connection.setblocking(False)
         with contextlib.suppress(OSError):
-            connection.send(_SHORT_ANSWER)
+            connection.send(_short_answer())
             connection.shutdown(socket.SHUT_WR)
             connection.recv(1 << 16)
         connection.close()
@@ -218,6 +238,18 @@ def _bound_connections(server: Any) -> None:
         room.release()
 
     server.process_request, server.shutdown_request = admit, leave
+
+
+def _short_answer() -> bytes:
+    headers = {
+        "Content-Type": "application/json",
+        "Content-Length": str(len(_BODY)),
+        "Connection": "close",
+        **_RETRY_AFTER,
+        **cors.fixed_headers(settings().allowed_origins),
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {_TOO_MANY.status} {_TOO_MANY.status.phrase}\r\n{lines}\r\n{_BODY}".encode()
 
 
 def _log_unless_client_left(*_: object) -> None:

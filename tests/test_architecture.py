@@ -108,7 +108,7 @@ def test_nothing_imports_app() -> None:
     assert not [name for name in IMPORTS if "app" in imported(name, following=False)]
 
 
-PURE = {"errors", "spec", "settings", "keys", "record", "upload", "disposition", "events", "clock"}
+PURE = {"errors", "spec", "settings", "keys", "record", "upload", "disposition", "events", "clock", "cors"}
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,14 @@ def test_of_chalice_only_what_is_packaged_is_imported(at_init: Imported) -> None
     assert {name for name in at_init.modules if name.startswith("chalice.")} == {"chalice.app"}
 
 
+def test_the_apis_description_is_imported_for_who_asks_for_it(at_init: Imported) -> None:
+    assert "chalicelib.openapi" not in at_init.modules
+    added = imported(
+        "app", json.dumps(http_event("GET", "/api/v1/openapi.json")), BUCKET="bucket", REDIS_URL="redis://x"
+    )
+    assert "chalicelib.openapi" in added.modules
+
+
 def test_initialisation_makes_no_client(at_init: Imported) -> None:
     assert not at_init.made_s3_client
 

@@ -19,6 +19,7 @@ OPTIONAL = (
     "RETENTION",
     "RETENTION_AFTER_DOWNLOAD",
     "KEEP_ORIGINALS",
+    "ALLOWED_ORIGINS",
 )
 
 
@@ -33,6 +34,7 @@ def test_defaults_are_the_documented_ones() -> None:
         retention=0,
         retention_after_download=None,
         keep_originals=True,
+        allowed_origins=("*",),
     )
 
 
@@ -65,6 +67,13 @@ def test_defaults_are_the_documented_ones() -> None:
         ("RETENTION_AFTER_DOWNLOAD", "60", {"retention_after_download": 60}),
         ("KEEP_ORIGINALS", "false", {"keep_originals": False}),
         ("KEEP_ORIGINALS", "true", {"keep_originals": True}),
+        ("ALLOWED_ORIGINS", "*", {"allowed_origins": ("*",)}),
+        ("ALLOWED_ORIGINS", "https://a.example", {"allowed_origins": ("https://a.example",)}),
+        (
+            "ALLOWED_ORIGINS",
+            "https://a.example, http://localhost:3000,http://[::1]:8443",
+            {"allowed_origins": ("https://a.example", "http://localhost:3000", "http://[::1]:8443")},
+        ),
     ],
 )
 def test_a_good_value_is_taken_and_changes_nothing_else(
@@ -135,6 +144,19 @@ def test_a_good_value_is_taken_and_changes_nothing_else(
         ("MAX_PIXELS", "0"),
         ("MAX_PIXELS", "100000001"),
         ("MAX_PIXELS", "10000x10000"),
+        ("ALLOWED_ORIGINS", "a.example"),
+        ("ALLOWED_ORIGINS", "ftp://a.example"),
+        ("ALLOWED_ORIGINS", "https://a.example/"),
+        ("ALLOWED_ORIGINS", "https://a.example/page"),
+        ("ALLOWED_ORIGINS", "https://A.example"),
+        ("ALLOWED_ORIGINS", "https://a.example:443"),
+        ("ALLOWED_ORIGINS", "http://a.example:80"),
+        ("ALLOWED_ORIGINS", "https://*.a.example"),
+        ("ALLOWED_ORIGINS", "https://user@a.example"),
+        ("ALLOWED_ORIGINS", "https://a.example\r\nX: y"),
+        ("ALLOWED_ORIGINS", "https://a.example,"),
+        ("ALLOWED_ORIGINS", "https://a.example,*"),
+        ("ALLOWED_ORIGINS", "null"),
     ],
 )
 def test_a_bad_value_is_refused_by_the_variables_name(name: str, value: str) -> None:

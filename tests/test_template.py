@@ -1,6 +1,8 @@
 """The stack's template as `make package` writes it: sound, and at one with the code that it deploys."""
 
+import contextlib
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 from cfnlint.api import lint_file
 
 import app
-from chalicelib import keys
+from chalicelib import cors, keys
 from chalicelib.settings import Settings
 from deploy import ROOT, CannotGoOn, package, template
 from deploy.emulators import TARGETS
@@ -121,6 +123,8 @@ def test_every_setting_is_passed_with_its_own_default(stack: template.Template) 
         for name, value in variables.items()
         if "Ref" in value
     }
+    assert variables["ALLOWED_ORIGINS"] == {"Fn::Join": [",", {"Ref": "AllowedOrigins"}]}
+    defaults["ALLOWED_ORIGINS"] = stack["Parameters"]["AllowedOrigins"]["Default"]
     required = {"BUCKET": "pictures", "REDIS_URL": "redis://localhost"}
     environment = Watched(defaults | required)
     assert Settings.from_env(environment) == Settings.from_env(required)
@@ -144,6 +148,24 @@ def test_bounds_are_those_of_the_settings(
     assert getattr(Settings.from_env(required | {variable: str(most)}), field) == most
     with pytest.raises(ValueError, match=variable):
         Settings.from_env(required | {variable: str(most + 1)})
+
+
+@pytest.mark.parametrize(
+    ("origin", "fits"),
+    [
+        ("*", True),
+        ("https://a.example", True),
+        ("http://localhost:3000", True),
+        ("http://[::1]:3000", True),
+        ("https://a.example/", False),
+        ("https://*.a.example", False),
+        ("a.example", False),
+    ],
+)
+def test_origins_are_those_of_the_settings(stack: template.Template, origin: str, fits: bool) -> None:
+    assert bool(re.fullmatch(stack["Parameters"]["AllowedOrigins"]["AllowedPattern"], origin)) == fits
+    with contextlib.nullcontext() if fits else pytest.raises(ValueError, match="ALLOWED_ORIGINS"):
+        Settings.from_env({"BUCKET": "pictures", "REDIS_URL": "redis://localhost", "ALLOWED_ORIGINS": origin})
 
 
 def test_without_a_redis_of_its_own_there_is_no_network_either(resources: Resources) -> None:
@@ -180,7 +202,24 @@ def test_errors_of_the_gateway_have_our_form(resources: Resources) -> None:
         assert media_type == "application/json"
         assert list(json.loads(body)) == ["error"]
         assert json.loads(body)["error"].endswith(".")
-        assert response["ResponseParameters"]["Headers"]["Access-Control-Allow-Origin"] == "'*'"
+        headers = response["ResponseParameters"]["Headers"]
+        assert headers["Access-Control-Expose-Headers"] == f"'{', '.join(cors.EXPOSED)}'"
+        text, values = headers["Access-Control-Allow-Origin"]["Fn::Sub"]
+        first = {"Fn::Select": [0, {"Ref": "AllowedOrigins"}]}
+        assert (text, values) == ("'${Origin}'", {"Origin": {"Fn::If": ["OneOrigin", first, "*"]}})
+
+
+def test_the_gateway_names_the_origin_if_there_is_one(stack: template.Template) -> None:
+    origins = {"Ref": "AllowedOrigins"}
+    first, all_of_them = stack["Conditions"]["OneOrigin"]["Fn::Equals"]
+    assert first == {"Fn::Select": [0, origins]}
+    assert all_of_them == {"Fn::Join": [",", origins]}
+
+
+def test_a_preflight_needs_no_token(resources: Resources) -> None:
+    for methods in resources["RestAPI"]["Properties"]["DefinitionBody"]["paths"].values():
+        assert "options" not in methods
+        assert set(methods[template.ANY_METHOD]) <= {template.INTEGRATION, "parameters"}
 
 
 def test_access_logs_are_json(resources: Resources) -> None:
