@@ -50,6 +50,7 @@ STOP_MS = 75_000
 STATUS: dict[type[errors.ServiceError], int] = {
     errors.MalformedUpload: 400,
     errors.BadParameter: 400,
+    errors.TokenRefused: 401,
     errors.UnknownThumbnail: 404,
     errors.ThumbnailNotReady: 409,
     errors.TooManyBytes: 413,
