@@ -16,7 +16,7 @@ import requests
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 30
-_READ_BY_US = ("HOST", "PORT", "BUCKET", "REDIS_URL", "AWS_", "THUMBNAIL_", "MAX_")
+_READ_BY_US = ("HOST", "PORT", "BUCKET", "REDIS_URL", "AWS_", "THUMBNAIL_", "MAX_", "AUTH_", "OWNERS")
 
 
 class Service:
