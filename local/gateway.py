@@ -13,10 +13,19 @@ from http import HTTPStatus
 from typing import Any, cast
 
 from chalice.config import Config
-from chalice.local import ChaliceRequestHandler, LocalDevServer, LocalGatewayException, create_local_server
+from chalice.local import (
+    ChaliceRequestHandler,
+    ForbiddenError,
+    LambdaContext,
+    LocalDevServer,
+    LocalGatewayAuthorizer,
+    LocalGatewayException,
+    NotAuthorizedError,
+    create_local_server,
+)
 from werkzeug.serving import DechunkedInput
 
-from app import app
+from app import UNAUTHORIZED, app, settings
 
 MAX_BODY = 10 * 1024 * 1024
 """API Gateway's own limit of a request body, in bytes."""
@@ -46,6 +55,16 @@ _TOO_MANY = _Refusal(
     HTTPStatus.TOO_MANY_REQUESTS, "There are too many requests at the moment; try again in a second."
 )
 _RETRY_AFTER = {"Retry-After": "1"}
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="thumbnails"'}
+_HEADERS: dict[int, dict[str, str]] = {
+    HTTPStatus.UNAUTHORIZED: _CHALLENGE,
+    HTTPStatus.FORBIDDEN: _CHALLENGE,
+    HTTPStatus.TOO_MANY_REQUESTS: _RETRY_AFTER,
+}
+_SENTENCES: dict[int, str] = {
+    HTTPStatus.UNAUTHORIZED: "Send a valid token in the header 'Authorization: Bearer <token>'.",
+    HTTPStatus.FORBIDDEN: "Your token cannot be accepted at the moment; try again in a minute.",
+}
 _BODY = json.dumps({"error": str(_TOO_MANY)})
 _SHORT_ANSWER = (
     f"HTTP/1.1 {_TOO_MANY.status} {_TOO_MANY.status.phrase}\r\nContent-Type: application/json\r\n"
@@ -55,17 +74,51 @@ _SHORT_ANSWER = (
 _slots = threading.BoundedSemaphore(AT_ONCE)
 
 
+class _Denied(LocalGatewayException):
+    """The authorizer lets the request not pass; Chalice has one error for this and for an unknown path."""
+
+    CODE = HTTPStatus.FORBIDDEN
+
+
+class _Authorizer(LocalGatewayAuthorizer):
+    """Asks the app's authorizer where the settings say so, as a condition of the stack does on AWS."""
+
+    def authorize(self, raw_path: str, lambda_event: Any, lambda_context: LambdaContext) -> Any:
+        """Add to the event who asks.
+
+        Raises:
+            LocalGatewayException: the request may not pass.
+
+        """
+        if settings().auth is None:
+            return lambda_event, lambda_context
+        try:
+            return super().authorize(raw_path, lambda_event, lambda_context)
+        except ForbiddenError as error:
+            raise _Denied({}) from error
+        except Exception as error:
+            if str(error) == UNAUTHORIZED:
+                raise NotAuthorizedError({}) from error
+            raise
+
+
 class GatewayHandler(ChaliceRequestHandler):
     """Serves as API Gateway with this service's gateway responses does.
 
     Over Chalice's handler: chunked bodies, bounds on bodies and on requests at once, HEAD without a body,
-    unknown paths as 404, and `{"error"}` for whatever goes wrong before the app is reached.
+    tokens where the settings ask for them, unknown paths as 404, and `{"error"}` for whatever goes wrong
+    before the app is reached.
     """
 
     server_version, sys_version = "thumbnails", ""
     # Header and body are sent in two pieces; without this, the second waits for the first one's receipt.
     disable_nagle_algorithm = True
     timeout = PATIENCE_SECONDS
+
+    def setup(self) -> None:
+        """Get ready for the requests of a connection."""
+        super().setup()
+        self.local_gateway._authorizer = _Authorizer(app)
 
     def handle_expect_100(self) -> bool:
         """Refuse a body that is too large before it is sent."""
@@ -114,7 +167,12 @@ class GatewayHandler(ChaliceRequestHandler):
             super()._generic_handle()
 
     def _parse_payload(self) -> tuple[dict[str, str], bytes | None]:
-        return dict(self.headers), self._body or None
+        headers = dict(self.headers)
+        # No token has such characters, and Chalice drops the connection over them where there is no route.
+        unreadable = [
+            name for name in headers if not headers[name].isascii() and name.lower() == "authorization"
+        ]
+        return {name: headers[name] for name in headers if name not in unreadable}, self._body or None
 
     def _read_body(self) -> bytes:
         coding, length = self.headers.get("Transfer-Encoding"), self.headers.get("Content-Length")
@@ -149,17 +207,17 @@ class GatewayHandler(ChaliceRequestHandler):
         self.send_error(refusal.status, str(refusal))
 
     def _send_error_response(self, error: LocalGatewayException) -> None:
-        if error.CODE == HTTPStatus.FORBIDDEN:
+        if isinstance(error, ForbiddenError):
             self.send_error(HTTPStatus.NOT_FOUND, "There is nothing at this path; the API is under /api/v1.")
         else:
-            self.send_error(error.CODE, http.client.responses[error.CODE])
+            self.send_error(error.CODE, _SENTENCES.get(error.CODE))
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer with an error of the gateway's own, in the API's form."""
         if code == HTTPStatus.NOT_IMPLEMENTED:
             code, message = HTTPStatus.METHOD_NOT_ALLOWED, "There is no such method."
         sentence = message or explain or http.client.responses.get(code, "The request cannot be understood.")
-        headers = _RETRY_AFTER if code == HTTPStatus.TOO_MANY_REQUESTS else {}
+        headers = _HEADERS.get(code, {})
         self._send_http_response(code, dict(headers), json.dumps({"error": sentence}).encode())
 
     def _send_http_response_with_body(self, code: int, headers: dict[str, Any], body: str | bytes) -> None:
