@@ -34,6 +34,8 @@ def test(url: str, token: str | None) -> float | None:
     started = time.monotonic()
     reply = session.post(base, files={"image": ("smoke.png", picture.getvalue())}, timeout=60)
     if token is None and reply.status_code == requests.codes.unauthorized:
+        # Without a token, the gateway says so itself; of a bad one, the function that checks them has to.
+        _expect(401, session.get(base, headers={"Authorization": "Bearer not.a.token"}, timeout=60))
         return None
     _expect(201, reply)
     record_url = f"{base}/{reply.json()['id']}"

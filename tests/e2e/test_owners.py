@@ -56,6 +56,9 @@ def test_owners_are_turned_on_and_off_by_parameters(
 
     monkeypatch.delenv("SMOKE_TOKEN")
     assert "It asks for a token" in up("").stdout
+    wrong = up("AuthAlgorithm=ES256")
+    assert wrong.returncode == 1
+    assert "403" in wrong.stderr, "nobody can say whether a token is good"
     off = up(OFF)
     assert "Smoke test passed" in off.stdout, off.stdout + off.stderr
     reply = ask("GET", f"{url_of(off)}{API}/{mine}")
