@@ -1,5 +1,5 @@
 # `make run` serves the whole service on this machine; `make test` checks it. Both set themselves up.
-.PHONY: run test check format lock clean package deploy destroy reconcile rebuild e2e bench bench-imaging \
+.PHONY: run token test check format lock clean package deploy destroy reconcile rebuild e2e bench bench-imaging \
 	scorecard simulate cold-start bench-list bench-rebuild load fuzz fault-matrix audit screenshots
 
 PYTHON ?= python3
@@ -7,8 +7,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# With OWNERS=1, each request needs a token that `make token` has made, and sees its owner's pictures alone.
 run: $(READY)
 	@exec $(BIN)/python -m local
+
+token: $(READY)
+	@$(BIN)/python -m local.owners "$(SUB)"
 
 test: check
 	$(BIN)/python -m pytest

@@ -6,6 +6,7 @@
                                                   │ event that failed too often
                                <──     mark_failed ──> Pipeline
 
+    before each of these, where there are owners: authorize ──> Tokens
     every five minutes                   reconcile ──> Reconciler ──> whatever stopped half-way, or has ended
     by hand, when Redis was lost           rebuild ──> Reconciler ──> records of what the bucket holds
 
@@ -19,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from aws_lambda_powertools import Logger
-from chalice.app import CaseInsensitiveMapping, Chalice, Request, Response
+from chalice.app import AuthRequest, AuthResponse, CaseInsensitiveMapping, Chalice, Request, Response
 
 from chalicelib import cors, errors, imaging, keys
 from chalicelib.bucket import Bucket
@@ -49,12 +50,17 @@ V1 = "/api/v1"
 LIST_LIMIT = 1000
 ONE_YEAR = 365 * 24 * 3600
 RETRY_SECONDS = {409: 1, 503: 5}
+# What an authorizer has to say for API Gateway to answer 401.
+UNAUTHORIZED = "Unauthorized"
+# How long API Gateway takes a token for good, or not, without asking again; so much longer it may be used.
+AUTHORIZED_SECONDS = 60
 # The reconciler takes up nothing more when a picture could run out of what is left of a function's time.
 STOP_MS = 75_000
 
 STATUS: dict[type[errors.ServiceError], int] = {
     errors.MalformedUpload: 400,
     errors.BadParameter: 400,
+    errors.TokenRefused: 401,
     errors.UnknownThumbnail: 404,
     errors.ThumbnailNotReady: 409,
     errors.TooManyBytes: 413,
@@ -159,7 +165,13 @@ def current_request() -> Request:
 
 def owner() -> str | None:
     """Who asks, where the deployment knows owners: the `sub` of the token that the authorizer has checked."""
-    return (current_request().context.get("authorizer") or {}).get("principalId") or None
+    if settings().auth is None:
+        return None
+    subject: str | None = (current_request().context.get("authorizer") or {}).get("principalId")
+    if not subject:
+        # The gateway has not asked for a token though it should have; nobody may pass for everybody then.
+        raise errors.TokenRefused("The token was not checked, so that nothing can be shown.")
+    return subject
 
 
 def request_facts() -> dict[str, Any]:
@@ -215,6 +227,41 @@ def across_origins(request: Any, get_response: Callable[[Any], Response]) -> Res
     return response
 
 
+# --- who may ask ---
+
+
+@functools.cache
+def tokens() -> Any:
+    """What tells good tokens from bad; the issuer's keys are kept while the function stays warm."""
+    from chalicelib.fetch import fetch
+    from chalicelib.tokens import Tokens  # PyJWT's import is paid by this function alone
+
+    auth = settings().auth
+    assert auth is not None, "it is asked for where there are owners only"  # noqa: S101 - for the type checker
+    return Tokens(auth, fetch, now_ms)
+
+
+@app.authorizer(name="authorize", ttl_seconds=AUTHORIZED_SECONDS)
+def authorize(request: AuthRequest) -> AuthResponse:
+    """Let in whoever shows a good token, to all there is: what belongs to others is not found there.
+
+    The gateway asks only where the deployment knows owners.
+
+    Raises:
+        Exception: the token is no good, which is 401. When nobody can say, the answer is a denial: 403.
+
+    """
+    try:
+        subject = tokens().subject(request.token)
+    except errors.TokenRefused as refusal:
+        log.info("token refused", extra={"reason": str(refusal)})
+        raise Exception(UNAUTHORIZED) from None  # noqa: TRY002 - the gateway goes by the word alone
+    except Exception:
+        log.exception("token not checked")
+        return AuthResponse(routes=[], principal_id="nobody")
+    return AuthResponse(routes=["*"], principal_id=subject)
+
+
 # --- the HTTP API ---
 
 
@@ -235,7 +282,7 @@ def pulse() -> Response:
     return Response({"alive": True})
 
 
-@app.route(f"{V1}/system/health", methods=["GET", "HEAD"], content_types=[])
+@app.route(f"{V1}/system/health", methods=["GET", "HEAD"], content_types=[], authorizer=authorize)
 @speaks_http
 def health() -> Response:
     """Say whether Redis and S3 answer: 200 when both do, else 503 naming the one that does not."""
@@ -264,7 +311,7 @@ def description() -> Response:
     return Response(DOCUMENT)
 
 
-@app.route(f"{V1}/thumbnail", methods=["GET", "HEAD"], content_types=[])
+@app.route(f"{V1}/thumbnail", methods=["GET", "HEAD"], content_types=[], authorizer=authorize)
 @speaks_http
 def list_records() -> Response:
     """List records, newest first; a Link header leads to the next page."""
@@ -281,7 +328,7 @@ def list_records() -> Response:
     return Response([record.as_json() for record in page.records], headers=headers)
 
 
-@app.route(f"{V1}/thumbnail", methods=["POST"], content_types=["*/*"])
+@app.route(f"{V1}/thumbnail", methods=["POST"], content_types=["*/*"], authorizer=authorize)
 @speaks_http
 def upload() -> Response:
     """Take a picture. The thumbnail is made by whoever hears S3 say that the original has landed."""
@@ -299,7 +346,7 @@ def upload() -> Response:
     return Response(record.as_json(), status_code=201, headers={"Location": f"{own_path()}/{record.id}"})
 
 
-@app.route(f"{V1}/thumbnail/upload", methods=["POST"], content_types=["*/*"])
+@app.route(f"{V1}/thumbnail/upload", methods=["POST"], content_types=["*/*"], authorizer=authorize)
 @speaks_http
 def ticket() -> Response:
     """Let a client send a picture straight to S3: one that is larger than what the gateway lets through."""
@@ -313,14 +360,14 @@ def ticket() -> Response:
     return Response(given, status_code=201, headers={"Location": url})
 
 
-@app.route(f"{V1}/thumbnail/{{record_id}}", methods=["GET", "HEAD"], content_types=[])
+@app.route(f"{V1}/thumbnail/{{record_id}}", methods=["GET", "HEAD"], content_types=[], authorizer=authorize)
 @speaks_http
 def get_record(record_id: str) -> Response:
     """Tell how far a picture is."""
     return Response(find(record_id).as_json())
 
 
-@app.route(f"{V1}/thumbnail/{{record_id}}", methods=["DELETE"], content_types=[])
+@app.route(f"{V1}/thumbnail/{{record_id}}", methods=["DELETE"], content_types=[], authorizer=authorize)
 @speaks_http
 def delete(record_id: str) -> Response:
     """Remove record, original and thumbnail. Of several at once, one gets the record and the others 404."""
@@ -331,7 +378,9 @@ def delete(record_id: str) -> Response:
     return Response(removed.as_json())
 
 
-@app.route(f"{V1}/thumbnail/{{record_id}}/download", methods=["GET", "HEAD"], content_types=[])
+@app.route(
+    f"{V1}/thumbnail/{{record_id}}/download", methods=["GET", "HEAD"], content_types=[], authorizer=authorize
+)
 @speaks_http
 def download(record_id: str) -> Response:
     """Send the thumbnail, or say why there is none."""

@@ -3,6 +3,7 @@
     ServiceError
     ├── MalformedUpload          the request's body is not a multipart form with a file
     ├── BadParameter             a query parameter is out of its bounds
+    ├── TokenRefused             the request's token is missing, or not a good one
     ├── UnknownThumbnail         no record has that id
     ├── IdempotencyKeyReused     the Idempotency-Key stands for another upload, or one that was removed
     ├── ThumbnailNotReady        the pipeline has not come to this picture yet
@@ -37,6 +38,10 @@ class MalformedUpload(ServiceError):
 
 class BadParameter(ServiceError):
     """A query parameter is out of its bounds."""
+
+
+class TokenRefused(ServiceError):
+    """The request's token is missing, or not a good one."""
 
 
 class UnknownThumbnail(ServiceError):

@@ -3,7 +3,8 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from urllib.parse import urlsplit
 
 from chalicelib.spec import Fit, ThumbnailSpec
@@ -18,10 +19,42 @@ _ORIGIN = (
 # At 1024 x 1024 even noise at the best quality stays below what a Lambda response can carry.
 _LONGEST_SIDE = 1024
 _TEN_YEARS = 10 * 365 * 24 * 3600
+# A key of HS256 must not be shorter than its hash: RFC 7518, 3.2.
+_SECRET_BYTES = 32
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class SettingsError(ValueError):
     """A variable is missing or out of bounds; the message names it and says what would do."""
+
+
+class Algorithm(StrEnum):
+    """How tokens are signed (RFC 7518, RFC 8037)."""
+
+    RS256 = "RS256"
+    """RSA; what most issuers use."""
+    ES256 = "ES256"
+    """ECDSA on the curve P-256."""
+    EDDSA = "EdDSA"
+    """Ed25519."""
+    HS256 = "HS256"
+    """A secret that the issuer and this service share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """Whose tokens let clients in; each sees the pictures of its `sub` alone."""
+
+    issuer: str
+    """What tokens must have as `iss`."""
+    audiences: frozenset[str]
+    """Of these, tokens must name one as `aud`."""
+    algorithm: Algorithm
+    """The one algorithm that counts."""
+    jwks_url: str | None
+    """Where the issuer shows its public keys; None for HS256."""
+    secret: bytes = field(repr=False)
+    """What is shared with the issuer for HS256, at least 32 bytes; empty for the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +84,8 @@ class Settings:
     """Whether an original stays once its thumbnail is stored."""
     allowed_origins: tuple[str, ...]
     """Web origins whose pages may use the API; `("*",)` stands for all."""
+    auth: Auth | None
+    """Whose tokens are asked for; None where there are no owners, and everybody sees everything."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> "Settings":
@@ -84,6 +119,7 @@ class Settings:
             else None,
             keep_originals=_matching(env, "KEEP_ORIGINALS", "true", "true|false", "true or false") == "true",
             allowed_origins=_origins(env),
+            auth=_auth(env),
         )
 
 
@@ -92,6 +128,10 @@ def _value(env: Mapping[str, str], name: str, default: str | None) -> str:
     if value is None:
         raise SettingsError(f"{name} is not set.")
     return value
+
+
+def _optional(env: Mapping[str, str], name: str) -> str:
+    return env.get(name, "").strip()
 
 
 def _matching(env: Mapping[str, str], name: str, default: str | None, pattern: str, wanted: str) -> str:
@@ -131,6 +171,56 @@ def _redis_url(env: Mapping[str, str]) -> str:
         # Without the value: it may hold a password.
         raise SettingsError("REDIS_URL must be a URL such as redis://localhost:6379.")
     return value
+
+
+def _auth(env: Mapping[str, str]) -> Auth | None:
+    issuer = _optional(env, "AUTH_ISSUER")
+    audiences = frozenset(
+        _matching(
+            env, "AUTH_AUDIENCE", "thumbnails", r"[^\s,]+(,[^\s,]+)*", "names with commas between them"
+        ).split(",")
+    )
+    algorithm = Algorithm(
+        _matching(env, "AUTH_ALGORITHM", Algorithm.RS256, "|".join(Algorithm), " or ".join(Algorithm))
+    )
+    jwks_url, secret = _jwks_url(env), _secret(env)
+    by_secret = algorithm is Algorithm.HS256
+    if not issuer:
+        # Whoever sets one of these wants owners; without the issuer, everybody would be let in.
+        if jwks_url or secret:
+            raise SettingsError("AUTH_ISSUER must be set where AUTH_JWKS_URL or AUTH_SECRET is.")
+        return None
+    if re.search(r"\s", issuer):
+        raise SettingsError(f"AUTH_ISSUER must be one name or URL, not {issuer!r}.")
+    if bool(secret) != by_secret:
+        raise SettingsError("AUTH_SECRET must be set for HS256, and for no other AUTH_ALGORITHM.")
+    if bool(jwks_url) == by_secret:
+        raise SettingsError("AUTH_JWKS_URL must be set for every AUTH_ALGORITHM but HS256.")
+    return Auth(issuer, audiences, algorithm, jwks_url or None, secret)
+
+
+def _jwks_url(env: Mapping[str, str]) -> str:
+    value = _optional(env, "AUTH_JWKS_URL")
+    try:
+        url = urlsplit(value)
+        schemes = {"https", "http"} if url.hostname in _LOOPBACK else {"https"}
+        usable = url.scheme in schemes and bool(url.hostname) and url.port != 0 and url.username is None
+    except ValueError:  # a port that is none, a bracket left open
+        usable = False
+    if value and (not usable or not value.isascii() or re.search(r"[\s\0-\x1f]", value)):
+        raise SettingsError(f"AUTH_JWKS_URL must be an https:// URL, not {value!r}.")
+    return value
+
+
+def _secret(env: Mapping[str, str]) -> bytes:
+    secret = _optional(env, "AUTH_SECRET").encode()
+    # A public key is no secret: whoever knows it could sign.
+    if secret and (len(secret) < _SECRET_BYTES or b"-----BEGIN" in secret):
+        # Without the value, which is secret.
+        raise SettingsError(
+            f"AUTH_SECRET must have at least {_SECRET_BYTES} bytes, and be no key in PEM form."
+        )
+    return secret
 
 
 def _size(env: Mapping[str, str]) -> tuple[int, int]:

@@ -15,7 +15,7 @@ CONTENT_TYPES = frozenset(
     f"image/{name}" for name in ("jpeg", "png", "gif", "webp", "bmp", "tiff", "avif", "heic", "heif")
 )
 
-_HOW = 'send JSON such as {"filename": "photo.jpg"}'
+_HOW = "send a JSON object with the name of the file as 'filename'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,12 @@ def parse_ticket_order(body: bytes) -> TicketOrder:
         raise MalformedUpload(f"The body is not a JSON object; {_HOW}.")
     filename, content_type = given.get("filename"), given.get("content_type", OPAQUE)
     if not isinstance(filename, str) or not 1 <= len(filename) <= MAX_FILENAME or not _is_text(filename):
-        raise MalformedUpload(f"filename must be a text of 1 to {MAX_FILENAME} characters; {_HOW}.")
+        raise MalformedUpload(f"The filename must be a text of 1 to {MAX_FILENAME} characters; {_HOW}.")
     if not isinstance(content_type, str):
-        raise MalformedUpload("content_type must be a text such as image/jpeg, or be left out.")
+        raise MalformedUpload("The content_type must be a text such as image/jpeg, or be left out.")
     if content_type not in CONTENT_TYPES | {OPAQUE}:
         accepted = ", ".join(sorted(CONTENT_TYPES))
-        raise UnsupportedFormat(f"content_type must be one of {accepted}, or be left out.")
+        raise UnsupportedFormat(f"The content_type must be one of {accepted}, or be left out.")
     return TicketOrder(filename, content_type)
 
 

@@ -59,7 +59,7 @@ def parse_upload(content_type: str, body: bytes, *, max_bytes: int) -> Upload:
     if len(upload.content) > max_bytes:
         raise TooManyBytes(
             f"The picture has {len(upload.content):,} bytes; at most {max_bytes:,} are accepted in a "
-            "request. Ask POST /api/v1/thumbnail/upload where to send a larger one."
+            "request; POST /api/v1/thumbnail/upload says where to send a larger one."
         )
     return upload
 

@@ -34,6 +34,9 @@ UNUSED = (
     "PIL/Pdf*.py",
     # Only the module beneath it is used.
     "pi_heif",
+    # Of these, the one compiled module is used that lies beside them.
+    "cffi",
+    "pycparser",
     # Of Powertools, the functions log; its event handlers and most utilities are for other uses.
     "aws_lambda_powertools/event_handler",
     "aws_lambda_powertools/utilities/[!_j]*",

@@ -11,14 +11,15 @@ from deploy import CannotGoOn
 _SECONDS = 60
 
 
-def test(url: str) -> float:
+def test(url: str, token: str | None) -> float | None:
     """Upload a picture, wait for its thumbnail, download and delete it.
 
     Args:
         url: where the API is, without a slash at the end.
+        token: what a deployment with owners asks for; None for one without.
 
     Returns:
-        seconds from the upload until the thumbnail was ready.
+        seconds from the upload until the thumbnail was ready; None when a token is asked for.
 
     Raises:
         CannotGoOn: a step failed; the sentence tells the answer.
@@ -27,23 +28,31 @@ def test(url: str) -> float:
     picture = BytesIO()
     Image.linear_gradient("L").save(picture, "PNG")
     base = f"{url}/api/v1/thumbnail"
+    session = requests.Session()
+    if token is not None:
+        session.headers["Authorization"] = f"Bearer {token}"
     started = time.monotonic()
-    reply = _expect(201, requests.post(base, files={"image": ("smoke.png", picture.getvalue())}, timeout=60))
+    reply = session.post(base, files={"image": ("smoke.png", picture.getvalue())}, timeout=60)
+    if token is None and reply.status_code == requests.codes.unauthorized:
+        # Without a token, the gateway says so itself; of a bad one, the function that checks them has to.
+        _expect(401, session.get(base, headers={"Authorization": "Bearer not.a.token"}, timeout=60))
+        return None
+    _expect(201, reply)
     record_url = f"{base}/{reply.json()['id']}"
     try:
-        while not (record := _expect(200, requests.get(record_url, timeout=60)).json())["ready"]:
+        while not (record := _expect(200, session.get(record_url, timeout=60)).json())["ready"]:
             if "error" in record or time.monotonic() - started > _SECONDS:
                 raise CannotGoOn(f"the smoke test's picture did not become a thumbnail: {record}")
             time.sleep(0.2)
         took = time.monotonic() - started
         accept = {"Accept": "image/jpeg"}  # LocalStack sends base64 to who says */*
-        download = requests.get(f"{record_url}/download", headers=accept, timeout=60)
+        download = session.get(f"{record_url}/download", headers=accept, timeout=60)
         thumbnail = _expect(200, download).content
         with Image.open(BytesIO(thumbnail)) as image:
             if image.format != "JPEG" or len(thumbnail) != record["size"]["thumbnail"]:
                 raise CannotGoOn("the smoke test's thumbnail did not arrive as it was stored.")
     finally:
-        requests.delete(record_url, timeout=60)
+        session.delete(record_url, timeout=60)
     return took
 
 

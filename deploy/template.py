@@ -15,6 +15,7 @@ STACK = ROOT / ".chalice" / "stack"
 CHALICE_STAGE = "release"
 ANY_METHOD = "x-amazon-apigateway-any-method"
 INTEGRATION = "x-amazon-apigateway-integration"
+SECURITY = "security"
 SECTIONS = ("Globals", "Parameters", "Conditions", "Metadata", "Resources", "Outputs")
 
 Template = dict[str, Any]
@@ -81,8 +82,17 @@ def run_chalice(tools: Path, project: Path, architecture: str, out: Path) -> Tem
         raise CannotGoOn("chalice package failed; its message stands above.")
     shutil.rmtree(project / ".chalice" / "deployments", ignore_errors=True)
     template: Template = json.loads((out / "sam.json").read_text())
+    _ask_for_tokens_where_there_are_owners(template)
     _hand_over_other_methods(template)
     return template
+
+
+def _ask_for_tokens_where_there_are_owners(template: Template) -> None:
+    """Let a parameter decide whether the authorizer is asked; Chalice writes that it is."""
+    for methods in template["Resources"]["RestAPI"]["Properties"]["DefinitionBody"]["paths"].values():
+        for method in methods.values():
+            if SECURITY in method:
+                method[SECURITY] = {"Fn::If": ["OwnersOn", method[SECURITY], {"Ref": "AWS::NoValue"}]}
 
 
 def _hand_over_other_methods(template: Template) -> None:

@@ -6,4 +6,6 @@ Nothing here is shipped. `python -m local` starts four processes:
     local.api       Chalice's local server with app.py
     local.worker    hands S3's notifications to app.make_thumbnail, as Lambda does
     local           watches over the three, and restarts the last two when the code changes
+
+`python -m local.owners alice` makes a token for trials with owners.
 """

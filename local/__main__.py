@@ -18,6 +18,7 @@ from watchfiles import PythonFilter, watch
 
 from chalicelib.settings import Settings, SettingsError
 from local.notifications import connect
+from local.owners import with_trial_owners
 from local.processes import ROOT, Child
 
 CODE = (ROOT / "app.py", ROOT / "chalicelib", ROOT / "local")
@@ -81,6 +82,8 @@ def _serve(stack: contextlib.ExitStack) -> None:
 def _check_settings() -> None:
     """Let a bad setting stop the start, before anything else is started."""
     os.environ["BUCKET"] = os.environ.get("BUCKET", "") or "thumbnails"
+    if os.environ.get("OWNERS"):
+        os.environ.update(with_trial_owners(os.environ))
     Settings.from_env({"REDIS_URL": "redis://embedded"} | {k: v for k, v in os.environ.items() if v})
 
 
@@ -146,9 +149,11 @@ def _banner(url: str, *, embedded: bool) -> str:
     kept = (
         "Data lives in memory until this stops." if embedded else "Data lives in the servers that you named."
     )
+    token = "$(make token SUB=alice)" if os.environ.get("AUTH_ALGORITHM") == "HS256" else "$TOKEN"
+    header = f'-H "Authorization: Bearer {token}" ' if os.environ.get("AUTH_ISSUER") else ""
     return (
         f"Serving on {url}\n{kept} Press Ctrl-C to stop. Try:\n"
-        f"  curl -F image=@photo.jpg {url}/api/v1/thumbnail"
+        f"  curl {header}-F image=@photo.jpg {url}/api/v1/thumbnail"
     )
 
 

@@ -15,14 +15,18 @@ from typing import Any, cast
 from chalice.config import Config
 from chalice.local import (
     ChaliceRequestHandler,
+    ForbiddenError,
+    LambdaContext,
     LocalDevServer,
     LocalGateway,
+    LocalGatewayAuthorizer,
     LocalGatewayException,
+    NotAuthorizedError,
     create_local_server,
 )
 from werkzeug.serving import DechunkedInput
 
-from app import app, settings
+from app import UNAUTHORIZED, app, settings
 from chalicelib import cors
 
 MAX_BODY = 10 * 1024 * 1024
@@ -53,6 +57,16 @@ _TOO_MANY = _Refusal(
     HTTPStatus.TOO_MANY_REQUESTS, "There are too many requests at the moment; try again in a second."
 )
 _RETRY_AFTER = {"Retry-After": "1"}
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="thumbnails"'}
+_HEADERS: dict[int, dict[str, str]] = {
+    HTTPStatus.UNAUTHORIZED: _CHALLENGE,
+    HTTPStatus.FORBIDDEN: _CHALLENGE,
+    HTTPStatus.TOO_MANY_REQUESTS: _RETRY_AFTER,
+}
+_SENTENCES: dict[int, str] = {
+    HTTPStatus.UNAUTHORIZED: "Send a valid token in the header 'Authorization: Bearer <token>'.",
+    HTTPStatus.FORBIDDEN: "Your token cannot be accepted at the moment; try again in a minute.",
+}
 _BODY = json.dumps({"error": str(_TOO_MANY)})
 _slots = threading.BoundedSemaphore(AT_ONCE)
 
@@ -64,11 +78,40 @@ class _Gateway(LocalGateway):
         return True
 
 
+class _Denied(LocalGatewayException):
+    """The authorizer lets the request not pass; Chalice has one error for this and for an unknown path."""
+
+    CODE = HTTPStatus.FORBIDDEN
+
+
+class _Authorizer(LocalGatewayAuthorizer):
+    """Asks the app's authorizer where the settings say so, as a condition of the stack does on AWS."""
+
+    def authorize(self, raw_path: str, lambda_event: Any, lambda_context: LambdaContext) -> Any:
+        """Add to the event who asks.
+
+        Raises:
+            LocalGatewayException: the request may not pass.
+
+        """
+        if settings().auth is None:
+            return lambda_event, lambda_context
+        try:
+            return super().authorize(raw_path, lambda_event, lambda_context)
+        except ForbiddenError as error:
+            raise _Denied({}) from error
+        except Exception as error:
+            if str(error) == UNAUTHORIZED:
+                raise NotAuthorizedError({}) from error
+            raise
+
+
 class GatewayHandler(ChaliceRequestHandler):
     """Serves as API Gateway with this service's gateway responses does.
 
     Over Chalice's handler: chunked bodies, bounds on bodies and on requests at once, HEAD without a body,
-    unknown paths as 404, and `{"error"}` for whatever goes wrong before the app is reached.
+    tokens where the settings ask for them, unknown paths as 404, and `{"error"}` for whatever goes wrong
+    before the app is reached.
     """
 
     server_version, sys_version = "thumbnails", ""
@@ -77,8 +120,9 @@ class GatewayHandler(ChaliceRequestHandler):
     timeout = PATIENCE_SECONDS
 
     def setup(self) -> None:
-        """Prepare for a connection."""
+        """Get ready for the requests of a connection."""
         self.local_gateway = _Gateway(app, Config())
+        self.local_gateway._authorizer = _Authorizer(app)
         super().setup()
 
     def handle_expect_100(self) -> bool:
@@ -134,7 +178,12 @@ class GatewayHandler(ChaliceRequestHandler):
             super()._generic_handle()
 
     def _parse_payload(self) -> tuple[dict[str, str], bytes | None]:
-        return dict(self.headers), self._body or None
+        headers = dict(self.headers)
+        # No token has such characters, and Chalice drops the connection over them where there is no route.
+        unreadable = [
+            name for name in headers if not headers[name].isascii() and name.lower() == "authorization"
+        ]
+        return {name: headers[name] for name in headers if name not in unreadable}, self._body or None
 
     def _read_body(self) -> bytes:
         coding, length = self.headers.get("Transfer-Encoding"), self.headers.get("Content-Length")
@@ -169,17 +218,15 @@ class GatewayHandler(ChaliceRequestHandler):
         self.send_error(refusal.status, str(refusal))
 
     def _send_error_response(self, error: LocalGatewayException) -> None:
-        if error.CODE == HTTPStatus.FORBIDDEN:
+        if isinstance(error, ForbiddenError):
             self.send_error(HTTPStatus.NOT_FOUND, "There is nothing at this path; the API is under /api/v1.")
         else:
-            self.send_error(error.CODE, http.client.responses[error.CODE])
+            self.send_error(error.CODE, _SENTENCES.get(error.CODE))
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer with an error of the gateway's own, in the API's form."""
         sentence = message or explain or http.client.responses.get(code, "The request cannot be understood.")
-        headers = cors.fixed_headers(settings().allowed_origins)
-        if code == HTTPStatus.TOO_MANY_REQUESTS:
-            headers |= _RETRY_AFTER
+        headers = cors.fixed_headers(settings().allowed_origins) | _HEADERS.get(code, {})
         self._send_http_response(code, headers, json.dumps({"error": sentence}).encode())
 
     def _send_http_response_with_body(self, code: int, headers: dict[str, Any], body: str | bytes) -> None:

@@ -16,7 +16,10 @@ import requests
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 30
-_READ_BY_US = ("HOST", "PORT", "BUCKET", "REDIS_URL", "AWS_", "THUMBNAIL_", "MAX_", "ALLOWED_")
+_READ_BY_US = (
+    *("HOST", "PORT", "BUCKET", "REDIS_URL", "OWNERS"),
+    *("AWS_", "THUMBNAIL_", "MAX_", "ALLOWED_", "AUTH_"),
+)
 
 
 class Service:

@@ -26,7 +26,7 @@ def test_every_leaf_has_a_status_and_nothing_else_has() -> None:
 
 
 def test_statuses_are_errors_of_the_contract() -> None:
-    assert set(app.STATUS.values()) == {400, 404, 409, 413, 415, 422, 503}
+    assert set(app.STATUS.values()) == {400, 401, 404, 409, 413, 415, 422, 503}
 
 
 def test_retries_are_advised_for_what_passes_by_itself() -> None:

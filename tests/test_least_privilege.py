@@ -13,6 +13,7 @@ import pytest
 
 from chalicelib import keys
 from deploy import ROOT, template
+from local.owners import TRIAL, token
 from tests.conftest import Api, keys_in, picture, report
 
 if TYPE_CHECKING:
@@ -97,8 +98,9 @@ def by_the_platform(function: str) -> set[Grant]:
     properties = stack["Resources"][function]["Properties"]
     found = {Grant(action, f"${{{properties['LoggingConfig']['LogGroup']['Ref']}.Arn}}") for action in LOGS}
     assert stack["Globals"]["Function"]["VpcConfig"]["Fn::If"][0] == "OwnRedis"
-    # Lambda needs these on everything: https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
-    found |= {Grant(action, "*") for action in NETWORK}
+    if properties.get("VpcConfig") != {"Ref": "AWS::NoValue"}:
+        # Lambda needs these on everything: https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
+        found |= {Grant(action, "*") for action in NETWORK}
     with suppress(KeyError):
         queue = properties["EventInvokeConfig"]["DestinationConfig"]["OnFailure"]["Destination"]["Fn::GetAtt"]
         found.add(Grant("sqs:SendMessage", f"${{{'.'.join(queue)}}}"))
@@ -179,3 +181,20 @@ def test_marking_what_failed(api: Api, s3: "S3Client", calls: Callable[[], set[G
     give_up()
     assert len(keys_in(api.bucket)) == 1
     assert used | by_the_platform("MarkFailed") == allowed(policy_of("mark_failed"))
+
+
+def test_asking_for_tokens(
+    api: Api, calls: Callable[[], set[Grant]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import app
+
+    for name, value in TRIAL.items():
+        monkeypatch.setenv(name, value)
+    app.settings.cache_clear()
+    arn = "arn:aws:execute-api:us-east-1:123456789012:abc123/live/GET/api/v1/thumbnail"
+    event = {"type": "TOKEN", "methodArn": arn, "authorizationToken": f"Bearer {token('alice', TRIAL)}"}
+    assert app.authorize(event, None)["principalId"] == "alice"
+    monkeypatch.undo()
+    app.settings.cache_clear()
+    app.tokens.cache_clear()
+    assert calls() | by_the_platform("Authorize") == allowed(policy_of("authorize"))

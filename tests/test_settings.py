@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from chalicelib.settings import Settings, SettingsError
+from chalicelib.settings import Algorithm, Auth, Settings, SettingsError
 from chalicelib.spec import Fit, ThumbnailSpec
 
 REQUIRED = {"BUCKET": "pictures", "REDIS_URL": "redis://localhost:6379"}
@@ -20,7 +20,15 @@ OPTIONAL = (
     "RETENTION_AFTER_DOWNLOAD",
     "KEEP_ORIGINALS",
     "ALLOWED_ORIGINS",
+    "AUTH_ISSUER",
+    "AUTH_AUDIENCE",
+    "AUTH_ALGORITHM",
+    "AUTH_JWKS_URL",
+    "AUTH_SECRET",
 )
+SECRET = "s" * 32
+BY_KEYS = {"AUTH_ISSUER": "https://issuer.example.com", "AUTH_JWKS_URL": "https://issuer.example.com/jwks"}
+BY_SECRET = {"AUTH_ISSUER": "local", "AUTH_ALGORITHM": "HS256", "AUTH_SECRET": SECRET}
 
 
 def test_defaults_are_the_documented_ones() -> None:
@@ -35,6 +43,7 @@ def test_defaults_are_the_documented_ones() -> None:
         retention_after_download=None,
         keep_originals=True,
         allowed_origins=("*",),
+        auth=None,
     )
 
 
@@ -199,3 +208,84 @@ def test_settings_do_not_change_after_the_start() -> None:
         settings.bucket = "another"  # type: ignore[misc]  # what is tested is that it cannot be done
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.spec.width = 1  # type: ignore[misc]  # likewise
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        (
+            BY_KEYS,
+            Auth(
+                issuer="https://issuer.example.com",
+                audiences=frozenset({"thumbnails"}),
+                algorithm=Algorithm.RS256,
+                jwks_url="https://issuer.example.com/jwks",
+                secret=b"",
+            ),
+        ),
+        (BY_SECRET, Auth("local", frozenset({"thumbnails"}), Algorithm.HS256, None, SECRET.encode())),
+        (
+            BY_SECRET | {"AUTH_AUDIENCE": "web,https://api.example.com/"},
+            Auth(
+                "local",
+                frozenset({"web", "https://api.example.com/"}),
+                Algorithm.HS256,
+                None,
+                SECRET.encode(),
+            ),
+        ),
+        # Parts that say nothing by themselves may stand there while there are no owners.
+        ({"AUTH_AUDIENCE": "web", "AUTH_ALGORITHM": "HS256"}, None),
+    ],
+)
+def test_whose_tokens_are_asked_for(env: dict[str, str], expected: Auth | None) -> None:
+    assert Settings.from_env(REQUIRED | env).auth == expected
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://a", "https://a:8443/b?c=d", "http://127.0.0.1:9/keys", "http://localhost", "http://[::1]:9"],
+)
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
+def test_where_keys_may_be(url: str, algorithm: str) -> None:
+    auth = Settings.from_env(REQUIRED | BY_KEYS | {"AUTH_ALGORITHM": algorithm, "AUTH_JWKS_URL": url}).auth
+    assert auth is not None
+    assert (auth.algorithm, auth.jwks_url) == (algorithm, url)
+
+
+@pytest.mark.parametrize(
+    ("env", "name"),
+    [
+        ({"AUTH_JWKS_URL": BY_KEYS["AUTH_JWKS_URL"]}, "AUTH_ISSUER"),
+        ({"AUTH_SECRET": SECRET}, "AUTH_ISSUER"),
+        (BY_KEYS | {"AUTH_ISSUER": "two words"}, "AUTH_ISSUER"),
+        (BY_KEYS | {"AUTH_JWKS_URL": ""}, "AUTH_JWKS_URL"),
+        (BY_KEYS | {"AUTH_JWKS_URL": "http://issuer.example.com/jwks"}, "AUTH_JWKS_URL"),
+        (BY_KEYS | {"AUTH_JWKS_URL": "https://"}, "AUTH_JWKS_URL"),
+        (BY_KEYS | {"AUTH_JWKS_URL": "https://a:port"}, "AUTH_JWKS_URL"),
+        (BY_KEYS | {"AUTH_JWKS_URL": "https://[a"}, "AUTH_JWKS_URL"),
+        (BY_KEYS | {"AUTH_JWKS_URL": "https://user:word@a"}, "AUTH_JWKS_URL"),
+        (BY_KEYS | {"AUTH_JWKS_URL": "https://a/b c"}, "AUTH_JWKS_URL"),
+        (BY_KEYS | {"AUTH_JWKS_URL": "https://a/\u00fc"}, "AUTH_JWKS_URL"),
+        (BY_KEYS | {"AUTH_JWKS_URL": "file:///etc/passwd"}, "AUTH_JWKS_URL"),
+        (BY_SECRET | {"AUTH_JWKS_URL": "https://a"}, "AUTH_JWKS_URL"),
+        (BY_KEYS | {"AUTH_SECRET": SECRET}, "AUTH_SECRET"),
+        (BY_SECRET | {"AUTH_SECRET": ""}, "AUTH_SECRET"),
+        (BY_SECRET | {"AUTH_SECRET": "s" * 31}, "AUTH_SECRET"),
+        (BY_SECRET | {"AUTH_SECRET": f"-----BEGIN PUBLIC KEY-----\n{SECRET}"}, "AUTH_SECRET"),
+        (BY_KEYS | {"AUTH_ALGORITHM": "none"}, "AUTH_ALGORITHM"),
+        (BY_KEYS | {"AUTH_ALGORITHM": "RS512"}, "AUTH_ALGORITHM"),
+        (BY_KEYS | {"AUTH_ALGORITHM": "rs256"}, "AUTH_ALGORITHM"),
+        (BY_KEYS | {"AUTH_AUDIENCE": "a,"}, "AUTH_AUDIENCE"),
+        (BY_KEYS | {"AUTH_AUDIENCE": "a b"}, "AUTH_AUDIENCE"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_by_the_variables_name(env: dict[str, str], name: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(REQUIRED | env)
+    assert str(caught.value).startswith(f"{name} must ")
+    assert SECRET not in str(caught.value)
+
+
+def test_the_secret_is_not_shown() -> None:
+    assert SECRET not in repr(Settings.from_env(REQUIRED | BY_SECRET))

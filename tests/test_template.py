@@ -12,7 +12,7 @@ import pytest
 from cfnlint.api import lint_file
 
 import app
-from chalicelib import cors, keys
+from chalicelib import cors, fetch, keys
 from chalicelib.settings import Settings
 from deploy import ROOT, CannotGoOn, package, template
 from deploy.emulators import TARGETS
@@ -60,7 +60,14 @@ def test_variants_leave_the_one_stack_as_it_is(stack: template.Template) -> None
 
 def test_each_function_has_a_role_logs_and_limits_of_its_own(stack: template.Template) -> None:
     functions = template.functions(stack)
-    assert set(functions) == {"APIHandler", "MakeThumbnail", "MarkFailed", "Reconcile", "Rebuild"}
+    assert set(functions) == {
+        "APIHandler",
+        "Authorize",
+        "MakeThumbnail",
+        "MarkFailed",
+        "Reconcile",
+        "Rebuild",
+    }
     for part in ("Role", "LoggingConfig", "FunctionName"):
         assert len({json.dumps(properties[part]) for properties in functions.values()}) == len(functions)
     for properties in functions.values():
@@ -185,15 +192,55 @@ def test_the_gateway_knows_every_route_and_leaves_other_methods_to_the_app(resou
         assert len({json.dumps(method[template.INTEGRATION]) for method in methods.values()}) == 1
 
 
+def test_a_parameter_decides_whether_tokens_are_asked_for(stack: template.Template) -> None:
+    properties = stack["Resources"]["RestAPI"]["Properties"]
+    asked = {
+        (method, path): how.get("security")
+        for path, methods in properties["DefinitionBody"]["paths"].items()
+        for method, how in methods.items()
+    }
+    by_parameter = {"Fn::If": ["OwnersOn", [{"authorize": []}], {"Ref": "AWS::NoValue"}]}
+    # Methods that a path does not take are answered by the app, with 405 whoever asks.
+    opened = {(method, f"{app.V1}/system/pulse") for method in ("get", "head")}
+    assert asked == {
+        (method, path): None if method == template.ANY_METHOD or (method, path) in opened else by_parameter
+        for method, path in asked
+    }
+    assert stack["Conditions"]["OwnersOn"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "AuthIssuer"}, ""]}]}
+    assert properties["AlwaysDeploy"] is True
+    (authorizer,) = properties["DefinitionBody"]["securityDefinitions"].values()
+    said = authorizer["x-amazon-apigateway-authorizer"]
+    assert said["authorizerResultTtlInSeconds"] == app.AUTHORIZED_SECONDS
+    assert "${Authorize.Arn}" in said["authorizerUri"]["Fn::Sub"]
+
+
+def test_the_authorizer_is_where_it_can_reach_the_issuer(resources: Resources) -> None:
+    functions = {name: one for name, one in resources.items() if one["Type"] == "AWS::Serverless::Function"}
+    outside = {name for name, one in functions.items() if "VpcConfig" in one["Properties"]}
+    assert outside == {"Authorize"}
+    assert functions["Authorize"]["Properties"]["VpcConfig"] == {"Ref": "AWS::NoValue"}
+    # It fails by itself before Lambda or the gateway gives up on it: once to connect, once for the answer.
+    assert functions["Authorize"]["Properties"]["Timeout"] > 2 * fetch.SECONDS
+
+
+def test_the_secret_is_not_shown(stack: template.Template) -> None:
+    assert stack["Parameters"]["AuthSecret"]["NoEcho"] is True
+
+
 def test_errors_of_the_gateway_have_our_form(resources: Resources) -> None:
     responses = resources["RestAPI"]["Properties"]["GatewayResponses"]
     assert {kind: response.get("StatusCode") for kind, response in responses.items()} == {
         "MISSING_AUTHENTICATION_TOKEN": 404,
+        "UNAUTHORIZED": 401,
+        "ACCESS_DENIED": 403,
+        "INVALID_SIGNATURE": 404,
         "REQUEST_TOO_LARGE": 413,
         "THROTTLED": 429,
         "QUOTA_EXCEEDED": 429,
         "INTEGRATION_FAILURE": 503,
         "INTEGRATION_TIMEOUT": 503,
+        "AUTHORIZER_FAILURE": 503,
+        "AUTHORIZER_CONFIGURATION_ERROR": 503,
         "DEFAULT_4XX": None,
         "DEFAULT_5XX": None,
     }
@@ -207,6 +254,7 @@ def test_errors_of_the_gateway_have_our_form(resources: Resources) -> None:
         text, values = headers["Access-Control-Allow-Origin"]["Fn::Sub"]
         first = {"Fn::Select": [0, {"Ref": "AllowedOrigins"}]}
         assert (text, values) == ("'${Origin}'", {"Origin": {"Fn::If": ["OneOrigin", first, "*"]}})
+        assert ("WWW-Authenticate" in headers) == (response.get("StatusCode") in {401, 403})
 
 
 def test_the_gateway_names_the_origin_if_there_is_one(stack: template.Template) -> None:
