@@ -86,6 +86,21 @@ _PATHS: Part = {
             }
         },
     ),
+    "/": _get(
+        "Page",
+        "A page for people that does what this API does",
+        responses={
+            "200": _with_headers(
+                {
+                    "description": "HTML.",
+                    "content": {"text/html; charset=utf-8": {"schema": {"type": "string"}}},
+                },
+                "ETag",
+                "Cache-Control",
+            ),
+            "304": _with_headers({"description": "The client has it already."}, "ETag", "Cache-Control"),
+        },
+    ),
     f"{V1}/system/pulse": _get(
         "Pulse",
         "Whether the API is alive, whatever the state of Redis and S3",
@@ -237,7 +252,8 @@ _PATHS: Part = {
                 | {"links": _NEW_RECORD},
                 "400": _error(
                     "Not the JSON that is wanted.",
-                    no_json='The body is not JSON; send JSON such as {"filename": "photo.jpg"}.',
+                    no_json="The body is not JSON; "
+                    "send a JSON object with the name of the file as 'filename'.",
                 ),
                 "413": _error(
                     "The body is larger than what the gateway takes.",
@@ -245,7 +261,7 @@ _PATHS: Part = {
                 ),
                 "415": _error(
                     "`content_type` is not that of an accepted image.",
-                    unknown=f"content_type must be one of {_TYPES}, or be left out.",
+                    unknown=f"The content_type must be one of {_TYPES}, or be left out.",
                 ),
             },
         )

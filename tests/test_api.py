@@ -99,7 +99,7 @@ def test_the_original_is_stored_as_sent_with_what_its_record_needs(api: Api, s3:
     record = api.upload(content, "naïve photo.jpg")
     stored = s3.get_object(Bucket=api.bucket.name, Key=f"originals/{record['id']}")
     assert stored["Body"].read() == content
-    assert set(stored["Metadata"]) == {"filename", "created"}
+    assert set(stored["Metadata"]) == {"filename", "created", "request-id"}
 
 
 @pytest.mark.parametrize(

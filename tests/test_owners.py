@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
-OPEN = {f"{V1}/system/pulse"}
+OPEN = {"/", f"{V1}/openapi.json", f"{V1}/system/pulse"}
 CLOSED = [
     (method, path)
     for path, methods in sorted(app.app.routes.items())

@@ -201,7 +201,11 @@ def test_a_parameter_decides_whether_tokens_are_asked_for(stack: template.Templa
     }
     by_parameter = {"Fn::If": ["OwnersOn", [{"authorize": []}], {"Ref": "AWS::NoValue"}]}
     # Methods that a path does not take are answered by the app, with 405 whoever asks.
-    opened = {(method, f"{app.V1}/system/pulse") for method in ("get", "head")}
+    opened = {
+        (method, path)
+        for path in ("/", f"{app.V1}/openapi.json", f"{app.V1}/system/pulse")
+        for method in ("get", "head")
+    }
     assert asked == {
         (method, path): None if method == template.ANY_METHOD or (method, path) in opened else by_parameter
         for method, path in asked
