@@ -8,7 +8,7 @@ from collections.abc import Iterable
 ANY = "*"
 EXPOSED = ("Location", "Link", "Retry-After", "ETag", "Content-Disposition", "WWW-Authenticate")
 """Headers of answers that pages may read, beside those that every page may."""
-ACCEPTED = ("Authorization", "Content-Type", "Idempotency-Key", "If-None-Match")
+ACCEPTED = ("Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "X-Api-Key")
 """Headers of requests that pages may send."""
 MAX_AGE_SECONDS = 3600
 """How long a browser may remember what a preflight said."""

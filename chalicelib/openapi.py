@@ -109,6 +109,7 @@ _PATHS: Part = {
     f"{V1}/system/health": _get(
         "Health",
         "Whether Redis and S3 answer",
+        **_TOKEN,
         responses={
             "200": _json("Both do.", _ref("schemas", "Health"), healthy={"redis": "up", "s3": "up"}),
             "503": _json(

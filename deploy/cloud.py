@@ -127,8 +127,7 @@ class Stack:
     def redeploy(self) -> None:
         """Let the API's stage show the API as it is now.
 
-        CloudFormation does so itself on AWS when the API's definition has changed, but not when just the
-        value of a parameter has, on which the gateway's own answers depend.
+        CloudFormation does so itself on AWS.
         """
         gateway: APIGatewayClient = boto3.client("apigateway", endpoint_url=self.endpoint)
         gateway.create_deployment(restApiId=self.outputs()["RestAPIId"], stageName="live")

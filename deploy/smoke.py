@@ -11,15 +11,16 @@ from deploy import CannotGoOn
 _SECONDS = 60
 
 
-def test(url: str, token: str | None) -> float | None:
+def test(url: str, token: str | None, api_key: str | None) -> float | None:
     """Upload a picture, wait for its thumbnail, download and delete it.
 
     Args:
         url: where the API is, without a slash at the end.
         token: what a deployment with owners asks for; None for one without.
+        api_key: what a deployment with limits for each client asks for; None for one without.
 
     Returns:
-        seconds from the upload until the thumbnail was ready; None when a token is asked for.
+        seconds from the upload until the thumbnail was ready; None when a token or a key is asked for.
 
     Raises:
         CannotGoOn: a step failed; the sentence tells the answer.
@@ -31,11 +32,15 @@ def test(url: str, token: str | None) -> float | None:
     session = requests.Session()
     if token is not None:
         session.headers["Authorization"] = f"Bearer {token}"
+    if api_key is not None:
+        session.headers["X-Api-Key"] = api_key
     started = time.monotonic()
     reply = session.post(base, files={"image": ("smoke.png", picture.getvalue())}, timeout=60)
     if token is None and reply.status_code == requests.codes.unauthorized:
         # Without a token, the gateway says so itself; of a bad one, the function that checks them has to.
         _expect(401, session.get(base, headers={"Authorization": "Bearer not.a.token"}, timeout=60))
+        return None
+    if api_key is None and reply.status_code == requests.codes.forbidden and "API key" in reply.text:
         return None
     _expect(201, reply)
     record_url = f"{base}/{reply.json()['id']}"

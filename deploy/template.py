@@ -16,6 +16,7 @@ CHALICE_STAGE = "release"
 ANY_METHOD = "x-amazon-apigateway-any-method"
 INTEGRATION = "x-amazon-apigateway-integration"
 SECURITY = "security"
+API_KEY = "api_key"
 SECTIONS = ("Globals", "Parameters", "Conditions", "Metadata", "Resources", "Outputs")
 
 Template = dict[str, Any]
@@ -82,17 +83,30 @@ def run_chalice(tools: Path, project: Path, architecture: str, out: Path) -> Tem
         raise CannotGoOn("chalice package failed; its message stands above.")
     shutil.rmtree(project / ".chalice" / "deployments", ignore_errors=True)
     template: Template = json.loads((out / "sam.json").read_text())
-    _ask_for_tokens_where_there_are_owners(template)
+    _ask_who_it_is_where_it_matters(template)
     _hand_over_other_methods(template)
     return template
 
 
-def _ask_for_tokens_where_there_are_owners(template: Template) -> None:
-    """Let a parameter decide whether the authorizer is asked; Chalice writes that it is."""
-    for methods in template["Resources"]["RestAPI"]["Properties"]["DefinitionBody"]["paths"].values():
+def _ask_who_it_is_where_it_matters(template: Template) -> None:
+    """Let parameters decide whether the authorizer is asked, and whether clients need a key.
+
+    Chalice writes that the authorizer is asked, and nothing of keys.
+    """
+    definition = template["Resources"]["RestAPI"]["Properties"]["DefinitionBody"]
+    definition["securityDefinitions"][API_KEY] = {"type": "apiKey", "name": "x-api-key", "in": "header"}
+    for methods in definition["paths"].values():
         for method in methods.values():
             if SECURITY in method:
-                method[SECURITY] = {"Fn::If": ["OwnersOn", method[SECURITY], {"Ref": "AWS::NoValue"}]}
+                (token,) = method[SECURITY]
+                key: dict[str, list[str]] = {API_KEY: []}
+                method[SECURITY] = {
+                    "Fn::If": [
+                        "OwnersOn",
+                        {"Fn::If": ["LimitsClients", [token | key], [token]]},
+                        {"Fn::If": ["LimitsClients", [key], {"Ref": "AWS::NoValue"}]},
+                    ]
+                }
 
 
 def _hand_over_other_methods(template: Template) -> None:

@@ -32,9 +32,14 @@ def main() -> None:
         if chosen.shown_at and stack.endpoint:
             url = chosen.shown_at + url.removeprefix(stack.endpoint)
         print(f"API: {url}/api/v1/thumbnail\nBucket: {stack.outputs()['BucketName']}", flush=True)
-        took = smoke.test(stack.url(), os.environ.get("SMOKE_TOKEN") or None)
+        took = smoke.test(
+            stack.url(), os.environ.get("SMOKE_TOKEN") or None, os.environ.get("SMOKE_API_KEY") or None
+        )
         if took is None:
-            print("It asks for a token, as it should; with one in SMOKE_TOKEN, it is tried with an upload.")
+            print(
+                "It asks for a token or an API key, as it should; "
+                "with them in SMOKE_TOKEN and SMOKE_API_KEY, it is tried with an upload."
+            )
         else:
             print(f"Smoke test passed: a thumbnail was ready after {took:.1f} s.")
     except (CannotGoOn, BotoCoreError, ClientError) as error:
@@ -99,7 +104,7 @@ def deploy(stage: str, parameters: dict[str, str], target: str, build: Path) -> 
         parameters = parameters | {"CreateApiLogsRole": "false"}
     parameters = with_backstop(parameters)
     stack.deploy(template, build / CODE_ZIP, parameters)
-    if target == "localstack" or "AllowedOrigins" in parameters:
+    if target == "localstack":
         stack.redeploy()
     return stack
 

@@ -192,14 +192,20 @@ def test_the_gateway_knows_every_route_and_leaves_other_methods_to_the_app(resou
         assert len({json.dumps(method[template.INTEGRATION]) for method in methods.values()}) == 1
 
 
-def test_a_parameter_decides_whether_tokens_are_asked_for(stack: template.Template) -> None:
+def test_parameters_decide_whether_tokens_and_keys_are_asked_for(stack: template.Template) -> None:
     properties = stack["Resources"]["RestAPI"]["Properties"]
     asked = {
         (method, path): how.get("security")
         for path, methods in properties["DefinitionBody"]["paths"].items()
         for method, how in methods.items()
     }
-    by_parameter = {"Fn::If": ["OwnersOn", [{"authorize": []}], {"Ref": "AWS::NoValue"}]}
+    by_parameter = {
+        "Fn::If": [
+            "OwnersOn",
+            {"Fn::If": ["LimitsClients", [{"authorize": [], "api_key": []}], [{"authorize": []}]]},
+            {"Fn::If": ["LimitsClients", [{"api_key": []}], {"Ref": "AWS::NoValue"}]},
+        ]
+    }
     # Methods that a path does not take are answered by the app, with 405 whoever asks.
     opened = {
         (method, path)
@@ -212,7 +218,9 @@ def test_a_parameter_decides_whether_tokens_are_asked_for(stack: template.Templa
     }
     assert stack["Conditions"]["OwnersOn"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "AuthIssuer"}, ""]}]}
     assert properties["AlwaysDeploy"] is True
-    (authorizer,) = properties["DefinitionBody"]["securityDefinitions"].values()
+    definitions = properties["DefinitionBody"]["securityDefinitions"]
+    assert definitions["api_key"] == {"type": "apiKey", "name": "x-api-key", "in": "header"}
+    authorizer = definitions["authorize"]
     said = authorizer["x-amazon-apigateway-authorizer"]
     assert said["authorizerResultTtlInSeconds"] == app.AUTHORIZED_SECONDS
     assert "${Authorize.Arn}" in said["authorizerUri"]["Fn::Sub"]
@@ -238,6 +246,7 @@ def test_errors_of_the_gateway_have_our_form(resources: Resources) -> None:
         "UNAUTHORIZED": 401,
         "ACCESS_DENIED": 403,
         "INVALID_SIGNATURE": 404,
+        "INVALID_API_KEY": 403,
         "REQUEST_TOO_LARGE": 413,
         "THROTTLED": 429,
         "QUOTA_EXCEEDED": 429,
@@ -248,7 +257,7 @@ def test_errors_of_the_gateway_have_our_form(resources: Resources) -> None:
         "DEFAULT_4XX": None,
         "DEFAULT_5XX": None,
     }
-    for response in responses.values():
+    for kind, response in responses.items():
         ((media_type, body),) = response["ResponseTemplates"].items()
         assert media_type == "application/json"
         assert list(json.loads(body)) == ["error"]
@@ -258,7 +267,8 @@ def test_errors_of_the_gateway_have_our_form(resources: Resources) -> None:
         text, values = headers["Access-Control-Allow-Origin"]["Fn::Sub"]
         first = {"Fn::Select": [0, {"Ref": "AllowedOrigins"}]}
         assert (text, values) == ("'${Origin}'", {"Origin": {"Fn::If": ["OneOrigin", first, "*"]}})
-        assert ("WWW-Authenticate" in headers) == (response.get("StatusCode") in {401, 403})
+        asks = response.get("StatusCode") in {401, 403} and kind != "INVALID_API_KEY"
+        assert ("WWW-Authenticate" in headers) == asks
 
 
 def test_the_gateway_names_the_origin_if_there_is_one(stack: template.Template) -> None:
@@ -272,6 +282,18 @@ def test_a_preflight_needs_no_token(resources: Resources) -> None:
     for methods in resources["RestAPI"]["Properties"]["DefinitionBody"]["paths"].values():
         assert "options" not in methods
         assert set(methods[template.ANY_METHOD]) <= {template.INTEGRATION, "parameters"}
+
+
+def test_each_client_has_limits_where_they_are_set(stack: template.Template) -> None:
+    plan = stack["Resources"]["ClientPlan"]
+    assert plan["Condition"] == "LimitsClients"
+    assert stack["Conditions"]["LimitsClients"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "ClientRate"}, 0]}]}
+    properties = plan["Properties"]
+    assert properties["ApiStages"] == [{"ApiId": {"Ref": "RestAPI"}, "Stage": {"Ref": "RestAPI.Stage"}}]
+    assert properties["Throttle"] == {
+        "RateLimit": {"Ref": "ClientRate"},
+        "BurstLimit": {"Ref": "ClientBurst"},
+    }
 
 
 def test_access_logs_are_json(resources: Resources) -> None:
@@ -289,7 +311,15 @@ def test_the_dashboard_is_json_with_redis_and_without(resources: Resources) -> N
     for redis in widget["RedisWidget"]["Fn::If"][1:]:
         text = redis["Fn::Sub"] if isinstance(redis, dict) else redis
         widgets = json.loads(body.replace("${RedisWidget}", text))["widgets"]
-        assert len(widgets) == (6 if text else 5)
+        searched = " ".join(
+            row[0]["expression"]
+            for widget in widgets
+            for row in widget["properties"]["metrics"]
+            if isinstance(row[0], dict)
+        )
+        for name in ("Uploads", "Rejected", "Thumbnails", "QueueToReady", "DecodeTime"):
+            assert f'MetricName="{name}" service="${{BucketName}}"' in searched
+        assert len(widgets) == (8 if text else 7)
 
 
 def test_two_files_may_not_say_something_of_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

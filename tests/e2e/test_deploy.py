@@ -44,7 +44,7 @@ def test_a_stack_from_its_making_to_its_end(
     assert (variables["THUMBNAIL_SIZE"], variables["THUMBNAIL_FIT"]) == ("40x40", "contain")
     assert requests.get(f"{url}{API}/{record['id']}", timeout=60).json()["id"] == record["id"]
     assert up("").returncode == 0, "nothing to change is no failure"
-    smoke.test(url, None)
+    smoke.test(url, None, None)
 
     # Of several origins, the API names the one that asks; the gateway cannot. (For MiniStack, which joins no
     # lists in conditions, one origin is several, too.)

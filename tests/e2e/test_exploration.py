@@ -7,8 +7,10 @@ import pytest
 
 import app
 from chalicelib import openapi
+from local.owners import token
 from tests.e2e.target import Target
 from tests.exploration import explore, operations_tested
+from tests.service import Service
 
 
 @pytest.fixture
@@ -41,3 +43,17 @@ def test_an_answer_that_is_not_described_would_be_found(emptied: Target, tmp_pat
     well, report = explore(emptied.url, *options, description=description)
     assert not well
     assert "[404] Not Found" in report
+
+
+@pytest.mark.parametrize("subject", ["alice", None])
+def test_with_owners_every_answer_is_described_too(subject: str | None) -> None:
+    with Service({"OWNERS": "1"}) as service:
+        options = ["--max-examples", "10"]
+        if subject is None:
+            # Nobody is let in, whatever is sent.
+            options += ["--exclude-checks", "positive_data_acceptance"]
+        else:
+            options += ["--header", f"Authorization: Bearer {token(subject, {})}"]
+        well, report = explore(service.url, *options)
+    assert well, report
+    assert operations_tested(report) == sum(map(len, app.app.routes.values())) - 1

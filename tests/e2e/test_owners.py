@@ -9,6 +9,7 @@ import requests
 from local.owners import token
 from tests.conftest import picture
 from tests.e2e import ministack
+from tests.exploration import explore
 
 STAGE = "owners"
 API = "/api/v1/thumbnail"
@@ -66,4 +67,7 @@ def test_owners_are_turned_on_and_off_by_parameters(
     again = up(ON)
     assert "It asks for a token" in again.stdout, again.stdout + again.stderr
     assert ask("DELETE", f"{url_of(again)}{API}/{mine}", headers=bearer("alice")).status_code == 200
+    options = ("--max-examples", "5", "--header", f"Authorization: {bearer('alice')['Authorization']}")
+    well, report = explore(url_of(again), *options)
+    assert well, report
     assert run("destroy", "--force").returncode == 0
