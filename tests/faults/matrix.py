@@ -23,7 +23,7 @@ import functools
 import itertools
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -47,6 +47,7 @@ from chalicelib.reconcile import RECORDS_EVERY_MS, Reconciler
 from chalicelib.record import Record, State
 from chalicelib.removal import remove
 from chalicelib.spec import ThumbnailSpec
+from chalicelib.ticket import OPAQUE, TICKET_SECONDS, TicketOrder
 from chalicelib.upload import Upload
 from tests.conftest import picture
 from tests.faults.injector import Fault, Injector, Killed, Meanwhile, MeanwhileFailed
@@ -58,6 +59,7 @@ START_MS = 1_790_000_000_000
 HOUR_MS = 3600 * 1000
 WEEKS = 4 * 7 * 24 * 3600
 """Seconds: an end that does not come while a cell runs."""
+OWNER = "alice"
 SMALL, NEW, NEWEST = (picture(8, 8, seed=seed) for seed in range(3))
 BROKEN = SMALL[:100]
 CLIENTS_KEY = "originals/holiday/beach.jpg"
@@ -72,7 +74,10 @@ _MOST_ROUNDS = 8
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """All that Redis and S3 hold. `objects` gives ETag and size of each key, `listed` the ids of the list."""
+    """All that Redis and S3 hold. `objects` gives ETag and size of each key, `listed` the ids of the list.
+
+    `index` has the members of the index of all, and those of owners' indexes with the index's name before.
+    """
 
     now_ms: int
     records: Mapping[str, Record]
@@ -113,7 +118,7 @@ def broken_now(stored: Stored, promised: Promises) -> list[str]:
             broken.append(f"{one}: the upload was answered, and there is no original")
     for one, record in visible.items():
         broken += [f"{one}: {said}" for said in _broken_thumbnail(record, stored)]
-        if stored.listed.count(one) != 1:
+        if stored.listed.count(one) != (record.state is not State.EXPECTED):
             broken.append(f"{one}: is visible, and {stored.listed.count(one)} times in the list")
     broken += [f"{one}: is listed, and not visible" for one in stored.listed if one not in visible]
     return broken
@@ -129,6 +134,14 @@ def _broken_thumbnail(record: Record, stored: Stored) -> list[str]:
     return [] if size == record.thumbnail_size else [f"says {record.thumbnail_size} bytes, and has {size}"]
 
 
+def _entries(record: Record) -> list[str]:
+    member = f"{record.created_ms:013d}:{record.id}"
+    if record.owner is None:
+        return [member]
+    owner = keys.owner_hash(record.owner)
+    return [f"{member}:{owner}", f"{keys.index(owner)} {member}:{owner}"]
+
+
 def broken_for_good(stored: Stored, promised: Promises) -> list[str]:
     """What does not hold that has to hold when all is over."""
     broken = broken_now(stored, promised)
@@ -137,7 +150,7 @@ def broken_for_good(stored: Stored, promised: Promises) -> list[str]:
     broken += [f"{one}: was accepted, and has no record" for one in sorted(lost)]
     named: set[str] = set()
     for one, record in stored.records.items():
-        if record.state in {State.PENDING, State.DELETING}:
+        if record.state in {State.EXPECTED, State.PENDING, State.DELETING}:
             broken.append(f"{one}: is {record.state.value} for ever")
     for one, record in visible.items():
         named.update(record.thumbnail_keys() if record.state is State.READY else [])
@@ -150,7 +163,7 @@ def broken_for_good(stored: Stored, promised: Promises) -> list[str]:
         elif etag != record.etag:
             broken.append(f"{one}: shows another version than the one that is stored")
     broken += [f"{key}: is stored, and nobody names it" for key in sorted(stored.objects.keys() - named)]
-    entries = {f"{record.created_ms:013d}:{one}" for one, record in visible.items()}
+    entries = {entry for record in visible.values() for entry in _entries(record)}
     broken += [f"{entry}: is in the index, and not visible" for entry in sorted(set(stored.index) - entries)]
     broken += [f"{entry}: is visible, and not in the index" for entry in sorted(entries - set(stored.index))]
     ends = {one for one, record in visible.items() if record.ends_ms is not None}
@@ -398,9 +411,16 @@ class World:
 
     # --- what clients do ---
 
-    def upload(self, content: bytes = SMALL, *, by: Party | None = None, key: str | None = None) -> Record:
+    def upload(
+        self,
+        content: bytes = SMALL,
+        *,
+        by: Party | None = None,
+        key: str | None = None,
+        owner: str | None = None,
+    ) -> Record:
         """Take an upload in, under an Idempotency-Key or not, and note the promise."""
-        intake = (by or self.others).intake
+        intake = replace((by or self.others).intake, owner=owner)
         file = Upload("a.jpg", content)
         record = intake.store(file) if key is None else intake.store_once(file, key)
         self.promised.answered.add(record.id)
@@ -417,13 +437,13 @@ class World:
         self.about = {"id": record_id, "key": key, "etag": reply["ETag"].strip('"')}
         return record_id
 
-    def delete(self, record_id: str, *, by: Party | None = None) -> None:
+    def delete(self, record_id: str, *, by: Party | None = None, owner: str | None = None) -> None:
         """Delete a picture; whether it was there or not, the answer says that it is gone."""
         party = by or self.others
         # Until it is answered, the picture may be there or not.
         self.promised.answered.discard(record_id)
         self.promised.accepted.discard(record_id)
-        remove(party.catalogue, party.bucket, record_id, Which.ALIVE)
+        remove(party.catalogue, party.bucket, record_id, Which.ALIVE, owner)
         self.promised.removed.add(record_id)
 
     def delete_all(self) -> None:
@@ -443,7 +463,12 @@ class World:
         return Stored(
             now_ms=self.clock(),
             records={one: Record.from_hash(one, fields) for one, fields in held.items()},
-            index=list(sets.get(keys.INDEX, {})),
+            index=[
+                member if name == keys.INDEX else f"{name} {member}"
+                for name, members in sets.items()
+                if name != keys.DUE
+                for member in members
+            ],
             due={one: int(at) for one, at in sets.get(keys.DUE, {}).items()},
             objects={name: (one.etag.strip('"'), one.size) for name, one in self._keys().items()},
             listed=[record.id for record in self.others.catalogue.page(1000, None).records],
@@ -451,8 +476,8 @@ class World:
 
     def _redis_content(self) -> tuple[dict[str, dict[str, str]], dict[str, dict[str, float]]]:
         names: Any = self.redis.keys("*")
-        hashes = [name for name in names if name not in {keys.INDEX, keys.DUE}]
-        sets = [name for name in names if name in {keys.INDEX, keys.DUE}]
+        sets = [name for name in names if name in {keys.INDEX, keys.DUE} or name.startswith(keys.index(""))]
+        hashes = [name for name in names if name not in sets]
         with self.redis.pipeline(transaction=False) as pipe:
             for name in hashes:
                 pipe.hgetall(name)
@@ -626,6 +651,8 @@ class World:
     def _come_to_rest(self, broken: list[str]) -> None:
         """Let the reconciler run, with time passing, until all holds or nothing changes any more."""
         reconciler = self.others.reconciler
+        # What a ticket is given for may come until then.
+        self.clock.ms += TICKET_SECONDS * 1000
         state = self._state()
         for _ in range(_MOST_ROUNDS):
             before = None
@@ -679,6 +706,22 @@ def a_broken(world: World) -> None:
 def uploaded_once(world: World) -> None:
     """An upload under an Idempotency-Key, whose event has not come."""
     world.upload(key="k")
+
+
+def a_used_ticket(world: World) -> None:
+    """An original that was sent straight to S3; the event has not come."""
+    record, _ = world.others.intake.expect(TicketOrder("a.jpg", OPAQUE), max_bytes=len(SMALL))
+    world.s3.put_object(
+        Bucket=_BUCKET, Key=record.object_key, Body=SMALL, Metadata=record.original_metadata()
+    )
+    world.promised.accepted.add(record.id)
+    world.about = {"id": record.id, "key": record.object_key}
+
+
+def an_owners(world: World) -> None:
+    """The thumbnail of somebody's upload is ready."""
+    world.upload(owner=OWNER)
+    world.others.pipeline.process(world.about["key"])
 
 
 def a_clients_key(world: World) -> None:
@@ -858,6 +901,14 @@ def _upload(world: World, party: Party) -> None:
     world.upload(by=party)
 
 
+def _upload_for_owner(world: World, party: Party) -> None:
+    world.upload(by=party, owner=OWNER)
+
+
+def _give_ticket(_: World, party: Party) -> None:
+    party.intake.expect(TicketOrder("a.jpg", OPAQUE), max_bytes=len(SMALL))
+
+
 def _upload_once(world: World, party: Party) -> None:
     world.upload(by=party, key="k")
 
@@ -872,6 +923,10 @@ def _give_up(world: World, party: Party) -> None:
 
 def _delete(world: World, party: Party) -> None:
     world.delete(world.about["id"], by=party)
+
+
+def _delete_as_owner(world: World, party: Party) -> None:
+    world.delete(world.about["id"], by=party, owner=OWNER)
 
 
 def _download_ends(world: World, party: Party) -> None:
@@ -898,6 +953,9 @@ OPERATIONS = [
     Operation("upload", Kind.UPLOAD, nothing, _upload),
     Operation("upload with a key", Kind.REQUEST, nothing, _upload_once),
     Operation("the same again", Kind.REQUEST, uploaded_once, _upload_once),
+    Operation("upload of an owner", Kind.UPLOAD, nothing, _upload_for_owner),
+    Operation("ticket", Kind.UPLOAD, nothing, _give_ticket),
+    Operation("thumbnail by a ticket", Kind.EVENT, a_used_ticket, _process),
     Operation("thumbnail of an upload", Kind.EVENT, a_pending, _process),
     Operation("of a client's key", Kind.EVENT, a_clients_key, _process, clients_key=True),
     Operation("of its new version", Kind.EVENT, a_new_version, _process, clients_key=True),
@@ -915,6 +973,7 @@ OPERATIONS = [
     Operation("giving up a client's key", Kind.EVENT, a_new_version, _give_up, clients_key=True),
     Operation("delete, pending", Kind.REQUEST, a_pending, _delete),
     Operation("delete, ready", Kind.REQUEST, _at_rest(a_ready), _delete),
+    Operation("delete, an owner's", Kind.REQUEST, _at_rest(an_owners), _delete_as_owner),
     Operation("delete, failed", Kind.REQUEST, _at_rest(a_failed), _delete),
     Operation("end after a download", Kind.REQUEST, _at_rest(a_ready), _download_ends),
     Operation("expiry", Kind.TASK, _expired(a_pending), _sweep, retention=WEEKS),
