@@ -321,11 +321,11 @@ def list_records() -> Response:
         1 <= int(limit) <= LIST_LIMIT
     ):
         raise errors.BadParameter(f"limit must be a whole number from 1 to {LIST_LIMIT}.")
-    page = catalogue().page(int(limit), query.get("cursor"), owner())
+    listed = catalogue().page(int(limit), query.get("cursor"), owner())
     headers: Headers = {}
-    if page.cursor is not None:
-        headers["Link"] = f'<{own_path()}?limit={limit}&cursor={page.cursor}>; rel="next"'
-    return Response([record.as_json() for record in page.records], headers=headers)
+    if listed.cursor is not None:
+        headers["Link"] = f'<{own_path()}?limit={limit}&cursor={listed.cursor}>; rel="next"'
+    return Response([record.as_json() for record in listed.records], headers=headers)
 
 
 @app.route(f"{V1}/thumbnail", methods=["POST"], content_types=["*/*"], authorizer=authorize)

@@ -158,7 +158,7 @@ class Reconciler:
         return counts
 
     def rebuild(self) -> tuple[Counts, bool]:
-        """Make a record of every picture in the bucket that has none, or go on with that.
+        """Make a record of every picture in the bucket that has none, or go on with that if it began today.
 
         Returns:
             what was done, and whether the end was reached; the next run then starts from the beginning.
@@ -168,7 +168,8 @@ class Reconciler:
 
         """
         place = self.catalogue.bookmark("rebuild")
-        if place is not None and place["walk"] is None:
+        if place is not None and (place["walk"] is None or self.clock() - place["since"] >= BUCKET_EVERY_MS):
+            # Done, or left by somebody long ago, who knows nothing of what was lost since.
             place = None
         counts = self._walk("rebuild", place, BUCKET)
         place = self.catalogue.bookmark("rebuild")

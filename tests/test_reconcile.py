@@ -574,6 +574,21 @@ class TestRebuild:
         redis_server.flushall()
         assert reconciler.rebuild()[0]["records restored"] == 5
 
+    def test_what_was_left_long_ago_is_begun_anew(
+        self,
+        reconciler: Reconciler,
+        intake: Intake,
+        clock: SettableClock,
+        redis_server: "redis.Redis",
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("chalicelib.bucket.PAGE", 2)
+        lost = [stored(intake) for _ in range(5)]
+        replace(reconciler, time_is_up=lambda: True).rebuild()
+        clock.advance(ms=BUCKET_EVERY_MS)
+        redis_server.delete(*(keys.record(record.id) for record in lost))
+        assert reconciler.rebuild()[0]["records restored"] == 5
+
     def test_new_records_come_and_go_while_it_runs(
         self, reconciler: Reconciler, intake: Intake, pipeline: Pipeline, redis_server: "redis.Redis"
     ) -> None:
