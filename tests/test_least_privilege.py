@@ -10,13 +10,18 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+from chalice.local import LambdaContext
 
+import app
 from chalicelib import keys
+from chalicelib.catalogue import IN_FLIGHT_MS, Which
+from chalicelib.reconcile import RECORDS_EVERY_MS
 from deploy import ROOT, template
 from local.owners import TRIAL, token
-from tests.conftest import Api, keys_in, picture, report
+from tests.conftest import Api, SettableClock, keys_in, picture, report
 
 if TYPE_CHECKING:
+    import redis
     from types_boto3_s3 import S3Client
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
@@ -24,6 +29,7 @@ ACTION = {
     "GetObject": "s3:GetObject",
     "HeadObject": "s3:GetObject",
     "PutObject": "s3:PutObject",
+    "DeleteObject": "s3:DeleteObject",
     "DeleteObjects": "s3:DeleteObject",
     "HeadBucket": "s3:ListBucket",
 }
@@ -52,8 +58,6 @@ class Grant(NamedTuple):
 @pytest.fixture
 def calls(api: Api) -> Callable[[], set[Grant]]:
     """Record what the functions ask of S3; calling it returns what was recorded since the last time."""
-    import app
-
     recorded: set[Grant] = set()
 
     def record(params: dict[str, Any], model: Any, **_: object) -> None:
@@ -186,8 +190,6 @@ def test_marking_what_failed(api: Api, s3: "S3Client", calls: Callable[[], set[G
 def test_asking_for_tokens(
     api: Api, calls: Callable[[], set[Grant]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import app
-
     for name, value in TRIAL.items():
         monkeypatch.setenv(name, value)
     app.settings.cache_clear()
@@ -198,3 +200,51 @@ def test_asking_for_tokens(
     app.settings.cache_clear()
     app.tokens.cache_clear()
     assert calls() | by_the_platform("Authorize") == allowed(policy_of("authorize"))
+
+
+def leftovers(api: Api, s3: "S3Client", clock: SettableClock) -> None:
+    """A picture of every kind that the reconciler has something to do with, and old enough."""
+    lost, removed = api.upload(), api.upload()
+    api.deliver()
+    api.upload()
+    api.events()
+    s3.put_object(Bucket=api.bucket.name, Key="originals/a.jpg", Body=picture())
+    s3.put_object(Bucket=api.bucket.name, Key=keys.thumbnail(keys.new_id(), "e-0123456789abcdef"), Body=b"x")
+    for key in keys_in(api.bucket, f"thumbnails/{lost['id']}/"):
+        s3.delete_object(Bucket=api.bucket.name, Key=key)
+    api.catalogue.start_removal(removed["id"], Which.ALIVE)
+    clock.advance(ms=IN_FLIGHT_MS + 1000)
+
+
+def test_reconciling(api: Api, s3: "S3Client", calls: Callable[[], set[Grant]], clock: SettableClock) -> None:
+    leftovers(api, s3, clock)
+    calls()  # the API's and the pipeline's
+    for _ in range(3):
+        api.reconcile()
+        clock.advance(ms=RECORDS_EVERY_MS)
+    assert all(record["ready"] for record in api("GET").json())
+    assert calls() | by_the_platform("Reconcile") == allowed(policy_of("reconcile"))
+
+
+def test_rebuilding(
+    api: Api,
+    s3: "S3Client",
+    calls: Callable[[], set[Grant]],
+    clock: SettableClock,
+    redis_server: "redis.Redis",
+) -> None:
+    leftovers(api, s3, clock)
+    api("DELETE", f"/{api.upload()['id']}")
+    calls()
+    redis_server.flushall()
+    context = LambdaContext("rebuild", 2048, 900_000)
+    assert app.rebuild({}, context)["done"]
+    late = api.upload()
+    content = s3.get_object(Bucket=api.bucket.name, Key=keys.original(late["id"]))["Body"].read()
+    api("DELETE", f"/{late['id']}")
+    s3.put_object(Bucket=api.bucket.name, Key=keys.original(late["id"]), Body=content)
+    clock.advance(ms=RECORDS_EVERY_MS)
+    api.events()
+    used = {grant for grant in calls() if grant.action != "s3:PutObject"}  # that was the API's
+    assert app.rebuild({}, context)["counts"]["originals removed"] == 1
+    assert used | calls() | by_the_platform("Rebuild") == allowed(policy_of("rebuild"))
