@@ -24,7 +24,7 @@ from chalice.local import LambdaContext
 from PIL import Image
 
 from benchmarks.lambda_events import http_event, s3_event, upload_event
-from chalicelib import keys
+from chalicelib import keys, signals
 from chalicelib.catalogue import Catalogue, Finish, Which
 from chalicelib.record import Record
 from local.processes import Child
@@ -196,6 +196,7 @@ def _app() -> ModuleType:
     import app  # noqa: PLC0415 - after the environment says where Redis and S3 are
 
     app.log.setLevel("ERROR")
+    signals.lines.setLevel("ERROR")
     for shared in (app.settings, app.catalogue, app.bucket, app.pipeline):
         shared.cache_clear()
     return app

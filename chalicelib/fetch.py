@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 
@@ -49,5 +49,7 @@ def fetch(url: str) -> bytes:
 
 def _cut(connection: socket.socket, late: threading.Event) -> None:
     late.set()
-    # Beneath TLS: its own farewell is not for another thread than the one that reads.
-    socket.socket.shutdown(connection, socket.SHUT_RDWR)
+    # It may have been closed at this very moment.
+    with suppress(OSError):
+        # Beneath TLS: its own farewell is not for another thread than the one that reads.
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)

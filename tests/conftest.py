@@ -253,6 +253,8 @@ def api_server(redis_url: str, aws_environment: None) -> Iterator[tuple[str, str
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", redis_url)
         patch.setenv("BUCKET", "api-pictures")
+        # A queue of its own: the workers of services that other tests run, on the same servers, share theirs.
+        patch.setattr("local.notifications.QUEUE", "api-events")
         from local.gateway import create_server
         from local.notifications import connect
 

@@ -72,7 +72,11 @@ def test_the_sessions_print_what_is_shown(
 
 def test_make_token_makes_one() -> None:
     made = subprocess.run(
-        ["make", "-n", "token", "SUB=alice"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["make", "--no-print-directory", "-n", "token", "SUB=alice"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert made.stdout.endswith('python -m local.owners "alice"\n')
 

@@ -276,9 +276,9 @@ def test_a_body_that_does_not_arrive(injector: Injector, bucket: Bucket) -> None
 
 STEPS = [
     "S3 GetObject originals/",
-    "EVALSHA begin",
     "ZADD due",
     "ZADD records",
+    "EVALSHA begin",
     "S3 DeleteObjects thumbnails/",
     "S3 GetObject originals/ body",
     "S3 PutObject thumbnails/",
