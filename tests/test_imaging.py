@@ -15,7 +15,7 @@ from chalicelib.imaging.decoders import heif, jpeg, libwebp, webp
 from chalicelib.imaging.geometry import plan
 from chalicelib.imaging.headers.jpeg import JpegHeader
 from chalicelib.imaging.headers.webp import WebpHeader
-from chalicelib.imaging.shrink import averageable, by_bands, raw_by_bands, shrink
+from chalicelib.imaging.shrink import by_bands, raw_by_bands, shrink, to_resizable
 from chalicelib.imaging.sniffing import sniff
 from chalicelib.spec import Fit, ThumbnailSpec
 from tests import pictures
@@ -335,8 +335,8 @@ def test_bands_give_what_the_whole_gives(mode: str, monkeypatch: pytest.MonkeyPa
     image.putalpha(Image.radial_gradient("L").resize(image.size))
     image = image.convert("L").convert("I;16") if mode == "I;16" else image.convert(mode)
     wanted = plan(*image.size, 1, ThumbnailSpec(30, 20))
-    at_once = shrink(averageable(image), wanted)
-    banded = by_bands(image, wanted, averageable)
+    at_once = shrink(to_resizable(image), wanted)
+    banded = by_bands(image, wanted, to_resizable)
     assert difference(banded, at_once) < 0.5
 
 
@@ -347,7 +347,7 @@ def test_raw_bands_give_what_the_whole_gives(mode: str, monkeypatch: pytest.Monk
     stride = len(image.tobytes()) // 400
     wanted = plan(500, 400, 1, ThumbnailSpec(30, 30))
     raw = raw_by_bands(mode, image.size, memoryview(image.tobytes()), stride, wanted)
-    assert difference(raw, shrink(averageable(image), wanted)) < 0.5
+    assert difference(raw, shrink(to_resizable(image), wanted)) < 0.5
 
 
 def test_avif_through_pillows_copy(monkeypatch: pytest.MonkeyPatch) -> None:

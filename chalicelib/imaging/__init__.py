@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from chalicelib.errors import PictureError, UndecodablePicture
 from chalicelib.imaging import headers, limits
-from chalicelib.imaging.headers.header import damaged
+from chalicelib.imaging.headers.header import undecodable
 from chalicelib.imaging.sniffing import ACCEPTED
 from chalicelib.spec import ThumbnailSpec
 
@@ -79,5 +79,5 @@ def make_thumbnail(content: bytes, spec: ThumbnailSpec, *, max_pixels: int) -> T
         raise
     except Exception as error:
         # Decoders raise about anything for a damaged file: OSError, ValueError, SyntaxError, MemoryError, ...
-        raise damaged() from error
+        raise undecodable() from error
     return Thumbnail(render.encode(image, spec.quality), image.width, image.height, source_format)

@@ -35,11 +35,11 @@ def shrink(image: Image.Image, plan: Plan) -> Image.Image:
     """
     if image.mode in _AVERAGEABLE:
         return image.resize(plan.size, Image.Resampling.LANCZOS, plan.box, _REDUCING_GAP)
-    return by_bands(image, plan, averageable)
+    return by_bands(image, plan, to_resizable)
 
 
 def by_bands(image: Image.Image, plan: Plan, convert: Convert) -> Image.Image:
-    """Cut out and scale down a decoded picture, converting each band of rows to an averageable mode."""
+    """Cut out and scale down a decoded picture; each band of rows is converted to a resizable mode."""
     reducer = Reducer(image.size, plan, convert)
     for top in range(0, image.height, reducer.band_rows):
         bottom = min(top + reducer.band_rows, image.height)
@@ -73,7 +73,7 @@ def raw_by_bands(mode: str, size: tuple[int, int], data: memoryview, stride: int
     return reducer.finish()
 
 
-def averageable(image: Image.Image) -> Image.Image:
+def to_resizable(image: Image.Image) -> Image.Image:
     """Convert a picture to a mode whose pixels can be averaged, alpha premultiplied."""
     if image.mode in _AVERAGEABLE:
         return image
@@ -91,8 +91,8 @@ def averageable(image: Image.Image) -> Image.Image:
 class Reducer:
     """Takes a picture in bands of rows, from the top, averages each, and keeps no band."""
 
-    def __init__(self, size: tuple[int, int], plan: Plan, convert: Convert = averageable) -> None:
-        """Prepare for a picture of `size`; `convert` makes each band averageable."""
+    def __init__(self, size: tuple[int, int], plan: Plan, convert: Convert = to_resizable) -> None:
+        """Prepare for a picture of `size`; `convert` turns each band into a mode that can be resized."""
         self._plan = plan
         self._convert = convert
         self._factors = _steps(plan)

@@ -5,7 +5,7 @@ and Pillow's own limit, a warning that depends on a global, does not come into p
 with the first picture of its format, so that a new environment pays for the one that it needs.
 """
 
-from chalicelib.imaging.decoders.shrunk import Shrunk
+from chalicelib.imaging.decoders.decoded import Decoded
 from chalicelib.imaging.headers.bmp import BmpHeader
 from chalicelib.imaging.headers.gif import GifHeader
 from chalicelib.imaging.headers.header import Header
@@ -16,10 +16,10 @@ from chalicelib.imaging.headers.tiff import TiffHeader
 from chalicelib.imaging.headers.webp import WebpHeader
 from chalicelib.spec import ThumbnailSpec
 
-__all__ = ["Shrunk", "decode"]
+__all__ = ["Decoded", "decode"]
 
 
-def decode(source_format: str, header: Header, content: bytes, spec: ThumbnailSpec) -> Shrunk:  # noqa: PLR0911 - a table
+def decode(source_format: str, header: Header, content: bytes, spec: ThumbnailSpec) -> Decoded:  # noqa: PLR0911 - a table
     """Decode a picture and shrink it; raises whatever the decoder raises for a damaged one."""
     match header:
         case JpegHeader():
@@ -43,15 +43,15 @@ def decode(source_format: str, header: Header, content: bytes, spec: ThumbnailSp
 
             return heif.decode_heic(header, content, spec)
         case GifHeader():
-            from chalicelib.imaging.decoders import plain
+            from chalicelib.imaging.decoders import full
 
-            return plain.decode_gif(header, content, spec)
+            return full.decode_gif(header, content, spec)
         case TiffHeader():
-            from chalicelib.imaging.decoders import plain
+            from chalicelib.imaging.decoders import full
 
-            return plain.decode_tiff(header, content, spec)
+            return full.decode_tiff(header, content, spec)
         case BmpHeader():
-            from chalicelib.imaging.decoders import plain
+            from chalicelib.imaging.decoders import full
 
-            return plain.decode_bmp(header, content, spec)
+            return full.decode_bmp(header, content, spec)
     raise TypeError(f"There is no decoder for a {type(header).__name__}.")

@@ -7,7 +7,7 @@ from PIL import Image
 from PIL.AvifImagePlugin import AvifImageFile
 
 from chalicelib.errors import TooManyPixels
-from chalicelib.imaging.decoders.shrunk import Shrunk
+from chalicelib.imaging.decoders.decoded import Decoded
 from chalicelib.imaging.geometry import Plan, plan
 from chalicelib.imaging.headers import exif
 from chalicelib.imaging.headers.heif import HeifHeader
@@ -18,7 +18,7 @@ _THREADS = 4
 """Of libheif, which decodes the tiles of a grid side by side; pi-heif's own default."""
 
 
-def decode_avif(header: HeifHeader, content: bytes, spec: ThumbnailSpec) -> Shrunk:
+def decode_avif(header: HeifHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
     """Decode the first picture of an AVIF and shrink it.
 
     libavif leaves the container's rotation and mirroring to its caller; Pillow reports them as an EXIF
@@ -28,10 +28,10 @@ def decode_avif(header: HeifHeader, content: bytes, spec: ThumbnailSpec) -> Shru
         _fits(image.size, header)
         orientation = exif.orientation(image.info.get("exif", b""))
         wanted = plan(image.width, image.height, orientation, spec)
-        return Shrunk(_shrunk_avif(image, wanted), orientation, image.info.get("icc_profile"))
+        return Decoded(_shrunk_avif(image, wanted), orientation, image.info.get("icc_profile"))
 
 
-def decode_heic(header: HeifHeader, content: bytes, spec: ThumbnailSpec) -> Shrunk:
+def decode_heic(header: HeifHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
     """Decode the primary picture of a HEIC and shrink it.
 
     libheif applies the container's rotation and mirroring itself, so nothing is left to turn.
@@ -49,7 +49,7 @@ def decode_heic(header: HeifHeader, content: bytes, spec: ThumbnailSpec) -> Shru
         raise ValueError("The decoded picture is another than the one declared.")
     small = raw_by_bands(mode, (width, height), pixels, picture.stride, plan(width, height, 1, spec))
     profile = picture.color_profile or {}
-    return Shrunk(small, 1, profile.get("data") if profile.get("type") in {"rICC", "prof"} else None)
+    return Decoded(small, 1, profile.get("data") if profile.get("type") in {"rICC", "prof"} else None)
 
 
 def _shrunk_avif(image: AvifImageFile, wanted: Plan) -> Image.Image:

@@ -4,7 +4,7 @@ from io import BytesIO
 
 from PIL.JpegImagePlugin import JpegImageFile
 
-from chalicelib.imaging.decoders.shrunk import Shrunk
+from chalicelib.imaging.decoders.decoded import Decoded
 from chalicelib.imaging.geometry import plan
 from chalicelib.imaging.headers.jpeg import JpegHeader
 from chalicelib.imaging.shrink import shrink
@@ -18,26 +18,26 @@ _COARSE_COLOURS = 21
 """From this factor on, colours at half the resolution of the brightness do not show after an eighth."""
 
 
-def decode(header: JpegHeader, content: bytes, spec: ThumbnailSpec) -> Shrunk:
+def decode(header: JpegHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
     """Decode a JPEG and shrink it."""
     wanted = plan(header.width, header.height, header.orientation, spec)
     scale = next((scale for scale in _SCALES if scale * _REMAINING <= min(wanted.factors)), 1)
-    lean = without_detail(header, content, min(wanted.factors)) or whole(header, content)
-    with JpegImageFile(BytesIO(lean)) as image:
+    stripped = without_detail(header, content, min(wanted.factors)) or whole(header, content)
+    with JpegImageFile(BytesIO(stripped)) as image:
         # All at once: Pillow feeds 64 KB at a time otherwise, and copies what libjpeg has not consumed each
         # time.
-        image.decodermaxblock = len(lean)
+        image.decodermaxblock = len(stripped)
         image.draft(None, (max(1, header.width // scale), max(1, header.height // scale)))
         image.load()
         small = shrink(image, wanted.scaled(scale, scale))
     # CMYK is right already: Pillow takes it to be stored inverted, as Adobe's writers do. So do browsers,
     # whether Adobe's marker is there or was lost; without it, T.872 would have it the other way round.
-    return Shrunk(small, header.orientation, header.profile)
+    return Decoded(small, header.orientation, header.profile)
 
 
 def whole(header: JpegHeader, content: bytes) -> bytes:
     """Return the JPEG without metadata, comments and fill bytes, so that no parser has to deal with them."""
-    return b"".join((header.lean, memoryview(content)[header.first_scan :]))
+    return b"".join((header.stripped, memoryview(content)[header.first_scan :]))
 
 
 def without_detail(header: JpegHeader, content: bytes, factor: float) -> bytes | None:
@@ -67,7 +67,7 @@ def without_detail(header: JpegHeader, content: bytes, factor: float) -> bytes |
     if not header.complete or not any(scan.only_dc for scan in header.scans):
         return None
     view = memoryview(content)
-    parts: list[bytes | memoryview] = [header.lean]
+    parts: list[bytes | memoryview] = [header.stripped]
     for scan in header.scans:
         parts.append(view[scan.tables : scan.end if scan.only_dc else scan.start])
     return b"".join((*parts, b"\xff\xd9"))

@@ -14,10 +14,10 @@ from io import BytesIO
 from PIL import Image, ImageChops
 from PIL.PngImagePlugin import PngImageFile
 
-from chalicelib.imaging.decoders.shrunk import Shrunk
+from chalicelib.imaging.decoders.decoded import Decoded
 from chalicelib.imaging.geometry import Plan, plan
 from chalicelib.imaging.headers.png import PngHeader
-from chalicelib.imaging.shrink import Reducer, averageable
+from chalicelib.imaging.shrink import Reducer, to_resizable
 from chalicelib.imaging.shrink import by_bands as by_bands_of
 from chalicelib.spec import ThumbnailSpec
 
@@ -52,11 +52,11 @@ _MOST = 1 << 20
 """Bytes that are inflated at once."""
 
 
-def decode(header: PngHeader, content: bytes, spec: ThumbnailSpec) -> Shrunk:
+def decode(header: PngHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
     """Decode the default image of a PNG and shrink it."""
     wanted = plan(header.width, header.height, header.orientation, spec)
     small = whole(header, content, wanted) if header.whole else by_bands(header, content, wanted)
-    return Shrunk(small, header.orientation, header.profile)
+    return Decoded(small, header.orientation, header.profile)
 
 
 def by_bands(header: PngHeader, content: bytes, wanted: Plan) -> Image.Image:
@@ -85,12 +85,12 @@ def by_bands(header: PngHeader, content: bytes, wanted: Plan) -> Image.Image:
 
 def whole(header: PngHeader, content: bytes, wanted: Plan) -> Image.Image:
     """Decode the picture at once: interlaced ones, and the rare 16-bit RGB."""
-    lean = [content[:33]]
+    stripped = [content[:33]]
     if header.palette:
-        lean.append(_chunk(b"PLTE", header.palette))
-    lean += [content[start - 8 : end + 4] for start, end in header.data]
-    lean.append(_chunk(b"IEND", b""))
-    with PngImageFile(BytesIO(b"".join(lean))) as image:
+        stripped.append(_chunk(b"PLTE", header.palette))
+    stripped += [content[start - 8 : end + 4] for start, end in header.data]
+    stripped.append(_chunk(b"IEND", b""))
+    with PngImageFile(BytesIO(b"".join(stripped))) as image:
         image.load()
         return by_bands_of(image, wanted, partial(_meaning, header, banded=False))
 
@@ -155,7 +155,7 @@ def _meaning(header: PngHeader, band: Image.Image, *, banded: bool) -> Image.Ima
         keys = header.transparency[0 if header.bit_depth == _16_BITS else 1 : 6 : 2]
         differing = [_differs(band.getchannel(index), key) for index, key in enumerate(keys)]
         band = Image.merge("RGBA", (*band.split(), reduce(ImageChops.lighter, differing)))
-    return averageable(band)
+    return to_resizable(band)
 
 
 def _grey(header: PngHeader, band: Image.Image) -> Image.Image:

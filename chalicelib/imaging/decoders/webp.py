@@ -6,7 +6,7 @@ from PIL import Image
 from PIL.WebPImagePlugin import WebPImageFile
 
 from chalicelib.imaging.decoders import libwebp
-from chalicelib.imaging.decoders.shrunk import Shrunk
+from chalicelib.imaging.decoders.decoded import Decoded
 from chalicelib.imaging.geometry import Plan, plan
 from chalicelib.imaging.headers.webp import WebpHeader
 from chalicelib.imaging.shrink import shrink
@@ -17,11 +17,11 @@ _REMAINING = 3
 with JPEG, as libwebp's own filter is a plain mean over boxes that do not fall on whole pixels."""
 
 
-def decode(header: WebpHeader, content: bytes, spec: ThumbnailSpec) -> Shrunk:
+def decode(header: WebpHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
     """Decode the first frame of a WebP and shrink it."""
     wanted = plan(header.width, header.height, header.orientation, spec)
     decoder = scaled if header.parts and libwebp.AVAILABLE else whole
-    return Shrunk(decoder(header, content, wanted), header.orientation, header.profile)
+    return Decoded(decoder(header, content, wanted), header.orientation, header.profile)
 
 
 def scaled(header: WebpHeader, content: bytes, wanted: Plan) -> Image.Image:

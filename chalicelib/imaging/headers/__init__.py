@@ -9,7 +9,7 @@ import struct
 
 from chalicelib.errors import UndecodablePicture
 from chalicelib.imaging.headers import bmp, gif, heif, jpeg, png, tiff, webp
-from chalicelib.imaging.headers.header import Header, damaged
+from chalicelib.imaging.headers.header import Header, undecodable
 from chalicelib.imaging.sniffing import sniff
 
 _READERS = {
@@ -41,7 +41,7 @@ def read(content: bytes) -> tuple[str, Header]:
     try:
         header: Header = _READERS[source_format](content)
     except (struct.error, IndexError, ValueError, OverflowError) as error:
-        raise damaged() from error
+        raise undecodable() from error
     if header.width < 1 or header.height < 1:
         raise UndecodablePicture("The picture has no pixels: its width or height is 0.")
     return source_format, header

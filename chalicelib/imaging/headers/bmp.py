@@ -3,7 +3,7 @@
 import struct
 from dataclasses import dataclass
 
-from chalicelib.imaging.headers.header import Header, damaged, flood
+from chalicelib.imaging.headers.header import Header, too_complex, undecodable
 
 MAX_RUN_PIXELS = 1_000_000
 """Pixels of run-length encoded bitmaps, which Pillow decodes in Python; they are rarely photos."""
@@ -40,10 +40,10 @@ def read(content: bytes) -> BmpHeader:
         (compression,) = struct.unpack_from("<I", content, 30)
         height = abs(height)  # negative: the rows go from top to bottom
     else:
-        raise damaged()
+        raise undecodable()
     pixels = width * height
     if compression in _RUN_LENGTHS and (
         pixels > MAX_RUN_PIXELS or len(content) > 2 * pixels + MAX_RUN_OVERHEAD
     ):
-        raise flood("run-length encoded pixels")
+        raise too_complex("run-length encoded pixels")
     return BmpHeader(width=width, height=height)

@@ -3,7 +3,7 @@
 import struct
 from dataclasses import dataclass
 
-from chalicelib.imaging.headers.header import Header, damaged, flood
+from chalicelib.imaging.headers.header import Header, too_complex, undecodable
 
 MAX_BLOCKS = 100_000
 """Blocks and sub-blocks before the first frame; 64 KB of XMP make some hundred."""
@@ -14,9 +14,9 @@ _CONTROL = 0xF9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GifHeader(Header):
-    """A GIF up to its first frame: `lean` and `content[frame:]` make a GIF without what came between them."""
+    """A GIF up to its first frame: `stripped` and `content[frame:]` make a GIF without what lay between."""
 
-    lean: bytes
+    stripped: bytes
     frame: int
 
     def memory(self) -> int:
@@ -34,7 +34,7 @@ def read(content: bytes) -> GifHeader:
     """
     width, height, flags = struct.unpack_from("<HHB", content, 6)
     position = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
-    lean = content[:position]
+    stripped = content[:position]
     control = b""
     blocks = 0
     while True:
@@ -42,14 +42,14 @@ def read(content: bytes) -> GifHeader:
         if kind == _IMAGE:
             break
         if kind != _EXTENSION:
-            raise damaged()
+            raise undecodable()
         start, label = position, content[position + 1]
         position += 2
         while length := content[position]:
             position += 1 + length
             blocks += 1
             if blocks > MAX_BLOCKS:
-                raise flood("blocks")
+                raise too_complex("blocks")
         position += 1
         blocks += 1
         if label == _CONTROL:
@@ -58,6 +58,6 @@ def read(content: bytes) -> GifHeader:
     return GifHeader(
         width=max(width, left + frame_width),
         height=max(height, top + frame_height),
-        lean=lean + control,
+        stripped=stripped + control,
         frame=position,
     )

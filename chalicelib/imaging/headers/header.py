@@ -28,7 +28,7 @@ class Header:
         return self.pixels * 9
 
 
-def damaged() -> UndecodablePicture:
+def undecodable() -> UndecodablePicture:
     """Return the error of a picture whose bytes cannot be made sense of."""
     return UndecodablePicture(
         "The picture cannot be decoded: it is truncated, damaged or of a rare kind; "
@@ -36,6 +36,6 @@ def damaged() -> UndecodablePicture:
     )
 
 
-def flood(what: str) -> TooComplex:
+def too_complex(what: str) -> TooComplex:
     """Return the error of a picture that has too many `what` (a plural)."""
     return TooComplex(f"The picture has too many {what} to be decoded in a reasonable time; save it anew.")

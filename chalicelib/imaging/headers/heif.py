@@ -4,7 +4,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from chalicelib.imaging.headers.header import Header, damaged, flood
+from chalicelib.imaging.headers.header import Header, too_complex, undecodable
 
 MAX_BOXES = 10_000
 MAX_DEPTH = 8
@@ -56,7 +56,7 @@ def read(content: bytes) -> HeifHeader:
                 width, height = struct.unpack_from(">II", content, at)
                 sizes.append((width >> 16, height >> 16))
     if not sizes:
-        raise damaged()
+        raise undecodable()
     width, height = max(sizes, key=lambda size: size[0] * size[1])
     return HeifHeader(width=width, height=height, deep=deep)
 
@@ -70,7 +70,7 @@ def _boxes(content: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, i
         while position + 8 <= end:
             count += 1
             if count > MAX_BOXES:
-                raise flood("boxes")
+                raise too_complex("boxes")
             size, kind = struct.unpack_from(">I4s", content, position)
             header = 8
             if size == 1:
@@ -79,7 +79,7 @@ def _boxes(content: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, i
             elif size == 0:
                 size = end - position
             if size < header:
-                raise damaged()
+                raise undecodable()
             box_end = min(position + size, end)
             yield kind, position + header, box_end
             if kind in _CONTAINERS and depth < MAX_DEPTH:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from chalicelib.imaging.headers import exif
-from chalicelib.imaging.headers.header import Header, damaged, flood
+from chalicelib.imaging.headers.header import Header, too_complex, undecodable
 
 MAX_SEGMENTS = 1_000
 MAX_FILL = 65_536
@@ -46,7 +46,7 @@ class Scan:
 class JpegHeader(Header):
     """A JPEG up to its first scan.
 
-    `lean` is the header without fill bytes, comments and metadata; with `content[first_scan:]` behind it,
+    `stripped` is the header without fill bytes, comments and metadata; with `content[first_scan:]` behind it,
     it is the same picture. `complete` says that an end marker stands behind the last of the `scans`, which
     are listed for pictures of several scans only.
     """
@@ -54,7 +54,7 @@ class JpegHeader(Header):
     components: int
     samples: float
     """Coefficients per pixel: 3 with full colour resolution, 1.5 with 4:2:0."""
-    lean: bytes
+    stripped: bytes
     first_scan: int
     scans: tuple[Scan, ...] = ()
     complete: bool = False
@@ -82,17 +82,17 @@ def read(content: bytes) -> JpegHeader:
             break
         found.add(code, content[start:end])
     else:
-        raise damaged()
+        raise undecodable()
     marker, frame = found.frame
     precision, height, width, components = struct.unpack_from(">BHHB", frame, 4)
     if precision != 8 or components not in {1, 3, 4}:  # noqa: PLR2004 - 8 bits a sample; grey, YCbCr or RGB, CMYK
-        raise damaged()
+        raise undecodable()
     factors = [divmod(frame[11 + 3 * index], 16) for index in range(components)]
     most = max(across for across, _ in factors) * max(down for _, down in factors)
     several = marker in _PROGRESSIVE or content[first_scan + 4] < components
     scans, complete = _scans(content, first_scan) if several else ((), False)
     if len(scans) * width * height > MAX_SCANNED_PIXELS:
-        raise flood("scans for its size")
+        raise too_complex("scans for its size")
     return JpegHeader(
         width=width,
         height=height,
@@ -100,7 +100,7 @@ def read(content: bytes) -> JpegHeader:
         profile=b"".join(found.profile[number] for number in sorted(found.profile)) or None,
         components=components,
         samples=sum(across * down for across, down in factors) / max(most, 1),
-        lean=b"".join(found.lean),
+        stripped=b"".join(found.stripped),
         first_scan=first_scan,
         scans=scans,
         complete=complete,
@@ -111,7 +111,7 @@ def read(content: bytes) -> JpegHeader:
 class _Found:
     """What the segments before the first scan say."""
 
-    lean: list[bytes] = field(default_factory=lambda: [b"\xff\xd8"])
+    stripped: list[bytes] = field(default_factory=lambda: [b"\xff\xd8"])
     seen: set[int] = field(default_factory=set)
     frame: tuple[int, bytes] = (0, b"")
     orientation: int = 1
@@ -121,18 +121,18 @@ class _Found:
         """Take in a segment, marker and length included."""
         body = segment[4:]
         if marker in _OTHER_FRAMES or (marker in _FRAMES and self.frame[1]):
-            raise damaged()
+            raise undecodable()
         if marker in _FRAMES:
             self.frame = marker, segment
-            self.lean.append(segment)
+            self.stripped.append(segment)
         elif marker in _TABLES:
-            self.lean.append(segment)
+            self.stripped.append(segment)
         elif (marker == _APP0 and body.startswith(b"JFIF\0")) or (
             marker == _APP14 and body.startswith(b"Adobe")
         ):
             # Both decide about the colour space; the first of each counts.
             if marker not in self.seen:
-                self.lean.append(segment)
+                self.stripped.append(segment)
             self.seen.add(marker)
         elif marker == _APP1 and body.startswith(b"Exif\0") and _APP1 not in self.seen:
             self.seen.add(_APP1)
@@ -152,21 +152,21 @@ def _segments(content: bytes) -> Iterator[tuple[int, int, int]]:
             code += 1
         fill += max(start, position) - position + code - start - 1
         if fill >= MAX_FILL or (start < 0 and len(content) - position >= MAX_FILL):
-            raise flood("fill bytes")
+            raise too_complex("fill bytes")
         if start < 0:
-            raise damaged()
+            raise undecodable()
         marker = content[code]
         if marker == _EOI:
-            raise damaged()
+            raise undecodable()
         if marker in _WITHOUT_LENGTH:
             position = code + 1
             continue
         (length,) = struct.unpack_from(">H", content, code + 1)
         position = code + 1 + length
         if length < 2 or position > len(content):  # noqa: PLR2004 - the length counts itself
-            raise damaged()
+            raise undecodable()
         yield marker, code - 1, position
-    raise flood("segments")
+    raise too_complex("segments")
 
 
 def _scans(content: bytes, first: int) -> tuple[tuple[Scan, ...], bool]:
@@ -185,10 +185,10 @@ def _scans(content: bytes, first: int) -> tuple[tuple[Scan, ...], bool]:
         if marker != _SOS:
             segments += 1
             if segments > MAX_SEGMENTS:
-                raise flood("segments")
+                raise too_complex("segments")
             continue
         if len(scans) == MAX_SCANS:
-            raise flood("scans")
+            raise too_complex("scans")
         following = _MARKER.search(content, position)
         end = following.start() if following else len(content)
         # The last three bytes of a scan's header: start and end of the spectrum, and the bits' approximation.

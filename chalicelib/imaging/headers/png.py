@@ -5,7 +5,7 @@ import zlib
 from dataclasses import dataclass
 
 from chalicelib.imaging.headers import exif
-from chalicelib.imaging.headers.header import Header, damaged, flood
+from chalicelib.imaging.headers.header import Header, too_complex, undecodable
 
 MAX_CHUNKS = 50_000
 """Encoders write image data in chunks of 8 KB or more: 400 MB of them."""
@@ -68,12 +68,12 @@ def read(content: bytes) -> PngHeader:
     chunks = _chunks(content)
     kind, start, end = chunks[0]
     if kind != b"IHDR" or end - start != 13:  # noqa: PLR2004 - IHDR's fixed size
-        raise damaged()
+        raise undecodable()
     width, height, bit_depth, colour_type, compression, filtering, interlace = struct.unpack_from(
         ">IIBBBBB", content, start
     )
     if bit_depth not in _DEPTHS.get(colour_type, ()) or compression or filtering or interlace > 1:
-        raise damaged()
+        raise undecodable()
     first: dict[bytes, bytes] = {}
     data = []
     for kind, start, end in chunks[1:]:
@@ -82,7 +82,7 @@ def read(content: bytes) -> PngHeader:
         elif kind in {b"PLTE", b"tRNS", b"iCCP", b"eXIf"} and kind not in first:
             first[kind] = content[start:end]
     if not data or (colour_type == _PALETTE and not first.get(b"PLTE")):
-        raise damaged()
+        raise undecodable()
     return PngHeader(
         width=width,
         height=height,
@@ -105,7 +105,7 @@ def _chunks(content: bytes) -> list[tuple[bytes, int, int]]:
         length, kind = struct.unpack_from(">I4s", content, position)
         chunks.append((kind, position + 8, min(position + 8 + length, len(content))))
         if len(chunks) > MAX_CHUNKS:
-            raise flood("chunks")
+            raise too_complex("chunks")
         if kind == b"IEND":
             break
         position += length + 12

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from chalicelib.errors import TooManyPixels, UnsupportedFormat
-from chalicelib.imaging.headers.header import Header, damaged, flood
+from chalicelib.imaging.headers.header import Header, too_complex, undecodable
 
 MAX_PIXELS = 89_000_000
 """From 89.5 million on, Pillow's TIFF plugin warns of a decompression bomb; only a global would silence
@@ -57,7 +57,7 @@ class TiffHeader(Header):
         """Count at most 4 bytes a pixel for Pillow's picture and as many, at most, for a strip or tile."""
         return self.pixels * 8
 
-    def lean(self, content: bytes) -> bytes:
+    def stripped(self, content: bytes) -> bytes:
         """Return a TIFF of the first page alone, so that no parser has to deal with anything else.
 
         A new IFD is appended to the file and its header points there: the data stays where the offsets say.
@@ -107,7 +107,7 @@ def read(content: bytes) -> TiffHeader:
     if value(_COMPRESSION, 1) == _JPEG and any(
         content.count(b"\xff\xda", start, end) > MAX_SCANS for start, end in pieces
     ):
-        raise flood("scans")
+        raise too_complex("scans")
     profile = tags.get(_PROFILE)
     inverted = value(_PHOTOMETRIC, 1) == 0 and value(_BITS, 1) == 16  # noqa: PLR2004 - bits a sample
     kept = {
@@ -134,7 +134,7 @@ def _tags(content: bytes, order: str) -> dict[int, Sequence[int]]:
     (ifd,) = struct.unpack_from(order + offset_format, content, 4 if offset_size == 4 else 8)  # noqa: PLR2004
     (count,) = struct.unpack_from(order + count_format, content, ifd)
     if count > MAX_TAGS:
-        raise flood("tags")
+        raise too_complex("tags")
     tags: dict[int, Sequence[int]] = {}
     for index in range(count):
         entry = ifd + count_size + index * (4 + 2 * offset_size)
@@ -146,7 +146,7 @@ def _tags(content: bytes, order: str) -> dict[int, Sequence[int]]:
         ):
             continue
         if length > max(MAX_PIECES, 4 << 20):
-            raise flood("values in a tag")
+            raise too_complex("values in a tag")
         layout = f"{order}{length}{_KINDS[kind]}"
         at = entry + 4 + offset_size
         if struct.calcsize(layout) > offset_size:
@@ -162,9 +162,9 @@ def _pieces(content: bytes, tags: Mapping[int, Sequence[int]]) -> list[tuple[int
     starts = tags.get(_STRIPS) or tags.get(_TILES) or ()
     lengths = tags.get(_STRIP_BYTES) or tags.get(_TILE_BYTES) or ()
     if len(starts) > MAX_PIECES:
-        raise flood("strips or tiles")
+        raise too_complex("strips or tiles")
     if not starts:
-        raise damaged()
+        raise undecodable()
     ends = [start + length for start, length in zip(starts, lengths, strict=False)]
     ends += [len(content)] * (len(starts) - len(ends))
     return list(zip(starts, ends, strict=False))

@@ -4,7 +4,7 @@ import struct
 from dataclasses import dataclass
 
 from chalicelib.imaging.headers import exif
-from chalicelib.imaging.headers.header import Header, damaged, flood
+from chalicelib.imaging.headers.header import Header, too_complex, undecodable
 
 MAX_CHUNKS = 10_000
 
@@ -77,7 +77,7 @@ def read(content: bytes) -> WebpHeader:
         first.setdefault(chunk[0], chunk)
     if flags & _ANIMATION:
         if b"ANMF" not in first:
-            raise damaged()
+            raise undecodable()
         _, start, end = first[b"ANMF"]
         at_origin = content[start : start + 6] == bytes(6)
         frame = _chunks(content, start + 16, end)
@@ -86,7 +86,7 @@ def read(content: bytes) -> WebpHeader:
         frame = chunks
     parts = [chunk for chunk in frame if chunk[0] in {b"ALPH", b"VP8 ", b"VP8L"}][:2]
     if not parts:
-        raise damaged()
+        raise undecodable()
     image = parts[-1] if parts[0][0] == b"ALPH" else parts[0]
     width, height, alpha = _bitstream(content, image)
     alpha = alpha or parts[0][0] == b"ALPH"
@@ -111,7 +111,7 @@ def _chunks(content: bytes, position: int, end: int) -> list[Chunk]:
         kind, length = struct.unpack_from("<4sI", content, position)
         chunks.append((kind, position + 8, min(position + 8 + length, end)))
         if len(chunks) > MAX_CHUNKS:
-            raise flood("chunks")
+            raise too_complex("chunks")
         position += 8 + length + length % 2
     return chunks
 
@@ -125,7 +125,7 @@ def _bitstream(content: bytes, chunk: Chunk) -> tuple[int, int, bool]:
     if kind == b"VP8L" and content[start] == 0x2F:  # noqa: PLR2004 - VP8L's signature
         (bits,) = struct.unpack_from("<I", content, start + 1)
         return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF), bool(bits >> 28 & 1)
-    raise damaged()
+    raise undecodable()
 
 
 def _uint24(content: bytes, position: int) -> int:

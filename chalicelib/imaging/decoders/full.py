@@ -7,7 +7,7 @@ from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from chalicelib.imaging.decoders.shrunk import Shrunk
+from chalicelib.imaging.decoders.decoded import Decoded
 from chalicelib.imaging.geometry import plan
 from chalicelib.imaging.headers.bmp import BmpHeader
 from chalicelib.imaging.headers.gif import GifHeader
@@ -17,31 +17,31 @@ from chalicelib.imaging.shrink import shrink
 from chalicelib.spec import ThumbnailSpec
 
 
-def decode_gif(header: GifHeader, content: bytes, spec: ThumbnailSpec) -> Shrunk:
+def decode_gif(header: GifHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
     """Decode the first frame of a GIF and shrink it."""
-    with GifImageFile(BytesIO(header.lean + content[header.frame :])) as image:
+    with GifImageFile(BytesIO(header.stripped + content[header.frame :])) as image:
         return _shrunk(image, header, spec)
 
 
-def decode_bmp(header: BmpHeader, content: bytes, spec: ThumbnailSpec) -> Shrunk:
+def decode_bmp(header: BmpHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
     """Decode a bitmap and shrink it."""
     with BmpImageFile(BytesIO(content)) as image:
         return _shrunk(image, header, spec)
 
 
-def decode_tiff(header: TiffHeader, content: bytes, spec: ThumbnailSpec) -> Shrunk:
+def decode_tiff(header: TiffHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
     """Decode the first page of a TIFF and shrink it."""
-    with TiffImageFile(BytesIO(header.lean(content))) as image:
+    with TiffImageFile(BytesIO(header.stripped(content))) as image:
         shrunk = _shrunk(image, header, spec)
     if header.inverted:
         inverted = shrunk.image.point(lambda sample: sample * -1 + 0xFFFF)
-        return Shrunk(inverted, shrunk.orientation, shrunk.profile)
+        return Decoded(inverted, shrunk.orientation, shrunk.profile)
     return shrunk
 
 
-def _shrunk(image: Image.Image, header: Header, spec: ThumbnailSpec) -> Shrunk:
+def _shrunk(image: Image.Image, header: Header, spec: ThumbnailSpec) -> Decoded:
     if image.size != (header.width, header.height):
         raise ValueError(f"The header says {header.width} x {header.height}, the decoder {image.size}.")
     image.load()
     wanted = plan(image.width, image.height, header.orientation, spec)
-    return Shrunk(shrink(image, wanted), header.orientation, header.profile)
+    return Decoded(shrink(image, wanted), header.orientation, header.profile)

@@ -6,7 +6,7 @@ from PIL import Image
 
 
 @dataclass(frozen=True, slots=True)
-class Shrunk:
+class Decoded:
     """A picture of the thumbnail's size, still in its own colours and turned as it was stored.
 
     `orientation` is EXIF's 1 to 8 and still to be applied; `profile` is the embedded ICC profile.
