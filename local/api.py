@@ -2,7 +2,7 @@
 
 import sys
 
-from app import bucket, catalogue
+from chalicelib.services import bucket, store
 from local.gateway import create_server
 from local.processes import end_with_parent
 from local.readable import make_logs_readable
@@ -14,7 +14,7 @@ def main(host: str, port: int) -> None:
     make_logs_readable()
     # Made before the threads are: making clients is not thread-safe in boto3, using them is.
     bucket()
-    catalogue()
+    store()
     create_server(host, port).server.serve_forever()
 
 

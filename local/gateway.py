@@ -26,8 +26,9 @@ from chalice.local import (
 )
 from werkzeug.serving import DechunkedInput
 
-from app import UNAUTHORIZED, app, settings
-from chalicelib import cors
+from app import UNAUTHORIZED, app
+from chalicelib.http import cors
+from chalicelib.services import settings
 
 MAX_BODY = 10 * 1024 * 1024
 """API Gateway's own limit of a request body, in bytes."""
