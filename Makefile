@@ -28,7 +28,7 @@ package: $(READY)
 
 # For example: make deploy STAGE=prod PARAMETERS="AlarmEmail=me@example.com ThrottleRate=50"
 deploy: package
-	@$(BIN)/python -m deploy.up --stage "$(STAGE)" --parameters "$(PARAMETERS)"
+	@$(BIN)/python -m deploy.deploy --stage "$(STAGE)" --parameters "$(PARAMETERS)"
 
 # Refuses while the bucket holds pictures; FORCE=1 removes them, too.
 destroy: $(READY)

@@ -8,7 +8,9 @@ checks         what must hold of an artifact before anybody gets it
 package        `make package`: all of the above -> build/
 
 cloud          CloudFormation and the buckets
-up, destroy    `make deploy` and `make destroy`
+deploy         `make deploy`
+destroy        `make destroy`
+maintain       `make reconcile` and `make rebuild`
 """
 
 from pathlib import Path
@@ -22,5 +24,5 @@ ARCHITECTURES = {"arm64": "aarch64", "x86_64": "x86_64"}
 """Lambda's name of an architecture -> Linux's, as wheels and `uname -m` spell it."""
 
 
-class CannotGoOn(Exception):
-    """One sentence for whoever typed the command."""
+class UserError(Exception):
+    """A command cannot do what it was asked to; the message is one sentence for the user."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import boto3
 from botocore.exceptions import ClientError, WaiterError
 
-from deploy import CannotGoOn
+from deploy import UserError
 from deploy.template import Template, functions
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Stack:
         """Create the stack or bring it up to date; parameters that are not given stay as they are.
 
         Raises:
-            CannotGoOn: it failed, and CloudFormation has put back what was before.
+            UserError: it failed, and CloudFormation has put back what was before.
 
         """
         bucket = self._artifacts()
@@ -136,7 +136,7 @@ class Stack:
         """Remove the stack and all that it made.
 
         Raises:
-            CannotGoOn: something could not be removed.
+            UserError: something could not be removed.
 
         """
         (stack,) = self._cloudformation.describe_stacks(StackName=self.name)["Stacks"]
@@ -203,6 +203,6 @@ class Stack:
                 if event["ResourceStatus"].endswith("_FAILED") and "ResourceStatusReason" in event
             ]
             why = "\n  ".join(reasons) or str(error)
-            raise CannotGoOn(
+            raise UserError(
                 f"CloudFormation could not do it, and has put back what was before:\n  {why}"
             ) from error

@@ -5,9 +5,9 @@ import sys
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from deploy import CannotGoOn
+from deploy import UserError
+from deploy.deploy import stack_of
 from deploy.emulators import TARGETS
-from deploy.up import stack_of
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     chosen = parser.parse_args()
     try:
         destroy(chosen.stage, chosen.target, force=chosen.force)
-    except (CannotGoOn, BotoCoreError, ClientError) as error:
+    except (UserError, BotoCoreError, ClientError) as error:
         sys.exit(f"destroy: {error}")
 
 
@@ -27,16 +27,16 @@ def destroy(stage: str, target: str, *, force: bool) -> None:
     """Remove the stack of a stage.
 
     Raises:
-        CannotGoOn: there is none, it holds pictures and `force` is not set, or CloudFormation failed.
+        UserError: there is none, it holds pictures and `force` is not set, or CloudFormation failed.
 
     """
     stack = stack_of(stage, target)
     if not stack.exists():
-        raise CannotGoOn(f"there is no stack {stack.name} here.")
+        raise UserError(f"there is no stack {stack.name} here.")
     if not stack.bucket_is_empty():
         bucket = stack.outputs()["BucketName"]
         if not force:
-            raise CannotGoOn(
+            raise UserError(
                 f"the bucket {bucket} holds pictures. FORCE=1 removes them for good, together with the stack."
             )
         print(f"Removed {stack.empty_bucket():,} objects from {bucket}.", flush=True)

@@ -13,9 +13,9 @@ from chalice.local import LambdaContext
 
 from chalicelib.errors import ServiceError
 from chalicelib.settings import SettingsError
-from deploy import CannotGoOn
+from deploy import UserError
+from deploy.deploy import stack_of
 from deploy.emulators import TARGETS
-from deploy.up import stack_of
 
 if TYPE_CHECKING:
     from types_boto3_lambda import LambdaClient
@@ -43,7 +43,7 @@ def main() -> None:
             )
             counts.update(answer["counts"])
             done = answer["done"]
-    except (CannotGoOn, SettingsError, ServiceError, BotoCoreError, ClientError) as error:
+    except (UserError, SettingsError, ServiceError, BotoCoreError, ClientError) as error:
         sys.exit(f"{chosen.function}: {error}")
     for what, often in sorted((+counts).items()):
         print(f"{often:10,}  {what}")
@@ -54,12 +54,12 @@ def of_stack(function: str, stage: str, target: str) -> dict[str, Any]:
     """Run a deployment's function once, and return what it answered.
 
     Raises:
-        CannotGoOn: there is no such deployment, or the function failed.
+        UserError: there is no such deployment, or the function failed.
 
     """
     stack = stack_of(stage, target)
     if not stack.exists():
-        raise CannotGoOn(f"there is no deployment {stack.name} in this account and region.")
+        raise UserError(f"there is no deployment {stack.name} in this account and region.")
     client: LambdaClient = boto3.client(
         "lambda",
         endpoint_url=stack.endpoint,
@@ -68,7 +68,7 @@ def of_stack(function: str, stage: str, target: str) -> dict[str, Any]:
     reply = client.invoke(FunctionName=f"{stack.name}-{function}", Payload=b"{}")
     answer: dict[str, Any] = json.loads(reply["Payload"].read())
     if reply.get("FunctionError"):
-        raise CannotGoOn(f"the function failed; its log says why: {answer.get('errorMessage', answer)}")
+        raise UserError(f"the function failed; its log says why: {answer.get('errorMessage', answer)}")
     return answer
 
 

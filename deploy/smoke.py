@@ -6,7 +6,7 @@ from io import BytesIO
 import requests
 from PIL import Image
 
-from deploy import CannotGoOn
+from deploy import UserError
 
 _SECONDS = 60
 
@@ -23,7 +23,7 @@ def test(url: str, token: str | None, api_key: str | None) -> float | None:
         seconds from the upload until the thumbnail was ready; None when a token or a key is asked for.
 
     Raises:
-        CannotGoOn: a step failed; the sentence tells the answer.
+        UserError: a step failed; the sentence tells the answer.
 
     """
     picture = BytesIO()
@@ -47,7 +47,7 @@ def test(url: str, token: str | None, api_key: str | None) -> float | None:
     try:
         while not (record := _expect(200, session.get(record_url, timeout=60)).json())["ready"]:
             if "error" in record or time.monotonic() - started > _SECONDS:
-                raise CannotGoOn(f"the smoke test's picture did not become a thumbnail: {record}")
+                raise UserError(f"the smoke test's picture did not become a thumbnail: {record}")
             time.sleep(0.2)
         took = time.monotonic() - started
         accept = {"Accept": "image/jpeg"}  # LocalStack sends base64 to who says */*
@@ -55,7 +55,7 @@ def test(url: str, token: str | None, api_key: str | None) -> float | None:
         thumbnail = _expect(200, download).content
         with Image.open(BytesIO(thumbnail)) as image:
             if image.format != "JPEG" or len(thumbnail) != record["size"]["thumbnail"]:
-                raise CannotGoOn("the smoke test's thumbnail did not arrive as it was stored.")
+                raise UserError("the smoke test's thumbnail did not arrive as it was stored.")
     finally:
         session.delete(record_url, timeout=60)
     return took
@@ -63,7 +63,7 @@ def test(url: str, token: str | None, api_key: str | None) -> float | None:
 
 def _expect(status: int, reply: requests.Response) -> requests.Response:
     if reply.status_code != status:
-        raise CannotGoOn(
+        raise UserError(
             f"the smoke test failed: {reply.request.method} {reply.url} answered {reply.status_code}, "
             f"not {status}: {reply.text[:500]}"
         )

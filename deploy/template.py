@@ -9,7 +9,7 @@ from typing import Any
 
 from chalice.package import YAMLTemplateSerializer
 
-from deploy import ROOT, CannotGoOn
+from deploy import ROOT, UserError
 
 STACK = ROOT / ".chalice" / "stack"
 CHALICE_STAGE = "release"
@@ -26,7 +26,7 @@ def stack() -> Template:
     """Join the files of .chalice/stack; each says something of its own.
 
     Raises:
-        CannotGoOn: two files say something of the same resource, parameter, condition or output.
+        UserError: two files say something of the same resource, parameter, condition or output.
 
     """
     joined: Template = {}
@@ -37,7 +37,7 @@ def stack() -> Template:
             into = joined.setdefault(section, {})
             twice = into.keys() & entries.keys()
             if section not in SECTIONS or twice:
-                raise CannotGoOn(f"{path.name} says again, or in a wrong place: {section} {sorted(twice)}")
+                raise UserError(f"{path.name} says again, or in a wrong place: {section} {sorted(twice)}")
             into.update(entries)
     return joined
 
@@ -80,7 +80,7 @@ def run_chalice(tools: Path, project: Path, architecture: str, out: Path) -> Tem
     )
     if done.returncode:
         sys.stderr.write(done.stdout + done.stderr)
-        raise CannotGoOn("chalice package failed; its message stands above.")
+        raise UserError("chalice package failed; its message stands above.")
     shutil.rmtree(project / ".chalice" / "deployments", ignore_errors=True)
     template: Template = json.loads((out / "sam.json").read_text())
     _ask_who_it_is_where_it_matters(template)

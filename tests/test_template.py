@@ -14,7 +14,7 @@ from cfnlint.api import lint_file
 import app
 from chalicelib import cors, fetch, keys
 from chalicelib.settings import Settings
-from deploy import ROOT, CannotGoOn, package, template
+from deploy import ROOT, UserError, package, template
 from deploy.emulators import TARGETS
 
 Resources = dict[str, dict[str, Any]]
@@ -102,7 +102,7 @@ def test_runs_of_the_reconciler_do_not_overlap(resources: Resources) -> None:
 
 def test_a_message_outlasts_the_function_that_handles_it(resources: Resources) -> None:
     timeout = resources["MarkFailed"]["Properties"]["Timeout"]
-    assert resources["FailedQueue"]["Properties"]["VisibilityTimeout"] >= 6 * timeout
+    assert resources["RetryQueue"]["Properties"]["VisibilityTimeout"] >= 6 * timeout
 
 
 class Watched(Mapping[str, str]):
@@ -326,7 +326,7 @@ def test_two_files_may_not_say_something_of_the_same(tmp_path: Path, monkeypatch
     for name in ("a", "b"):
         (tmp_path / f"{name}.yaml").write_text("Resources: {Bucket: {Type: AWS::S3::Bucket}}")
     monkeypatch.setattr(template, "STACK", tmp_path)
-    with pytest.raises(CannotGoOn, match=r"b\.yaml.*Bucket"):
+    with pytest.raises(UserError, match=r"b\.yaml.*Bucket"):
         template.stack()
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import boto3
 import requests
 
-from deploy import BUILD, ROOT, environments, interpreter
+from deploy import BUILD, ROOT, interpreter, venvs
 from tests.e2e.target import Storage, Target
 from tests.service import eventually
 
@@ -45,7 +45,7 @@ def environment(endpoint: str) -> dict[str, str]:
 @contextlib.contextmanager
 def server(log: Path) -> Iterator[str]:
     """Run MiniStack under the runtime's Python, since it runs the functions with its own; yield its URL."""
-    python = environments.make(_VENV, interpreter.find(), of=[_REQUIREMENTS], arguments=["-r", _REQUIREMENTS])
+    python = venvs.make(_VENV, interpreter.find(), of=[_REQUIREMENTS], arguments=["-r", _REQUIREMENTS])
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -89,7 +89,7 @@ def command(
 
 def deployed(endpoint: str, redis_url: str) -> Target:
     """Deploy what `make e2e` has packaged."""
-    done = command(endpoint, "up", "--build", str(ARTIFACT), "--parameters", f"RedisUrl={redis_url}")
+    done = command(endpoint, "deploy", "--build", str(ARTIFACT), "--parameters", f"RedisUrl={redis_url}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Smoke test passed" in done.stdout
     url, bucket = re.findall(r"^(?:API|Bucket): (\S+)$", done.stdout, re.MULTILINE)

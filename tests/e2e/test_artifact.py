@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy import ROOT, CannotGoOn, archive, checks, dependencies
+from deploy import ROOT, UserError, archive, checks, dependencies
 from tests.e2e import ministack
 
 
@@ -125,7 +125,7 @@ def test_what_is_wrong_with_it_is_said(artifact: Path, damage: Callable[[Path], 
     damage(artifact)
     if damage is not smuggled:
         archive.write(artifact / "code", artifact / "code.zip")
-    with pytest.raises(CannotGoOn, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         checks.run(artifact, architecture, tools)
 
 

@@ -22,33 +22,33 @@ def test_a_stack_from_its_making_to_its_end(
     for name, value in ministack.environment(ministack_endpoint).items():
         monkeypatch.setenv(name, value)
     run = partial(ministack.command, ministack_endpoint, stage=STAGE)
-    up = partial(run, "up", "--build", str(ministack.ARTIFACT), "--parameters")
+    deploy = partial(run, "deploy", "--build", str(ministack.ARTIFACT), "--parameters")
     environment = partial(
         boto3.client("lambda").get_function_configuration, FunctionName=f"thumbnails-{STAGE}-make-thumbnail"
     )
 
     refused(run("destroy"), "no stack")
-    refused(up("NoSuchParameter=1"), "NoSuchParameter")
-    refused(up("nonsense"), "Name=value")
-    first = up(f"RedisUrl={redis_url} ThumbnailSize=40x40 AllowedOrigins={PAGE}")
+    refused(deploy("NoSuchParameter=1"), "NoSuchParameter")
+    refused(deploy("nonsense"), "Name=value")
+    first = deploy(f"RedisUrl={redis_url} ThumbnailSize=40x40 AllowedOrigins={PAGE}")
     assert first.returncode == 0, first.stderr
     url = first.stdout.split(API)[0].rpartition(" ")[2]
     assert allowed(url + API) == PAGE
     record = requests.post(url + API, files={"image": ("kept.jpg", picture())}, timeout=60).json()
 
     # An update changes what is said, and nothing else: the URL, the pictures and other parameters stay.
-    second = up("ThumbnailFit=contain")
+    second = deploy("ThumbnailFit=contain")
     assert second.returncode == 0, second.stderr
     assert second.stdout.split(API)[0].rpartition(" ")[2] == url
     variables = environment()["Environment"]["Variables"]
     assert (variables["THUMBNAIL_SIZE"], variables["THUMBNAIL_FIT"]) == ("40x40", "contain")
     assert requests.get(f"{url}{API}/{record['id']}", timeout=60).json()["id"] == record["id"]
-    assert up("").returncode == 0, "nothing to change is no failure"
+    assert deploy("").returncode == 0, "nothing to change is no failure"
     smoke.test(url, None, None)
 
     # Of several origins, the API names the one that asks; the gateway cannot. (For MiniStack, which joins no
     # lists in conditions, one origin is several, too.)
-    assert up(f"AllowedOrigins=https://a.example,{PAGE}").returncode == 0
+    assert deploy(f"AllowedOrigins=https://a.example,{PAGE}").returncode == 0
     assert [allowed(url + path) for path in (API, "/nothing/here")] == [PAGE, "*"]
 
     refused(run("destroy"), "FORCE=1")
@@ -72,8 +72,8 @@ def test_the_stack_makes_its_own_redis_and_network_and_leaves_none_of_it(
     """All that CloudFormation does for it; MiniStack runs no Redis, so the smoke test cannot pass."""
     for name, value in ministack.environment(ministack_endpoint).items():
         monkeypatch.setenv(name, value)
-    up = ministack.command(ministack_endpoint, "up", "--build", str(ministack.ARTIFACT), stage="own")
-    refused(up, "smoke test failed")
+    done = ministack.command(ministack_endpoint, "deploy", "--build", str(ministack.ARTIFACT), stage="own")
+    refused(done, "smoke test failed")
     cloudformation = boto3.client("cloudformation")
     made = {
         resource["LogicalResourceId"]: resource["ResourceStatus"]
@@ -104,7 +104,7 @@ def refused(done: "subprocess.CompletedProcess[str]", why: str) -> None:
 def test_a_stack_that_cannot_be_made_leaves_nothing_and_says_why(
     ministack_endpoint: str, redis_url: str
 ) -> None:
-    up = partial(ministack.command, ministack_endpoint, "up", "--build", str(ministack.ARTIFACT))
-    failed = up("--parameters", f"RedisUrl={redis_url} ThumbnailFit=stretch", stage="broken")
+    deploy = partial(ministack.command, ministack_endpoint, "deploy", "--build", str(ministack.ARTIFACT))
+    failed = deploy("--parameters", f"RedisUrl={redis_url} ThumbnailFit=stretch", stage="broken")
     refused(failed, "ThumbnailFit")
     refused(ministack.command(ministack_endpoint, "destroy", stage="broken"), "no stack")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from deploy import BUILD, CannotGoOn, smoke
+from deploy import BUILD, UserError, smoke
 from deploy.cloud import Stack
 from deploy.emulators import TARGETS
 from deploy.package import CODE_ZIP, TEMPLATE
@@ -19,7 +19,7 @@ _DAY = 24 * 3600
 
 def main() -> None:
     """Deploy, print the URL, and try it; exit with one sentence if anything fails."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.up", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m deploy.deploy", description=__doc__)
     parser.add_argument("--stage", required=True, help="names the deployment: its stack is thumbnails-STAGE")
     parser.add_argument("--parameters", default="", help='the stack\'s parameters: "Name=value Name=value"')
     parser.add_argument("--target", choices=sorted(TARGETS), default="aws")
@@ -42,7 +42,7 @@ def main() -> None:
             )
         else:
             print(f"Smoke test passed: a thumbnail was ready after {took:.1f} s.")
-    except (CannotGoOn, BotoCoreError, ClientError) as error:
+    except (UserError, BotoCoreError, ClientError) as error:
         sys.exit(f"deploy: {error}")
 
 
@@ -50,16 +50,16 @@ def stack_of(stage: str, target: str) -> Stack:
     """The stack of a stage.
 
     Raises:
-        CannotGoOn: the stage has a name that a bucket's could not be made of.
+        UserError: the stage has a name that a bucket's could not be made of.
 
     """
     if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,14}[a-z0-9])?", stage):
-        raise CannotGoOn(
+        raise UserError(
             f"STAGE must be 1 to 16 lower-case letters, digits and hyphens, such as prod, not {stage!r}."
         )
     endpoint = os.environ.get("AWS_ENDPOINT_URL") or None
     if (target == "aws") != (endpoint is None):
-        raise CannotGoOn("AWS_ENDPOINT_URL must be set for an emulator, and must not be set for AWS.")
+        raise UserError("AWS_ENDPOINT_URL must be set for an emulator, and must not be set for AWS.")
     return Stack(f"thumbnails-{stage}", endpoint=endpoint)
 
 
@@ -67,13 +67,13 @@ def parameters_of(text: str) -> dict[str, str]:
     """Read `Name=value Name=value`; a value cannot hold spaces.
 
     Raises:
-        CannotGoOn: a part is not of that form.
+        UserError: a part is not of that form.
 
     """
     parts = [part.partition("=") for part in text.split()]
     for name, equals, _ in parts:
         if not (name and equals):
-            raise CannotGoOn(f"PARAMETERS must be Name=value pairs with spaces between them, not {text!r}.")
+            raise UserError(f"PARAMETERS must be Name=value pairs with spaces between them, not {text!r}.")
     return {name: value for name, _, value in parts}
 
 
@@ -90,16 +90,16 @@ def deploy(stage: str, parameters: dict[str, str], target: str, build: Path) -> 
     """Bring the stack of a stage up to what lies in `build`, and return it.
 
     Raises:
-        CannotGoOn: nothing is built, a name is wrong, or CloudFormation failed.
+        UserError: nothing is built, a name is wrong, or CloudFormation failed.
 
     """
     stack = stack_of(stage, target)
     if not (build / TEMPLATE).exists():
-        raise CannotGoOn("nothing is built; run `make package` first.")
+        raise UserError("nothing is built; run `make package` first.")
     template = TARGETS[target](json.loads((build / TEMPLATE).read_text()))
     unknown = parameters.keys() - template["Parameters"].keys()
     if unknown:
-        raise CannotGoOn(f"the stack has no such parameters: {', '.join(sorted(unknown))}.")
+        raise UserError(f"the stack has no such parameters: {', '.join(sorted(unknown))}.")
     if not stack.exists() and "CreateApiLogsRole" not in parameters and stack.gateway_may_log():
         parameters = parameters | {"CreateApiLogsRole": "false"}
     parameters = with_backstop(parameters)
