@@ -7,10 +7,16 @@ archive        a folder -> a zip that is the same every time
 checks         what must hold of an artifact before anybody gets it
 package        `make package`: all of the above -> build/
 
-cloud          CloudFormation and the buckets
-deploy         `make deploy`
-destroy        `make destroy`
-maintain       `make reconcile` and `make rebuild`
+account        what the AWS account allows and holds
+parameters     the stack's parameters, read and checked
+artifacts      the bucket through which code and templates reach CloudFormation
+stack          one deployment: its CloudFormation stack
+operation      one operation of CloudFormation: its progress, its end, its reasons
+changes        what an update would replace or remove
+smoke          one picture's life against a deployed API
+
+deploy, rollback, destroy     the `make` commands of those names
+maintain                      `make reconcile` and `make rebuild`
 """
 
 from pathlib import Path

@@ -14,8 +14,8 @@ from chalice.local import LambdaContext
 from chalicelib.errors import ServiceError
 from chalicelib.settings import SettingsError
 from deploy import UserError
-from deploy.deploy import stack_of
 from deploy.emulators import TARGETS
+from deploy.stack import stack_of
 
 if TYPE_CHECKING:
     from types_boto3_lambda import LambdaClient

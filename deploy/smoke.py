@@ -1,14 +1,58 @@
 """One picture's life against a deployed API: the proof that all its parts work together."""
 
+import json
+import os
 import time
 from io import BytesIO
+from typing import TYPE_CHECKING
 
+import boto3
 import requests
 from PIL import Image
 
 from deploy import UserError
+from deploy.stack import Stack
+
+if TYPE_CHECKING:
+    from types_boto3_lambda import LambdaClient
 
 _SECONDS = 60
+
+
+def run(stack: Stack) -> None:
+    """Try a deployment with the token and the key in `SMOKE_TOKEN` and `SMOKE_API_KEY`.
+
+    Raises:
+        UserError: a step failed. Where the functions refuse their settings, the message names the variable.
+
+    """
+    token, key = (os.environ.get(name) or None for name in ("SMOKE_TOKEN", "SMOKE_API_KEY"))
+    try:
+        took = test(stack.url(), token, key)
+    except (UserError, requests.RequestException) as error:
+        refused = refused_settings(stack)
+        why = f"the functions refuse their settings: {refused}" if refused else str(error)
+        raise UserError(why) from error
+    if took is None:
+        print(
+            "It asks for a token or an API key, as it should; "
+            "with them in SMOKE_TOKEN and SMOKE_API_KEY, it is tried with an upload."
+        )
+    else:
+        print(f"Smoke test passed: a thumbnail was ready after {took:.1f} s.")
+
+
+def refused_settings(stack: Stack) -> str | None:
+    """The sentence by which the functions refuse their settings, None if they take them.
+
+    Clients are told nothing of that, so the reconciler is asked, which may be called at any time.
+    """
+    client: LambdaClient = boto3.client("lambda", endpoint_url=stack.endpoint)
+    reply = client.invoke(FunctionName=f"{stack.name}-reconcile", Payload=b"{}")
+    said = json.loads(reply["Payload"].read() or b"null")
+    if isinstance(said, dict) and said.get("errorType") == "SettingsError":
+        return str(said.get("errorMessage"))
+    return None
 
 
 def test(url: str, token: str | None, api_key: str | None) -> float | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy import RUNTIME, UserError, archive, checks, dependencies, interpreter
-from deploy.deploy import parameters_of, stack_of, with_backstop
+from deploy.stack import stack_of
 
 ours = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -144,31 +144,3 @@ def test_an_emulator_is_never_taken_for_aws_nor_aws_for_an_emulator(monkeypatch:
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     with pytest.raises(UserError, match="AWS_ENDPOINT_URL"):
         stack_of("dev", "localstack")
-
-
-def test_parameters() -> None:
-    assert parameters_of(" A=1  RedisUrl=redis://:p=w@h/0 B= ") == {
-        "A": "1",
-        "RedisUrl": "redis://:p=w@h/0",
-        "B": "",
-    }
-    for text in ("A", "=1", "A=1 b"):
-        with pytest.raises(UserError, match="Name=value"):
-            parameters_of(text)
-
-
-@pytest.mark.parametrize(
-    ("given", "days"),
-    [
-        ({"Retention": "1"}, "2"),
-        ({"Retention": "86400"}, "2"),
-        ({"Retention": "86401"}, "3"),
-        ({"Retention": "0"}, "0"),
-        ({"Retention": "60", "ExpireAfterDays": "0"}, "0"),
-        ({"Retention": "soon"}, None),
-        ({}, None),
-    ],
-)
-def test_the_buckets_own_rule_comes_after_the_end(given: dict[str, str], days: str | None) -> None:
-    assert with_backstop(given).get("ExpireAfterDays") == days
-    assert with_backstop(given).items() >= given.items()
