@@ -46,7 +46,7 @@ destroy: $(READY)
 # What the deployed functions of these names do, now: make rebuild STAGE=prod. Without STAGE, in this process, on
 # the servers that BUCKET, REDIS_URL and AWS_ENDPOINT_URL name.
 reconcile rebuild: $(READY)
-	@$(BIN)/python -m deploy.maintain $@ $(if $(STAGE),--stage "$(STAGE)")
+	@$(BIN)/python -m deploy.maintain $@
 
 # The packaged stack on MiniStack, and one suite of tests against its API.
 e2e: $(READY)

@@ -90,12 +90,12 @@ def prepare(stack: Stack, account: Account, declared: template.Template, given: 
     current = stack.parameters()
     given = parameters.with_backstop(given, current)
     parameters.check(declared, given, current)
-    whole = parameters.effective(declared, given, current)
+    own_redis = _own_redis(stack, given, current)
     planned, sentence = reservations(account.concurrency(), given, current)
     given = planned | given
     if sentence:
         print(sentence, flush=True)
-    if not (whole["RedisUrl"] or whole["RedisUrlName"] or whole["ZoneA"]):
+    if own_redis and not (given.get("ZoneA") or current.get("ZoneA")):
         given |= _zones(stack, account)
     adopted = None
     if not current:
@@ -105,7 +105,7 @@ def prepare(stack: Stack, account: Account, declared: template.Template, given: 
     lost = parameters.shortened(given, current)
     if lost:
         changes.confirm(lost, question="Go on?")
-    return Plan(parameters.steps(given, current), adopted)
+    return Plan(parameters.steps(given, current, own_redis=own_redis and stack.has_own_redis()), adopted)
 
 
 def _not_updatable(name: str, status: str) -> str:
@@ -117,6 +117,13 @@ def _not_updatable(name: str, status: str) -> str:
             f"`aws cloudformation continue-update-rollback --stack-name {name}`."
         )
     return f"the stack {name} is {status} and takes no update; `make destroy` finishes its removal."
+
+
+def _own_redis(stack: Stack, given: Mapping[str, str], current: Mapping[str, str]) -> bool:
+    """Tell whether the stack will have a Redis of its own."""
+    if "RedisUrl" not in given and "RedisUrlName" not in given and current:
+        return stack.has_own_redis()
+    return not (given.get("RedisUrl") or given.get("RedisUrlName", current.get("RedisUrlName")))
 
 
 def _zones(stack: Stack, account: Account) -> parameters.Values:
@@ -157,15 +164,16 @@ def deploy(stack: Stack, artifacts: Artifacts, target: str, build: Path, plan: P
     if plan.adopted:
         print(f"Taking over the bucket {plan.adopted} ...", flush=True)
         stack.adopt(_BUCKET, artifacts.put_template(_nothing_but(plan.adopted)), plan.adopted)
-    print(f"Deploying {stack.name} (for the first time, that takes some 15 minutes on AWS) ...", flush=True)
     known = [
         {name: value for name, value in step.items() if name in whole["Parameters"]} for step in plan.steps
     ]
     if stack.exists():
         for step in known:
+            print(f"Updating {stack.name} ...", flush=True)
             stack.update(whole, url, step)
         stack.protect(on=True)
     else:
+        print(f"Making {stack.name}; on AWS, that takes some 15 minutes ...", flush=True)
         stack.create(url, known[0])
     if target == "localstack":
         stack.redeploy()

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from chalicelib.settings import Settings, SettingsError
+from chalicelib.settings import Algorithm, Settings, SettingsError
 from deploy import UserError
 from deploy.template import Template
 
@@ -19,7 +19,7 @@ FIXED = {
 }
 """Parameters that a stack keeps from its first deployment on -> why."""
 MASKED = "****"
-"""What CloudFormation shows of a parameter that is secret."""
+"""What CloudFormation shows of a parameter that is secret, also of an empty one."""
 _DAY = 24 * 3600
 # Stand-ins for secrets that only the stack knows; they pass the settings' checks if what is around them does.
 _SOME_REDIS, _SOME_SECRET = "redis://localhost", "a secret of at least thirty-two bytes"
@@ -136,15 +136,21 @@ def _check_settings(template: Template, given: Values, current: Mapping[str, str
                 environment[name] = values[of]
     environment["BUCKET"] = "pictures"
     environment["REDIS_URL"] = values["RedisUrl"] if values["RedisUrl"] not in {"", MASKED} else _SOME_REDIS
-    secret = values["AuthSecret"]
-    environment["AUTH_SECRET"] = _SOME_SECRET if secret == MASKED or values.get("AuthSecretName") else secret
+    if values.get("AuthSecretName") or (values["AuthSecret"] == MASKED and _by_secret(environment)):
+        environment["AUTH_SECRET"] = _SOME_SECRET
+    else:
+        environment["AUTH_SECRET"] = values["AuthSecret"].replace(MASKED, "")
     try:
         Settings.from_env(environment)
     except SettingsError as error:
         raise UserError(f"the functions would refuse these parameters: {error}") from error
     for one, other in (("RedisUrl", "RedisUrlName"), ("AuthSecret", "AuthSecretName")):
-        if values[one] and values.get(other):
+        if values[one] not in {"", MASKED} and values.get(other):
             raise UserError(f"{one} and {other} are both set; empty one of them.")
+
+
+def _by_secret(environment: Mapping[str, str]) -> bool:
+    return bool(environment["AUTH_ISSUER"]) and environment["AUTH_ALGORITHM"] == Algorithm.HS256
 
 
 def effective(template: Template, given: Mapping[str, str], current: Mapping[str, str]) -> Values:
@@ -182,8 +188,13 @@ def shortened(given: Mapping[str, str], current: Mapping[str, str]) -> list[str]
     ]
 
 
-def steps(given: Values, current: Mapping[str, str]) -> list[Values]:
+def steps(given: Values, current: Mapping[str, str], *, own_redis: bool) -> list[Values]:
     """Split a change that ElastiCache refuses in one: a failover needs a second node before and after.
+
+    Args:
+        given: what is to be set.
+        current: what the stack has.
+        own_redis: whether the stack has a Redis of its own, and keeps it.
 
     Returns:
         what to set in each update, in order; `RedisFailover` is false between two of them.
@@ -191,7 +202,7 @@ def steps(given: Values, current: Mapping[str, str]) -> list[Values]:
     """
     nodes, before = int(given.get("RedisNodes", 0)), int(current.get("RedisNodes", 0))
     on, off = {"RedisFailover": "true"}, {"RedisFailover": "false"}
-    if not before or current.get("RedisUrl") or current.get("RedisUrlName"):
+    if not before or not own_redis:
         return [given]
     if nodes > 1 and before == 1:
         return [given | off, given | on]

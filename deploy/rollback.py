@@ -42,7 +42,7 @@ def roll_back(stack: Stack, artifacts: Artifacts) -> None:
     url = artifacts.put_template(good.template)
     current = stack.parameters()
     changed = {name: value for name, value in good.parameters.items() if current.get(name) != value}
-    for step in parameters.steps(changed, current):
+    for step in parameters.steps(changed, current, own_redis=stack.has_own_redis()):
         stack.update(good.template, url, step)
     smoke.run(stack)
 

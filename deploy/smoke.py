@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -50,9 +51,9 @@ def refused_settings(stack: Stack) -> str | None:
     client: LambdaClient = boto3.client("lambda", endpoint_url=stack.endpoint)
     reply = client.invoke(FunctionName=f"{stack.name}-reconcile", Payload=b"{}")
     said = json.loads(reply["Payload"].read() or b"null")
-    if isinstance(said, dict) and said.get("errorType") == "SettingsError":
-        return str(said.get("errorMessage"))
-    return None
+    message = said.get("errorMessage", "") if isinstance(said, dict) else ""
+    # Its first word is the variable's name. The error's type is told by AWS, and not by emulators.
+    return message if re.match(r"[A-Z][A-Z0-9_]+ (must|is not) ", message) else None
 
 
 def test(url: str, token: str | None, api_key: str | None) -> float | None:

@@ -129,6 +129,10 @@ class Stack:
             raise
         return stack
 
+    def has_own_redis(self) -> bool:
+        """Tell whether it has a Redis of its own: the parameter that says so is secret."""
+        return self.resource("Redis") is not None
+
     # --- what is done to it ---
 
     def create(self, template_url: str, parameters: Mapping[str, str]) -> None:
@@ -165,7 +169,6 @@ class Stack:
                 "ChangeSetName": f"adopt-{_token()}",
                 "ChangeSetType": "IMPORT",
                 "TemplateURL": template_url,
-                "Tags": self._tags(),
                 "ResourcesToImport": [
                     {
                         "ResourceType": "AWS::S3::Bucket",

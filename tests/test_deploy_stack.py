@@ -277,7 +277,6 @@ def test_a_bucket_is_taken_over_by_an_import(stack: Stack, cloudformation: Stubb
         "ChangeSetName": ANY,
         "ChangeSetType": "IMPORT",
         "TemplateURL": "https://b/bucket.json",
-        "Tags": ANY,
         "ResourcesToImport": [
             {
                 "ResourceType": "AWS::S3::Bucket",

@@ -39,7 +39,8 @@ _SETTINGS = {
 def environment(endpoint: str) -> dict[str, str]:
     """What a process needs to use MiniStack, and nothing that leads to AWS."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    return inherited | _CREDENTIALS | {"AWS_ENDPOINT_URL": endpoint}
+    # Of most types of resources, MiniStack says that they may be replaced.
+    return inherited | _CREDENTIALS | {"AWS_ENDPOINT_URL": endpoint, "YES": "1"}
 
 
 @contextlib.contextmanager
@@ -74,13 +75,14 @@ def _answers(endpoint: str, process: "subprocess.Popen[bytes]") -> bool:
 
 
 def command(
-    endpoint: str, module: str, *arguments: str, stage: str = STAGE
+    endpoint: str, module: str, *arguments: str, stage: str = STAGE, **variables: str
 ) -> "subprocess.CompletedProcess[str]":
-    """Run a command of `deploy` as its user does, against MiniStack."""
+    """Run a command of `deploy` as its user does, against MiniStack; `variables` are in its environment."""
     return subprocess.run(
         [sys.executable, "-m", f"deploy.{module}", "--stage", stage, "--target", "ministack", *arguments],
         cwd=ROOT,
-        env=environment(endpoint),
+        env=environment(endpoint) | variables,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,

@@ -1,15 +1,22 @@
 """`make deploy` and `make destroy`, as their user runs them, against MiniStack."""
 
+import re
+import shutil
 import subprocess
 from functools import partial
+from pathlib import Path
 
 import boto3
 import pytest
+import redis
 import requests
 
-from deploy import smoke, template
+from deploy import UserError, archive, smoke, template
+from deploy.stack import Stack
+from local.owners import token
 from tests.conftest import picture
 from tests.e2e import ministack
+from tests.service import eventually
 
 STAGE = "another"
 API = "/api/v1/thumbnail"
@@ -35,6 +42,14 @@ def test_a_stack_from_its_making_to_its_end(
     url = first.stdout.split(API)[0].rpartition(" ")[2]
     assert allowed(url + API) == PAGE
     record = requests.post(url + API, files={"image": ("kept.jpg", picture())}, timeout=60).json()
+
+    # What may be replaced wants a yes; without one, nothing changes.
+    unasked = run(
+        "deploy", "--build", str(ministack.ARTIFACT), "--parameters", "ThumbnailFit=contain", YES=""
+    )
+    refused(unasked, "Nothing was done")
+    assert "may be replaced" in unasked.stdout
+    assert environment()["Environment"]["Variables"]["THUMBNAIL_FIT"] == "cover"
 
     # An update changes what is said, and nothing else: the URL, the pictures and other parameters stay.
     second = deploy("ThumbnailFit=contain")
@@ -69,11 +84,11 @@ def allowed(url: str) -> str | None:
 def test_the_stack_makes_its_own_redis_and_network_and_leaves_none_of_it(
     ministack_endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All that CloudFormation does for it; MiniStack runs no Redis, so the smoke test cannot pass."""
+    """All that CloudFormation does for it; MiniStack runs no Redis, and so has no address of one."""
     for name, value in ministack.environment(ministack_endpoint).items():
         monkeypatch.setenv(name, value)
     done = ministack.command(ministack_endpoint, "deploy", "--build", str(ministack.ARTIFACT), stage="own")
-    refused(done, "smoke test failed")
+    refused(done, "the functions refuse their settings: REDIS_URL")
     cloudformation = boto3.client("cloudformation")
     made = {
         resource["LogicalResourceId"]: resource["ResourceStatus"]
@@ -105,6 +120,111 @@ def test_a_stack_that_cannot_be_made_leaves_nothing_and_says_why(
     ministack_endpoint: str, redis_url: str
 ) -> None:
     deploy = partial(ministack.command, ministack_endpoint, "deploy", "--build", str(ministack.ARTIFACT))
-    failed = deploy("--parameters", f"RedisUrl={redis_url} ThumbnailFit=stretch", stage="broken")
-    refused(failed, "ThumbnailFit")
+    # A name that exists, and of which CloudFormation alone knows that it leads to no secret.
+    failed = deploy("--parameters", "RedisUrlName=no/such/secret", stage="broken")
+    refused(failed, "no/such/secret")
     refused(ministack.command(ministack_endpoint, "destroy", stage="broken"), "no stack")
+
+
+def broken(folder: Path) -> Path:
+    """A build that passes for one, whose functions die at their start."""
+    build = folder / "build"
+    shutil.copytree(ministack.ARTIFACT, build)
+    app = build / "code" / "app.py"
+    app.write_text(app.read_text() + "\nraise RuntimeError('broken')\n")
+    # The compiled file is what is imported.
+    (build / "code" / "__pycache__" / "app.cpython-313.pyc").unlink()
+    archive.write(build / "code", build / "code.zip")
+    return build
+
+
+def test_a_version_that_fails_is_taken_back(ministack_endpoint: str, redis_url: str, tmp_path: Path) -> None:
+    run = partial(ministack.command, ministack_endpoint, stage="back")
+    good, bad = ("--build", str(ministack.ARTIFACT)), ("--build", str(broken(tmp_path)))
+    refused(run("rollback"), "no stack")
+    first = run("deploy", *good, "--parameters", f"RedisUrl={redis_url} ThumbnailSize=40x40")
+    assert first.returncode == 0, first.stdout + first.stderr
+    url = first.stdout.split(API)[0].rpartition(" ")[2]
+    pulse = f"{url}/api/v1/system/pulse"
+
+    failed = run("deploy", *bad, "--parameters", "ThumbnailSize=50x50")
+    refused(failed, "make rollback STAGE=back")
+    assert requests.get(pulse, timeout=60).status_code >= 500
+    back = run("rollback")
+    assert back.returncode == 0, back.stdout + back.stderr
+    assert "Smoke test passed" in back.stdout
+    by_itself = run("deploy", *bad, ROLLBACK="1")
+    refused(by_itself, "the one before is back")
+    assert requests.get(pulse, timeout=60).status_code == 200
+    assert run("destroy").returncode == 0
+
+
+def test_a_kept_bucket_is_taken_over_by_a_new_stack(
+    ministack_endpoint: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in ministack.environment(ministack_endpoint).items():
+        monkeypatch.setenv(name, value)
+    run = partial(ministack.command, ministack_endpoint, stage="kept")
+    deploy = partial(run, "deploy", "--build", str(ministack.ARTIFACT), "--parameters")
+    first = deploy(f"RedisUrl={redis_url}")
+    url, bucket = re.findall(r"^(?:API|Bucket): (\S+)$", first.stdout, re.MULTILINE)
+    record = requests.post(url, files={"image": ("kept.jpg", picture())}, timeout=60).json()
+    eventually(lambda: requests.get(f"{url}/{record['id']}", timeout=60).json()["ready"], 30)
+    kept = run("destroy", "--keep-bucket")
+    assert kept.returncode == 0, kept.stdout + kept.stderr
+    server: redis.Redis = redis.Redis.from_url(redis_url)
+    server.flushall()
+    server.close()
+
+    refused(deploy(f"RedisUrl={redis_url}"), f"BucketName={bucket}")
+    again = deploy(f"RedisUrl={redis_url} BucketName={bucket}")
+    assert again.returncode == 0, again.stdout + again.stderr
+    url, found = re.findall(r"^(?:API|Bucket): (\S+)$", again.stdout, re.MULTILINE)
+    assert found == bucket
+    assert run("maintain", "rebuild").returncode == 0
+    assert [one["id"] for one in requests.get(url, timeout=60).json()] == [record["id"]]
+    # What is put into the bucket now is noticed by the new stack's function.
+    boto3.client("s3").put_object(Bucket=bucket, Key="originals/new.jpg", Body=picture())
+    eventually(lambda: len(requests.get(url, timeout=60).json()) == 2, 30)
+    assert run("destroy", "--force").returncode == 0
+
+
+def test_settings_that_the_functions_refuse_are_named(
+    ministack_endpoint: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They cannot be deployed, but changed by other hands."""
+    for name, value in ministack.environment(ministack_endpoint).items():
+        monkeypatch.setenv(name, value)
+    run = partial(ministack.command, ministack_endpoint, stage="settings")
+    done = run("deploy", "--build", str(ministack.ARTIFACT), "--parameters", f"RedisUrl={redis_url}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    client = boto3.client("lambda")
+    for function in ("api", "reconcile"):
+        name = f"thumbnails-settings-{function}"
+        variables = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+        client.update_function_configuration(
+            FunctionName=name, Environment={"Variables": variables | {"THUMBNAIL_SIZE": "2000x2000"}}
+        )
+    with pytest.raises(UserError, match="refuse their settings: THUMBNAIL_SIZE must be"):
+        smoke.run(Stack("thumbnails-settings", endpoint=ministack_endpoint))
+    assert run("destroy").returncode == 0
+
+
+def test_secrets_come_from_secrets_manager(
+    ministack_endpoint: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in ministack.environment(ministack_endpoint).items():
+        monkeypatch.setenv(name, value)
+    secret = {"AUTH_ISSUER": "me", "AUTH_SECRET": 'a secret of $32 "characters", or more'}
+    client = boto3.client("secretsmanager")
+    client.create_secret(Name="named/redis", SecretString=redis_url)
+    client.create_secret(Name="named/auth", SecretString=secret["AUTH_SECRET"])
+    run = partial(ministack.command, ministack_endpoint, stage="named")
+    done = run(
+        *("deploy", "--build", str(ministack.ARTIFACT), "--parameters"),
+        "RedisUrlName=named/redis AuthSecretName=named/auth AuthIssuer=me AuthAlgorithm=HS256",
+        SMOKE_TOKEN=token("smoke", secret | {"AUTH_ALGORITHM": "HS256"}),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Smoke test passed" in done.stdout
+    assert run("destroy").returncode == 0

@@ -18,8 +18,8 @@ ISSUER = {
     "AUTH_ALGORITHM": "HS256",
     "AUTH_SECRET": "a-secret-of-at-least-thirty-two-bytes",
 }
-ON = "AuthIssuer=e2e AuthAlgorithm=HS256 AuthSecret=" + ISSUER["AUTH_SECRET"]
-OFF = "AuthIssuer= AuthAlgorithm=RS256 AuthSecret="
+ON = "AuthIssuer=e2e AuthAlgorithm=HS256 AuthJwksUrl= AuthSecret=" + ISSUER["AUTH_SECRET"]
+OFF = "AuthIssuer= AuthAlgorithm=RS256 AuthSecret= AuthJwksUrl="
 
 
 def bearer(subject: str) -> dict[str, str]:
@@ -57,7 +57,10 @@ def test_owners_are_turned_on_and_off_by_parameters(
 
     monkeypatch.delenv("SMOKE_TOKEN")
     assert "It asks for a token" in deploy("").stdout
-    wrong = deploy("AuthAlgorithm=ES256")
+    impossible = deploy("AuthAlgorithm=ES256")
+    assert impossible.returncode == 1
+    assert "AUTH_JWKS_URL must be set for every AUTH_ALGORITHM but HS256" in impossible.stderr
+    wrong = deploy("AuthAlgorithm=ES256 AuthSecret= AuthJwksUrl=https://127.0.0.1:1/keys")
     assert wrong.returncode == 1
     assert "403" in wrong.stderr, "nobody can say whether a token is good"
     off = deploy(OFF)
