@@ -88,12 +88,15 @@ class Artifacts:
         )
 
     def put_code(self, template: Template, code: Path) -> None:
-        """Store the code, and let the template's functions be made of it."""
-        key = f"{hashlib.sha256(code.read_bytes()).hexdigest()}.zip"
+        """Store the code, let the template's functions be made of it, and the stack tell which it is."""
+        digest = hashlib.sha256(code.read_bytes()).hexdigest()
+        key = f"{digest}.zip"
         extra = {"ExpectedBucketOwner": self._account}
         self._s3.upload_file(str(code), self.bucket, key, ExtraArgs=extra)
         for properties in functions(template).values():
             properties["CodeUri"] = {"Bucket": self.bucket, "Key": key}
+        said = "SHA-256 of code.zip: two builds of a commit have the same."
+        template.setdefault("Outputs", {})["Build"] = {"Description": said, "Value": digest}
 
     def put_template(self, template: Template) -> str:
         """Store a template, and return the URL under which CloudFormation reads it."""

@@ -197,7 +197,7 @@ def _show(stack: Stack, shown_at: str | None) -> None:
     urls = localstack_urls(shown_at) if shown_at else [stack.url()]
     for url in urls:
         print(f"API: {url}/api/v1/thumbnail")
-    print(f"Bucket: {stack.output('BucketName')}", flush=True)
+    print(f"Bucket: {stack.output('BucketName')}\nBuild: {stack.output('Build')}", flush=True)
 
 
 def _try_it(stack: Stack, artifacts: Artifacts, whole: template.Template) -> None:

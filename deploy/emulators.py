@@ -17,7 +17,8 @@ def for_localstack(template: Template) -> Template:
     """Adapt the template to LocalStack 4.14, the last that runs without a token.
 
     Its gateway responses count from the next deployment on: `Stack.redeploy` after it was made.
-    Downloads want `Accept: image/jpeg`, since it never takes `*/*` for a binary type.
+    It never takes `*/*` for a binary type: with two more types, it sends bytes to browsers, and to clients
+    that accept any image; curl has to name one.
     """
     changed = _without_own_redis(template)
     _without_tls_only(changed)
@@ -29,6 +30,7 @@ def for_localstack(template: Template) -> Template:
     properties = changed["Resources"]["RestAPI"]["Properties"]
     properties["Tags"] |= {"_custom_id_": _API_ID}
     properties["PropagateTags"] = True  # to the API; SAM gives them to its stage only
+    properties["BinaryMediaTypes"] = [*properties["BinaryMediaTypes"], "image~1*", "text~1html"]
     return changed
 
 

@@ -10,4 +10,4 @@ echo "Installing the packages of requirements-dev.txt (the first time takes a mi
 # The functions run in containers of this machine's architecture.
 .venv/bin/python -m deploy.package --architecture native
 exec .venv/bin/python -m deploy.deploy --stage local --target localstack --shown-at "$SHOWN_AT" \
-    --parameters "RedisUrl=redis://valkey:6379 CreateApiLogsRole=false"
+    --build build --parameters "RedisUrl=redis://valkey:6379"

@@ -39,10 +39,14 @@ _numbers = itertools.count(1)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     end_to_end = parser.getgroup("end to end", "what tests/e2e runs against")
-    end_to_end.addoption("--target", choices=["run", "ministack"], default="run", help="which to start")
+    end_to_end.addoption(
+        "--target",
+        choices=["run", "ministack", "localstack"],
+        default="run",
+        help="run, ministack: started here; localstack: what localstack-compose.yml has started",
+    )
     end_to_end.addoption("--base-url", help="a service that runs already; nothing is started then")
     end_to_end.addoption("--bucket", help="its bucket; without it, what looks into the bucket is skipped")
-    end_to_end.addoption("--s3-endpoint", help="where that bucket is, if not on AWS")
 
 
 def picture(width: int = 300, height: int = 200, *, image_format: str = "JPEG", seed: int = 0) -> bytes:

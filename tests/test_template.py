@@ -16,7 +16,7 @@ from chalicelib import cors, fetch, keys
 from chalicelib.settings import Settings
 from deploy import ROOT, UserError, package, template
 from deploy.account import WANTED
-from deploy.emulators import TARGETS
+from deploy.emulators import TARGETS, localstack_urls
 
 Resources = dict[str, dict[str, Any]]
 
@@ -476,3 +476,18 @@ def test_an_outage_rings_though_no_invocation_fails(resources: Resources) -> Non
     assert alarm["Dimensions"][0]["Value"] == {"Fn::GetAtt": ["RetryQueue", "QueueName"]}
     # Two tries have failed by then.
     assert alarm["Threshold"] > 2 * resources["RetryQueue"]["Properties"]["VisibilityTimeout"]
+
+
+def test_localstack_sends_bytes_to_browsers(stack: template.Template) -> None:
+    there = TARGETS["localstack"](stack)["Resources"]["RestAPI"]["Properties"]["BinaryMediaTypes"]
+    assert {"image~1*", "text~1html"} <= set(there)
+    assert there[:3] == stack["Resources"]["RestAPI"]["Properties"]["BinaryMediaTypes"], (
+        "AWS's are as they were"
+    )
+
+
+def test_both_urls_of_localstack_are_told() -> None:
+    assert localstack_urls("http://localhost:4600") == [
+        "http://localhost:4600/_aws/execute-api/thumbnails/live",
+        "http://thumbnails.execute-api.localhost:4600/live",
+    ]
