@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from deploy import ARCHITECTURES, BUILD, UserError, changes, package, parameters, rollback, smoke, template
 from deploy.account import Account, reservations
 from deploy.artifacts import Artifacts, Version
-from deploy.emulators import TARGETS, localstack_urls
+from deploy.emulators import TARGETS, localstack_urls, show_s3_at
 from deploy.stack import UPDATABLE, Stack, stack_of
 
 _BUCKET = "Bucket"
@@ -51,7 +51,13 @@ def main() -> None:
         if chosen.build is None:
             package.build(chosen.architecture, BUILD)
         artifacts = Artifacts(account.number, endpoint=stack.endpoint)
-        whole = deploy(stack, artifacts, chosen.target, chosen.build or BUILD, plan)
+        whole = TARGETS[chosen.target](_built(chosen.build or BUILD))
+        if chosen.shown_at:
+            show_s3_at(whole, chosen.shown_at)
+        code = (chosen.build or BUILD) / package.CODE_ZIP
+        deploy(stack, artifacts, whole, code, plan)
+        if chosen.target == "localstack":
+            stack.redeploy()
         _show(stack, chosen.shown_at)
         _try_it(stack, artifacts, whole)
     except (UserError, BotoCoreError, ClientError) as error:
@@ -147,19 +153,15 @@ def _adopted(stack: Stack, account: Account, given: Mapping[str, str]) -> str | 
     return name
 
 
-def deploy(stack: Stack, artifacts: Artifacts, target: str, build: Path, plan: Plan) -> template.Template:
-    """Bring a stack up to what lies in `build`.
-
-    Returns:
-        the template that was deployed.
+def deploy(stack: Stack, artifacts: Artifacts, whole: template.Template, code: Path, plan: Plan) -> None:
+    """Bring a stack up to a template, whose functions get the code of an archive.
 
     Raises:
-        UserError: nothing is built, or CloudFormation failed.
+        UserError: CloudFormation failed.
 
     """
-    whole = TARGETS[target](_built(build))
     artifacts.ensure()
-    artifacts.put_code(whole, build / package.CODE_ZIP)
+    artifacts.put_code(whole, code)
     url = artifacts.put_template(whole)
     if plan.adopted:
         print(f"Taking over the bucket {plan.adopted} ...", flush=True)
@@ -175,11 +177,8 @@ def deploy(stack: Stack, artifacts: Artifacts, target: str, build: Path, plan: P
     else:
         print(f"Making {stack.name}; on AWS, that takes some 15 minutes ...", flush=True)
         stack.create(url, known[0])
-    if target == "localstack":
-        stack.redeploy()
     if plan.adopted:
         print("`make rebuild` makes the records of the pictures that are in the bucket.", flush=True)
-    return whole
 
 
 def _nothing_but(bucket: str) -> template.Template:

@@ -47,6 +47,14 @@ def localstack_urls(base: str) -> list[str]:
     ]
 
 
+def show_s3_at(template: Template, url: str) -> None:
+    """Let presigned uploads name LocalStack as clients reach it.
+
+    The functions reach it by an address in Docker's network, which Docker Desktop does not route to the host.
+    """
+    template["Globals"]["Function"]["Environment"]["Variables"]["PUBLIC_STORAGE_URL"] = url
+
+
 def for_ministack(template: Template) -> Template:
     """Adapt the template to MiniStack 1.5."""
     changed = copy.deepcopy(template)

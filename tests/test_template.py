@@ -16,7 +16,7 @@ from chalicelib import cors, fetch, keys
 from chalicelib.settings import Settings
 from deploy import ROOT, UserError, package, template
 from deploy.account import WANTED
-from deploy.emulators import TARGETS, localstack_urls
+from deploy.emulators import TARGETS, localstack_urls, show_s3_at
 
 Resources = dict[str, dict[str, Any]]
 
@@ -139,7 +139,8 @@ def test_every_setting_is_passed_with_its_own_default(stack: template.Template) 
     required = {"BUCKET": "pictures", "REDIS_URL": "redis://localhost"}
     environment = Watched(defaults | required)
     assert Settings.from_env(environment) == Settings.from_env(required)
-    assert environment.asked == set(variables)
+    # Emulators alone set where clients reach S3.
+    assert environment.asked == {*variables, "PUBLIC_STORAGE_URL"}
 
 
 @pytest.mark.parametrize(
@@ -491,3 +492,13 @@ def test_both_urls_of_localstack_are_told() -> None:
         "http://localhost:4600/_aws/execute-api/thumbnails/live",
         "http://thumbnails.execute-api.localhost:4600/live",
     ]
+
+
+def test_presigned_uploads_name_localstack_as_clients_reach_it(stack: template.Template) -> None:
+    there = TARGETS["localstack"](stack)
+    show_s3_at(there, "http://localhost:4566")
+    variables = there["Globals"]["Function"]["Environment"]["Variables"]
+    required = {"BUCKET": "pictures", "REDIS_URL": "redis://localhost"}
+    given = required | {name: of for name, of in variables.items() if isinstance(of, str)}
+    assert Settings.from_env(given).public_storage_url == "http://localhost:4566"
+    assert "PUBLIC_STORAGE_URL" not in json.dumps(stack)
