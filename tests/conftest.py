@@ -7,10 +7,12 @@ import itertools
 import json
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -28,6 +30,7 @@ from chalicelib.clients import redis_client, s3_client
 from chalicelib.clock import now_ms
 from chalicelib.pipeline import Pipeline
 from chalicelib.spec import ThumbnailSpec
+from deploy import package, template
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -302,3 +305,21 @@ def api(
     served.events()
     with served.session:
         yield served
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> template.Template:
+    """Made by Chalice's own `package`, under this Python: it only differs in the runtime's name."""
+    folder = tmp_path_factory.mktemp("stack")
+    package.stage(folder / "project")
+    made = template.run_chalice(Path(sys.executable), folder / "project", "arm64", folder / "out")
+    for properties in template.functions(made).values():
+        properties["Runtime"] = "python3.13"
+        properties["CodeUri"] = {"Bucket": "artifacts", "Key": "code.zip"}
+    return made
+
+
+@pytest.fixture(scope="session")
+def resources(stack: template.Template) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = stack["Resources"]
+    return found
