@@ -1,5 +1,6 @@
 """One picture's life against a deployed API: the proof that all its parts work together."""
 
+import base64
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import boto3
 import requests
 from PIL import Image
 
+from chalicelib.settings import Algorithm
 from deploy import UserError
 from deploy.stack import Stack
 
@@ -82,8 +84,11 @@ def test(url: str, token: str | None, api_key: str | None) -> float | None:
     started = time.monotonic()
     reply = session.post(base, files={"image": ("smoke.png", picture.getvalue())}, timeout=60)
     if token is None and reply.status_code == requests.codes.unauthorized:
-        # Without a token, the gateway says so itself; of a bad one, the function that checks them has to.
-        _expect(401, session.get(base, headers={"Authorization": "Bearer not.a.token"}, timeout=60))
+        # Without a token, the gateway says so itself; of a bad one, the function that checks them has to. One is
+        # of the deployment's algorithm, so that the issuer is asked for its keys: 403 if it is away.
+        for algorithm in Algorithm:
+            bad = {"Authorization": f"Bearer {_unsigned(algorithm)}"}
+            _expect(401, session.get(base, headers=bad, timeout=60))
         return None
     if api_key is None and reply.status_code == requests.codes.forbidden and "API key" in reply.text:
         return None
@@ -104,6 +109,12 @@ def test(url: str, token: str | None, api_key: str | None) -> float | None:
     finally:
         session.delete(record_url, timeout=60)
     return took
+
+
+def _unsigned(algorithm: Algorithm) -> str:
+    """A token that is well formed, and signed by nobody."""
+    header = json.dumps({"alg": algorithm, "kid": "smoke"}).encode()
+    return f"{base64.urlsafe_b64encode(header).decode().rstrip('=')}.e30.AAAA"
 
 
 def _expect(status: int, reply: requests.Response) -> requests.Response:
