@@ -84,8 +84,8 @@ def test(url: str, token: str | None, api_key: str | None) -> float | None:
     started = time.monotonic()
     reply = session.post(base, files={"image": ("smoke.png", picture.getvalue())}, timeout=60)
     if token is None and reply.status_code == requests.codes.unauthorized:
-        # Without a token, the gateway says so itself; of a bad one, the function that checks them has to. One is
-        # of the deployment's algorithm, so that the issuer is asked for its keys: 403 if it is away.
+        # Without a token, the gateway says so itself; of a bad one, the function that checks them has to. One
+        # is of the deployment's algorithm, so that the issuer is asked for its keys: 403 if it is away.
         for algorithm in Algorithm:
             bad = {"Authorization": f"Bearer {_unsigned(algorithm)}"}
             _expect(401, session.get(base, headers=bad, timeout=60))
