@@ -95,7 +95,7 @@ def prepare(stack: Stack, account: Account, declared: template.Template, given: 
         raise UserError(_not_updatable(stack.name, status))
     current = stack.parameters()
     given = parameters.with_backstop(given, current)
-    parameters.check(declared, given, current)
+    parameters.check(declared, given, current | _found(stack, account, given, current))
     own_redis = _own_redis(stack, given, current)
     planned, sentence = reservations(account.concurrency(), given, current)
     given = planned | given
@@ -112,6 +112,18 @@ def prepare(stack: Stack, account: Account, declared: template.Template, given: 
     if lost:
         changes.confirm(lost, question="Go on?")
     return Plan(parameters.steps(given, current, own_redis=own_redis and stack.has_own_redis()), adopted)
+
+
+def _found(
+    stack: Stack, account: Account, given: Mapping[str, str], current: Mapping[str, str]
+) -> parameters.Values:
+    """What a stack has chosen by itself of what is named now."""
+    places = {"BucketName": "Bucket", "ZoneA": "SubnetA", "ZoneB": "SubnetB"}
+    found = {}
+    for name in places.keys() & given.keys():
+        if current and not current.get(name) and (resource := stack.resource(places[name])):
+            found[name] = resource if name == "BucketName" else account.zone_of(resource)
+    return found
 
 
 def _not_updatable(name: str, status: str) -> str:

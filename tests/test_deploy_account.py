@@ -212,7 +212,7 @@ def create(status: str | None = None, **content: Any) -> None:
     boto3.client("cloudformation").create_stack(
         StackName="thumbnails-prod",
         TemplateBody=json.dumps(said),
-        Parameters=[{"ParameterKey": name, "ParameterValue": "x"} for name in content.get("Parameters", {})],
+        Parameters=[{"ParameterKey": name, "ParameterValue": ""} for name in content.get("Parameters", {})],
     )
     if status:
         from moto.cloudformation.models import cloudformation_backends
@@ -245,6 +245,26 @@ def test_a_bucket_of_an_earlier_deployment_is_taken_over_on_demand() -> None:
         prepare({})
     assert prepare({"BucketName": name}).adopted == name
     assert prepare({"BucketName": "another-bucket"}).adopted is None, "it is made"
+
+
+@pytest.mark.usefixtures("roomy")
+def test_what_a_stack_chose_by_itself_is_not_changed_by_naming_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bucket would be replaced by another, and Redis with its network."""
+    monkeypatch.setattr(Account, "zone_of", lambda _, subnet: "eu-central-1c" if subnet else "")
+    named = {"Type": "String", "Default": ""}
+    create(
+        Parameters={"BucketName": named, "ZoneA": named, "ZoneB": named},
+        Resources={
+            "Bucket": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "pictures"}},
+            "SubnetA": {"Type": "AWS::SQS::Queue"},
+            "SubnetB": {"Type": "AWS::SQS::Queue"},
+        },
+    )
+    with pytest.raises(UserError, match="BucketName cannot be changed from pictures"):
+        prepare({"BucketName": "another"})
+    with pytest.raises(UserError, match="ZoneA cannot be changed from eu-central-1c"):
+        prepare({"ZoneA": "eu-central-1a", "ZoneB": "eu-central-1b"})
+    assert prepare({"BucketName": "pictures"}).steps
 
 
 def test_a_bucket_of_somebody_else_is_not_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
