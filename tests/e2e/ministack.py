@@ -21,7 +21,7 @@ from tests.service import eventually
 
 ARTIFACT = BUILD / "e2e"
 STAGE = "e2e"
-_VENV = ROOT / ".venv-ministack"
+VENV = ROOT / ".venv-ministack"
 _REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 _CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -46,7 +46,7 @@ def environment(endpoint: str) -> dict[str, str]:
 @contextlib.contextmanager
 def server(log: Path) -> Iterator[str]:
     """Run MiniStack under the runtime's Python, since it runs the functions with its own; yield its URL."""
-    python = venvs.make(_VENV, interpreter.find(), of=[_REQUIREMENTS], arguments=["-r", _REQUIREMENTS])
+    python = venvs.make(VENV, interpreter.find(), of=[_REQUIREMENTS], arguments=["-r", _REQUIREMENTS])
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
