@@ -1,5 +1,5 @@
 # `make run` serves the whole service on this machine; `make test` checks it. Both set themselves up.
-.PHONY: run token test check format lock clean package deploy destroy reconcile rebuild e2e bench bench-imaging \
+.PHONY: run token test check format lock clean package deploy rollback destroy reconcile rebuild e2e bench bench-imaging \
 	scorecard simulate cold-start bench-list bench-rebuild load fuzz fault-matrix audit screenshots
 
 PYTHON ?= python3
@@ -27,18 +27,27 @@ check: $(READY)
 package: $(READY)
 	@$(BIN)/python -m deploy.package --architecture $(or $(ARCHITECTURE),arm64)
 
-# For example: make deploy STAGE=prod PARAMETERS="AlarmEmail=me@example.com ThrottleRate=50"
-deploy: package
-	@$(BIN)/python -m deploy.up --stage "$(STAGE)" --parameters "$(PARAMETERS)"
+# What deploying reads from the environment: as it is written, `$` and quotes included, and on no command line.
+override PARAMETERS := $(value PARAMETERS)
+export PARAMETERS PARAMETERS_FILE STAGE YES ROLLBACK
 
-# Refuses while the bucket holds pictures; FORCE=1 removes them, too.
+# For example: make deploy STAGE=prod PARAMETERS="AlarmEmail=me@example.com ThrottleRate=50". PARAMETERS_FILE names a
+# file of them, YES=1 agrees to replacements, ROLLBACK=1 goes back if the smoke test fails.
+deploy: $(READY)
+	@$(BIN)/python -m deploy.deploy --architecture $(or $(ARCHITECTURE),arm64)
+
+# Back to the last version that passed its smoke test.
+rollback: $(READY)
+	@$(BIN)/python -m deploy.rollback
+
+# Refuses while the bucket holds pictures; FORCE=1 removes them, too, and KEEP_BUCKET=1 keeps them and the bucket.
 destroy: $(READY)
-	@$(BIN)/python -m deploy.destroy --stage "$(STAGE)" $(if $(FORCE),--force)
+	@$(BIN)/python -m deploy.destroy $(if $(FORCE),--force) $(if $(KEEP_BUCKET),--keep-bucket)
 
 # What the deployed functions of these names do, now: make rebuild STAGE=prod. Without STAGE, in this process, on
 # the servers that BUCKET, REDIS_URL and AWS_ENDPOINT_URL name.
 reconcile rebuild: $(READY)
-	@$(BIN)/python -m deploy.maintain $@ $(if $(STAGE),--stage "$(STAGE)")
+	@$(BIN)/python -m deploy.maintain $@
 
 # The packaged stack on MiniStack, and one suite of tests against its API.
 e2e: $(READY)

@@ -38,7 +38,7 @@ from chalicelib import naming
 from chalicelib.clients import redis_client
 from chalicelib.records.record import Record
 from chalicelib.records.store import RecordStore
-from deploy import CannotGoOn, interpreter
+from deploy import UserError, interpreter
 from local.processes import Child
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def find_python() -> Path:
     """The interpreter of the functions' runtime if there is one; else this one."""
     try:
         return interpreter.find()
-    except CannotGoOn:
+    except UserError:
         return Path(sys.executable)
 
 

@@ -36,7 +36,7 @@ def store() -> RecordStore:
 @functools.cache
 def bucket() -> Bucket:
     """The objects, for requests: a client is waiting, so it gives up after two tries of a second."""
-    return Bucket(s3_client(timeout=1, attempts=2), settings().bucket)
+    return Bucket(s3_client(timeout=1, attempts=2), settings().bucket, settings().public_storage_url)
 
 
 def metrics() -> Metrics:

@@ -16,6 +16,7 @@ _ORIGIN = (
     r"(?!https://.*:443$)(?!http://.*:80$)"
     r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(:[0-9]{1,5})?"
 )
+_HTTP_HOST = r"(https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?)?"
 # At 1024 x 1024 even noise at the best quality stays below what a Lambda response can carry.
 _LONGEST_SIDE = 1024
 _TEN_YEARS = 10 * 365 * 24 * 3600
@@ -86,6 +87,8 @@ class Settings:
     """Web origins whose pages may use the API; `("*",)` stands for all."""
     auth: Auth | None
     """Whose tokens are asked for; None where there are no owners, and everybody sees everything."""
+    public_storage_url: str | None
+    """Where clients reach S3, if not where this process does: an emulator in a container; None on AWS."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> "Settings":
@@ -120,6 +123,8 @@ class Settings:
             keep_originals=_matching(env, "KEEP_ORIGINALS", "true", "true|false", "true or false") == "true",
             allowed_origins=_origins(env),
             auth=_auth(env),
+            public_storage_url=_matching(env, "PUBLIC_STORAGE_URL", "", _HTTP_HOST, "a URL without a path")
+            or None,
         )
 
 

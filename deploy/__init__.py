@@ -7,8 +7,16 @@ archive        a folder -> a zip that is the same every time
 checks         what must hold of an artifact before anybody gets it
 package        `make package`: all of the above -> build/
 
-cloud          CloudFormation and the buckets
-up, destroy    `make deploy` and `make destroy`
+account        what the AWS account allows and holds
+parameters     the stack's parameters, read and checked
+artifacts      the bucket through which code and templates reach CloudFormation
+stack          one deployment: its CloudFormation stack
+operation      one operation of CloudFormation: its progress, its end, its reasons
+changes        what an update would replace or remove
+smoke          one picture's life against a deployed API
+
+deploy, rollback, destroy     the `make` commands of those names
+maintain                      `make reconcile` and `make rebuild`
 """
 
 from pathlib import Path
@@ -22,5 +30,5 @@ ARCHITECTURES = {"arm64": "aarch64", "x86_64": "x86_64"}
 """Lambda's name of an architecture -> Linux's, as wheels and `uname -m` spell it."""
 
 
-class CannotGoOn(Exception):
-    """One sentence for whoever typed the command."""
+class UserError(Exception):
+    """A command cannot do what it was asked to; the message is one sentence for the user."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from deploy import ARCHITECTURES, RUNTIME, CannotGoOn, elf, template
+from deploy import ARCHITECTURES, RUNTIME, UserError, elf, template
 from deploy.dependencies import METADATA, REQUIREMENTS
 
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html, deployment package.
@@ -36,7 +36,7 @@ def run(out: Path, architecture: str, tools: Path) -> None:
         tools: an interpreter of the runtime's version.
 
     Raises:
-        CannotGoOn: at least one check failed; the sentence lists them all.
+        UserError: at least one check failed; the sentence lists them all.
 
     """
     code = out / "code"
@@ -48,7 +48,7 @@ def run(out: Path, architecture: str, tools: Path) -> None:
         *handlers(out, tools, native=architecture == native_architecture()),
     ]
     if failures:
-        raise CannotGoOn("the artifact is not fit to be deployed:\n  " + "\n  ".join(failures))
+        raise UserError("the artifact is not fit to be deployed:\n  " + "\n  ".join(failures))
 
 
 def native_architecture() -> str | None:
@@ -200,7 +200,7 @@ def _import_all(code: Path, tools: Path, names: list[str]) -> Iterator[str]:
                 Path(brings, found.name).symlink_to(found)
         done = subprocess.run(
             # No site-packages, no environment, nothing written beside what is to be shipped.
-            [tools, "-I", "-S", "-B", Path(__file__).with_name("importer.py"), code, brings, *names],
+            [tools, "-I", "-S", "-B", Path(__file__).with_name("import_check.py"), code, brings, *names],
             capture_output=True,
             text=True,
             check=False,

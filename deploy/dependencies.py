@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from deploy import ARCHITECTURES, ROOT, RUNTIME, environments
+from deploy import ARCHITECTURES, ROOT, RUNTIME, venvs
 
 TOOLS = ROOT / ".venv-package"
 REQUIREMENTS = ROOT / "requirements.txt"
@@ -56,7 +56,7 @@ def tools(python: Path) -> Path:
         the environment's interpreter.
 
     """
-    return environments.make(
+    return venvs.make(
         TOOLS,
         python,
         of=[REQUIREMENTS, _LOCK],
@@ -68,7 +68,7 @@ def install(python: Path, target: Path, architecture: str) -> None:
     """Install requirements.txt into `target` for `architecture`, as wheels only, and prune it.
 
     Raises:
-        CannotGoOn: a wheel cannot be had; what pip says stands above.
+        UserError: a wheel cannot be had; what pip says stands above.
 
     """
     platforms = [
@@ -77,7 +77,7 @@ def install(python: Path, target: Path, architecture: str) -> None:
         for argument in ("--platform", f"{name}_{ARCHITECTURES[architecture]}")
     ]
     version = ".".join(map(str, RUNTIME))
-    environments.pip_install(
+    venvs.pip_install(
         python,
         *("--target", target, "--no-deps", "--no-compile", "--only-binary=:all:"),
         *("--python-version", version, "--implementation", "cp", *platforms),

@@ -1,47 +1,119 @@
 """`make destroy`: removes a stack; pictures only when that is said."""
 
 import argparse
+import os
 import sys
+from typing import TYPE_CHECKING
 
+import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from deploy import CannotGoOn
+from deploy import UserError
+from deploy.account import Account
 from deploy.emulators import TARGETS
-from deploy.up import stack_of
+from deploy.stack import Stack, stack_of
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+    from types_boto3_s3.type_defs import ObjectIdentifierTypeDef
 
 
 def main() -> None:
     """Remove the stack; exit with one sentence if it holds pictures or cannot be removed."""
     parser = argparse.ArgumentParser(prog="python -m deploy.destroy", description=__doc__)
-    parser.add_argument("--stage", required=True)
+    parser.add_argument("--stage", help="the deployment; else STAGE")
     parser.add_argument("--target", choices=sorted(TARGETS), default="aws")
-    parser.add_argument("--force", action="store_true", help="remove all pictures, too")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--force", action="store_true", help="remove all pictures, too")
+    what.add_argument("--keep-bucket", action="store_true", help="keep the bucket and its pictures")
     chosen = parser.parse_args()
     try:
-        destroy(chosen.stage, chosen.target, force=chosen.force)
-    except (CannotGoOn, BotoCoreError, ClientError) as error:
+        stack = stack_of(os.environ.get("STAGE", "") if chosen.stage is None else chosen.stage, chosen.target)
+        destroy(stack, force=chosen.force, keep_bucket=chosen.keep_bucket)
+    except (UserError, BotoCoreError, ClientError) as error:
         sys.exit(f"destroy: {error}")
 
 
-def destroy(stage: str, target: str, *, force: bool) -> None:
-    """Remove the stack of a stage.
+def destroy(stack: Stack, *, force: bool, keep_bucket: bool = False) -> None:
+    """Remove a stack and its bucket, whatever an earlier try or CloudFormation has left of them.
 
     Raises:
-        CannotGoOn: there is none, it holds pictures and `force` is not set, or CloudFormation failed.
+        UserError: there is none, it holds pictures and neither is said, or CloudFormation failed.
 
     """
-    stack = stack_of(stage, target)
     if not stack.exists():
-        raise CannotGoOn(f"there is no stack {stack.name} here.")
-    if not stack.bucket_is_empty():
-        bucket = stack.outputs()["BucketName"]
-        if not force:
-            raise CannotGoOn(
-                f"the bucket {bucket} holds pictures. FORCE=1 removes them for good, together with the stack."
-            )
-        print(f"Removed {stack.empty_bucket():,} objects from {bucket}.", flush=True)
+        raise UserError(f"there is no stack {stack.name} here.")
+    bucket = _Pictures(stack)
+    if not keep_bucket and not force and bucket.holds_any():
+        raise UserError(
+            f"the bucket {bucket.name} holds pictures. FORCE=1 removes them for good, with the stack; "
+            "KEEP_BUCKET=1 keeps them, and a later deployment can take them over."
+        )
+    print(f"Removing the stack {stack.name} ...", flush=True)
     stack.delete()
-    print(f"Removed the stack {stack.name}.")
+    if keep_bucket:
+        print(f"Removed the stack {stack.name}. The bucket {bucket.name} is kept.")
+        return
+    # Only now: until here, functions and clients could still write to it.
+    count = bucket.remove()
+    print(f"Removed {count:,} objects, the bucket {bucket.name} and the stack {stack.name}.")
+
+
+class _Pictures:
+    """The bucket of a stack; that it is gone already is no failure."""
+
+    def __init__(self, stack: Stack) -> None:
+        account = Account.find(stack.endpoint)
+        self._s3: S3Client = boto3.client("s3", endpoint_url=stack.endpoint)
+        self._owner = account.number
+        # A stack that was never finished has no outputs, and one that is half removed may have no resources.
+        self.name = (
+            stack.resource("Bucket")
+            or stack.outputs().get("BucketName")
+            or stack.parameters().get("BucketName")
+            or f"{stack.name}-{account.number}-{account.region()}"
+        )
+
+    def holds_any(self) -> bool:
+        try:
+            return bool(
+                self._s3.list_objects_v2(Bucket=self.name, MaxKeys=1, ExpectedBucketOwner=self._owner)[
+                    "KeyCount"
+                ]
+            )
+        except self._s3.exceptions.NoSuchBucket:
+            return False
+
+    def remove(self) -> int:
+        """Remove the bucket with all that is in it, and return how many objects there were."""
+        count = 0
+        try:
+            pages = self._s3.get_paginator("list_objects_v2").paginate(
+                Bucket=self.name, ExpectedBucketOwner=self._owner
+            )
+            for page in pages:
+                objects: list[ObjectIdentifierTypeDef] = [
+                    {"Key": item["Key"]} for item in page.get("Contents", [])
+                ]
+                if objects:
+                    self._delete(objects)
+                    count += len(objects)
+                    print(f"  {count:,} objects removed", flush=True)
+            self._s3.delete_bucket(Bucket=self.name, ExpectedBucketOwner=self._owner)
+        except self._s3.exceptions.NoSuchBucket:
+            pass
+        return count
+
+    def _delete(self, objects: "list[ObjectIdentifierTypeDef]") -> None:
+        done = self._s3.delete_objects(
+            Bucket=self.name,
+            Delete={"Objects": objects, "Quiet": True},
+            ExpectedBucketOwner=self._owner,
+        )
+        for failure in done.get("Errors", []):
+            raise UserError(
+                f"{failure.get('Key')} in {self.name} cannot be removed: {failure.get('Message')}"
+            )
 
 
 if __name__ == "__main__":

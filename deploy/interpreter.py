@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from deploy import RUNTIME, CannotGoOn
+from deploy import RUNTIME, UserError
 
 VERSION = ".".join(map(str, RUNTIME))
 
@@ -20,13 +20,13 @@ def find() -> Path:
     """Look at this interpreter, PATH, pyenv and uv, in this order.
 
     Raises:
-        CannotGoOn: none is installed.
+        UserError: none is installed.
 
     """
     for candidate in _candidates():
         if _is_right(candidate):
             return candidate
-    raise CannotGoOn(
+    raise UserError(
         f"Python {VERSION} is needed: the Lambda runtime's version. This is Python "
         f"{sys.version_info.major}.{sys.version_info.minor}, and neither PATH nor pyenv nor uv has it. "
         f"Install it with `uv python install {VERSION}`, `pyenv install {VERSION}` or your system's packages."

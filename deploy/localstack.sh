@@ -9,5 +9,5 @@ echo "Installing the packages of requirements-dev.txt (the first time takes a mi
 .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 # The functions run in containers of this machine's architecture.
 .venv/bin/python -m deploy.package --architecture native
-exec .venv/bin/python -m deploy.up --stage local --target localstack --shown-at "$SHOWN_AT" \
-    --parameters "RedisUrl=redis://valkey:6379 CreateApiLogsRole=false"
+exec .venv/bin/python -m deploy.deploy --stage local --target localstack --shown-at "$SHOWN_AT" \
+    --build build --parameters "RedisUrl=redis://valkey:6379"

@@ -2,73 +2,109 @@
 
 import argparse
 import json
+import os
 import sys
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError, HTTPClientError
 from chalice.local import LambdaContext
 
 from chalicelib.errors import ServiceError
 from chalicelib.settings import SettingsError
-from deploy import CannotGoOn
+from deploy import UserError
 from deploy.emulators import TARGETS
-from deploy.up import stack_of
+from deploy.stack import Stack, stack_of
 
 if TYPE_CHECKING:
     from types_boto3_lambda import LambdaClient
 
-# Lambda's longest run, and some for the answer.
-_READ_SECONDS = 15 * 60 + 30
-_RUN_MS = 15 * 60 * 1000
+# The longest run of either function, and some for the answer. A NAT gateway forgets a connection that is
+# silent for 350 seconds (VPC User Guide, "NAT gateway basics"), so that no run may take as long.
+_READ_SECONDS = 290 + 30
+_RUN_MS = 150 * 1000
+# A run whose answer was lost has done its work all the same; the next one goes on where it stopped.
+_LOST_ANSWERS = 3
+_PAUSE_SECONDS = 5
 
 
 def main() -> None:
     """Call the function until it is done, and print what it did; exit with one sentence if it fails."""
     parser = argparse.ArgumentParser(prog="python -m deploy.maintain", description=__doc__)
     parser.add_argument("function", choices=["reconcile", "rebuild"])
-    parser.add_argument("--stage", default="", help="the deployment; without it, what the environment names")
+    parser.add_argument("--stage", help="the deployment; else STAGE; without it, what the environment names")
     parser.add_argument("--target", choices=sorted(TARGETS), default="aws")
     chosen = parser.parse_args()
-    counts: Counter[str] = Counter()
+    stage = os.environ.get("STAGE", "") if chosen.stage is None else chosen.stage
     try:
-        done = False
-        while not done:
-            answer = (
-                of_stack(chosen.function, chosen.stage, chosen.target)
-                if chosen.stage
-                else in_this_process(chosen.function)
-            )
-            counts.update(answer["counts"])
-            done = answer["done"]
-    except (CannotGoOn, SettingsError, ServiceError, BotoCoreError, ClientError) as error:
+        counts = run(chosen.function, stack_of(stage, chosen.target) if stage else None)
+    except (UserError, SettingsError, ServiceError, BotoCoreError, ClientError) as error:
         sys.exit(f"{chosen.function}: {error}")
-    for what, often in sorted((+counts).items()):
-        print(f"{often:10,}  {what}")
-    print("Done.")
+    print(_told(counts) + "Done.")
 
 
-def of_stack(function: str, stage: str, target: str) -> dict[str, Any]:
+def run(function: str, stack: Stack | None) -> Counter[str]:
+    """Call a function in slices until it is done, with a line of progress for each.
+
+    Args:
+        function: `reconcile` or `rebuild`.
+        stack: the deployment; None for this process.
+
+    Returns:
+        what was done -> how often.
+
+    Raises:
+        UserError: there is no such deployment, or the function failed.
+
+    """
+    counts: Counter[str] = Counter()
+    started = time.monotonic()
+    while True:
+        answer = in_this_process(function) if stack is None else of_stack(function, stack)
+        counts.update(answer["counts"])
+        if answer["done"]:
+            return counts
+        minutes, seconds = divmod(round(time.monotonic() - started), 60)
+        print(f"After {minutes}:{seconds:02}:\n{_told(counts)}", end="", flush=True)
+
+
+def _told(counts: Counter[str]) -> str:
+    return "".join(f"{often:10,}  {what}\n" for what, often in sorted((+counts).items()))
+
+
+def of_stack(function: str, stack: Stack) -> dict[str, Any]:
     """Run a deployment's function once, and return what it answered.
 
     Raises:
-        CannotGoOn: there is no such deployment, or the function failed.
+        UserError: there is no such deployment, or the function failed.
 
     """
-    stack = stack_of(stage, target)
     if not stack.exists():
-        raise CannotGoOn(f"there is no deployment {stack.name} in this account and region.")
+        raise UserError(f"there is no deployment {stack.name} in this account and region.")
     client: LambdaClient = boto3.client(
         "lambda",
         endpoint_url=stack.endpoint,
-        config=Config(read_timeout=_READ_SECONDS, retries={"total_max_attempts": 1}),
+        config=Config(
+            read_timeout=_READ_SECONDS,
+            tcp_keepalive=True,
+            retries={"total_max_attempts": 1, "mode": "standard"},
+        ),
     )
-    reply = client.invoke(FunctionName=f"{stack.name}-{function}", Payload=b"{}")
+    for tried in range(_LOST_ANSWERS + 1):
+        try:
+            reply = client.invoke(FunctionName=f"{stack.name}-{function}", Payload=b"{}")
+            break
+        except (ConnectionClosedError, HTTPClientError) as error:
+            if tried == _LOST_ANSWERS:
+                raise
+            print(f"The answer was lost ({error}); going on.", file=sys.stderr, flush=True)
+            time.sleep(_PAUSE_SECONDS)
     answer: dict[str, Any] = json.loads(reply["Payload"].read())
     if reply.get("FunctionError"):
-        raise CannotGoOn(f"the function failed; its log says why: {answer.get('errorMessage', answer)}")
+        raise UserError(f"the function failed; its log says why: {answer.get('errorMessage', answer)}")
     return answer
 
 

@@ -21,7 +21,7 @@ from deploy import (
     BUILD,
     ROOT,
     RUNTIME,
-    CannotGoOn,
+    UserError,
     archive,
     checks,
     dependencies,
@@ -43,14 +43,14 @@ def main() -> None:
     chosen = parser.parse_args()
     try:
         build(_native() if chosen.architecture == "native" else chosen.architecture, chosen.out)
-    except CannotGoOn as error:
+    except UserError as error:
         sys.exit(f"package: {error}")
 
 
 def _native() -> str:
     architecture = checks.native_architecture()
     if architecture is None:
-        raise CannotGoOn("what Lambda runs does not run on this system; choose arm64 or x86_64.")
+        raise UserError("what Lambda runs does not run on this system; choose arm64 or x86_64.")
     return architecture
 
 
@@ -58,7 +58,7 @@ def build(architecture: str, out: Path) -> None:
     """Write the artifact into `out`, checked.
 
     Raises:
-        CannotGoOn: no fitting Python, no fitting wheel, or a check that failed.
+        UserError: no fitting Python, no fitting wheel, or a check that failed.
 
     """
     python = interpreter.find()
@@ -121,7 +121,7 @@ def _compile(tools: Path, code: Path) -> None:
         check=False,
     )
     if done.returncode:
-        raise CannotGoOn("some of the code cannot be compiled; the message stands above.")
+        raise UserError("some of the code cannot be compiled; the message stands above.")
 
 
 if __name__ == "__main__":

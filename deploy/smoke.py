@@ -1,14 +1,61 @@
 """One picture's life against a deployed API: the proof that all its parts work together."""
 
+import base64
+import json
+import os
+import re
 import time
 from io import BytesIO
+from typing import TYPE_CHECKING
 
+import boto3
 import requests
 from PIL import Image
 
-from deploy import CannotGoOn
+from chalicelib.settings import Algorithm
+from deploy import UserError
+from deploy.stack import Stack
+
+if TYPE_CHECKING:
+    from types_boto3_lambda import LambdaClient
 
 _SECONDS = 60
+
+
+def run(stack: Stack) -> None:
+    """Try a deployment with the token and the key in `SMOKE_TOKEN` and `SMOKE_API_KEY`.
+
+    Raises:
+        UserError: a step failed. Where the functions refuse their settings, the message names the variable.
+
+    """
+    token, key = (os.environ.get(name) or None for name in ("SMOKE_TOKEN", "SMOKE_API_KEY"))
+    try:
+        took = test(stack.url(), token, key)
+    except (UserError, requests.RequestException) as error:
+        refused = refused_settings(stack)
+        why = f"the functions refuse their settings: {refused}" if refused else str(error)
+        raise UserError(why) from error
+    if took is None:
+        print(
+            "It asks for a token or an API key, as it should; "
+            "with them in SMOKE_TOKEN and SMOKE_API_KEY, it is tried with an upload."
+        )
+    else:
+        print(f"Smoke test passed: a thumbnail was ready after {took:.1f} s.")
+
+
+def refused_settings(stack: Stack) -> str | None:
+    """The sentence by which the functions refuse their settings, None if they take them.
+
+    Clients are told nothing of that, so the reconciler is asked, which may be called at any time.
+    """
+    client: LambdaClient = boto3.client("lambda", endpoint_url=stack.endpoint)
+    reply = client.invoke(FunctionName=f"{stack.name}-reconcile", Payload=b"{}")
+    said = json.loads(reply["Payload"].read() or b"null")
+    message = said.get("errorMessage", "") if isinstance(said, dict) else ""
+    # Its first word is the variable's name. The error's type is told by AWS, and not by emulators.
+    return message if re.match(r"[A-Z][A-Z0-9_]+ (must|is not) ", message) else None
 
 
 def test(url: str, token: str | None, api_key: str | None) -> float | None:
@@ -23,7 +70,7 @@ def test(url: str, token: str | None, api_key: str | None) -> float | None:
         seconds from the upload until the thumbnail was ready; None when a token or a key is asked for.
 
     Raises:
-        CannotGoOn: a step failed; the sentence tells the answer.
+        UserError: a step failed; the sentence tells the answer.
 
     """
     picture = BytesIO()
@@ -37,8 +84,11 @@ def test(url: str, token: str | None, api_key: str | None) -> float | None:
     started = time.monotonic()
     reply = session.post(base, files={"image": ("smoke.png", picture.getvalue())}, timeout=60)
     if token is None and reply.status_code == requests.codes.unauthorized:
-        # Without a token, the gateway says so itself; of a bad one, the function that checks them has to.
-        _expect(401, session.get(base, headers={"Authorization": "Bearer not.a.token"}, timeout=60))
+        # Without a token, the gateway says so itself; of a bad one, the function that checks them has to. One
+        # is of the deployment's algorithm, so that the issuer is asked for its keys: 403 if it is away.
+        for algorithm in Algorithm:
+            bad = {"Authorization": f"Bearer {_unsigned(algorithm)}"}
+            _expect(401, session.get(base, headers=bad, timeout=60))
         return None
     if api_key is None and reply.status_code == requests.codes.forbidden and "API key" in reply.text:
         return None
@@ -47,7 +97,7 @@ def test(url: str, token: str | None, api_key: str | None) -> float | None:
     try:
         while not (record := _expect(200, session.get(record_url, timeout=60)).json())["ready"]:
             if "error" in record or time.monotonic() - started > _SECONDS:
-                raise CannotGoOn(f"the smoke test's picture did not become a thumbnail: {record}")
+                raise UserError(f"the smoke test's picture did not become a thumbnail: {record}")
             time.sleep(0.2)
         took = time.monotonic() - started
         accept = {"Accept": "image/jpeg"}  # LocalStack sends base64 to who says */*
@@ -55,15 +105,21 @@ def test(url: str, token: str | None, api_key: str | None) -> float | None:
         thumbnail = _expect(200, download).content
         with Image.open(BytesIO(thumbnail)) as image:
             if image.format != "JPEG" or len(thumbnail) != record["size"]["thumbnail"]:
-                raise CannotGoOn("the smoke test's thumbnail did not arrive as it was stored.")
+                raise UserError("the smoke test's thumbnail did not arrive as it was stored.")
     finally:
         session.delete(record_url, timeout=60)
     return took
 
 
+def _unsigned(algorithm: Algorithm) -> str:
+    """A token that is well formed, and signed by nobody."""
+    header = json.dumps({"alg": algorithm, "kid": "smoke"}).encode()
+    return f"{base64.urlsafe_b64encode(header).decode().rstrip('=')}.e30.AAAA"
+
+
 def _expect(status: int, reply: requests.Response) -> requests.Response:
     if reply.status_code != status:
-        raise CannotGoOn(
+        raise UserError(
             f"the smoke test failed: {reply.request.method} {reply.url} answered {reply.status_code}, "
             f"not {status}: {reply.text[:500]}"
         )

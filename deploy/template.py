@@ -9,7 +9,7 @@ from typing import Any
 
 from chalice.package import YAMLTemplateSerializer
 
-from deploy import ROOT, CannotGoOn
+from deploy import ROOT, UserError
 
 STACK = ROOT / ".chalice" / "stack"
 CHALICE_STAGE = "release"
@@ -19,6 +19,8 @@ SECURITY = "security"
 API_KEY = "api_key"
 SECTIONS = ("Globals", "Parameters", "Conditions", "Metadata", "Resources", "Outputs")
 
+_USUAL_BUCKET = "${AWS::StackName}-${AWS::AccountId}-${AWS::Region}"
+
 Template = dict[str, Any]
 
 
@@ -26,7 +28,7 @@ def stack() -> Template:
     """Join the files of .chalice/stack; each says something of its own.
 
     Raises:
-        CannotGoOn: two files say something of the same resource, parameter, condition or output.
+        UserError: two files say something of the same resource, parameter, condition or output.
 
     """
     joined: Template = {}
@@ -37,7 +39,7 @@ def stack() -> Template:
             into = joined.setdefault(section, {})
             twice = into.keys() & entries.keys()
             if section not in SECTIONS or twice:
-                raise CannotGoOn(f"{path.name} says again, or in a wrong place: {section} {sorted(twice)}")
+                raise UserError(f"{path.name} says again, or in a wrong place: {section} {sorted(twice)}")
             into.update(entries)
     return joined
 
@@ -80,11 +82,13 @@ def run_chalice(tools: Path, project: Path, architecture: str, out: Path) -> Tem
     )
     if done.returncode:
         sys.stderr.write(done.stdout + done.stderr)
-        raise CannotGoOn("chalice package failed; its message stands above.")
+        raise UserError("chalice package failed; its message stands above.")
     shutil.rmtree(project / ".chalice" / "deployments", ignore_errors=True)
     template: Template = json.loads((out / "sam.json").read_text())
     _ask_who_it_is_where_it_matters(template)
     _hand_over_other_methods(template)
+    for section in ("Globals", "Resources"):
+        template[section] = _name_bucket(template[section])
     return template
 
 
@@ -114,6 +118,24 @@ def _hand_over_other_methods(template: Template) -> None:
     for methods in template["Resources"]["RestAPI"]["Properties"]["DefinitionBody"]["paths"].values():
         some = next(iter(methods.values()))
         methods[ANY_METHOD] = {name: some[name] for name in (INTEGRATION, "parameters") if name in some}
+
+
+def _name_bucket(part: Any) -> Any:
+    """Let a parameter name the bucket wherever its usual name stands.
+
+    Nothing may refer to the bucket itself: it refers to the function that it notifies, and so around.
+    """
+    if isinstance(part, list):
+        return [_name_bucket(value) for value in part]
+    if not isinstance(part, dict):
+        return part
+    text = part.get("Fn::Sub")
+    if not isinstance(text, str) or _USUAL_BUCKET not in text:
+        return {name: _name_bucket(value) for name, value in part.items()}
+    named = {"Fn::If": ["NamesBucket", {"Ref": "BucketName"}, {"Fn::Sub": _USUAL_BUCKET}]}
+    if text == _USUAL_BUCKET:
+        return named
+    return {"Fn::Sub": [text.replace(_USUAL_BUCKET, "${PicturesBucket}"), {"PicturesBucket": named}]}
 
 
 def functions(template: Template) -> dict[str, dict[str, Any]]:

@@ -17,6 +17,7 @@ import boto3
 from watchfiles import PythonFilter, watch
 
 from chalicelib.settings import Settings, SettingsError
+from deploy import UserError
 from local.notifications import connect
 from local.owners import with_trial_owners
 from local.processes import ROOT, Child
@@ -28,10 +29,6 @@ NO_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"
 _LAST_PORT = 65535
 
 
-class CannotGoOn(Exception):
-    """One sentence for whoever typed the command."""
-
-
 def main() -> None:
     """Start everything, say where it is, and stop everything on SIGINT, SIGTERM or when a server dies."""
     signal.signal(signal.SIGTERM, _interrupt)
@@ -40,7 +37,7 @@ def main() -> None:
             _serve(stack)
     except KeyboardInterrupt:
         print("Stopped.")
-    except (CannotGoOn, SettingsError) as error:
+    except (UserError, SettingsError) as error:
         sys.exit(f"thumbnails: {error}")
 
 
@@ -57,7 +54,7 @@ def _serve(stack: contextlib.ExitStack) -> None:
     try:
         queue_url = connect(os.environ["BUCKET"])
     except Exception as error:
-        raise CannotGoOn(
+        raise UserError(
             f"the object store at {os.environ['AWS_ENDPOINT_URL']} cannot be used: {error}"
         ) from error
     children = [Child("local.worker", queue_url), Child("local.api", host, str(port))]
@@ -68,7 +65,7 @@ def _serve(stack: contextlib.ExitStack) -> None:
         print(_banner(url, embedded=servers is not None), flush=True)
     for changed in _changes():
         if servers is not None and servers.died():
-            raise CannotGoOn("the embedded servers have died, and the data with them; start again.")
+            raise UserError("the embedded servers have died, and the data with them; start again.")
         for child in children:
             if changed:
                 child.stop()
@@ -90,13 +87,13 @@ def _check_settings() -> None:
 def _free_port(host: str) -> int:
     value = os.environ.get("PORT", "") or "8080"
     if not (value.isascii() and value.isdigit() and int(value) <= _LAST_PORT):
-        raise CannotGoOn(f"PORT must be a whole number from 0 to {_LAST_PORT}, not {value!r}.")
+        raise UserError(f"PORT must be a whole number from 0 to {_LAST_PORT}, not {value!r}.")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, int(value)))
         except OSError as error:
-            raise CannotGoOn(
+            raise UserError(
                 f"port {value} on {host} cannot be used ({error.strerror}); "
                 "choose another, as in: make run PORT=8081"
             ) from error
@@ -116,7 +113,7 @@ def _start_servers(stack: contextlib.ExitStack) -> Child | None:
         servers.start()
         line = servers.first_line()
         if not line:
-            raise CannotGoOn("the embedded servers did not come up; their message stands above.")
+            raise UserError("the embedded servers did not come up; their message stands above.")
         os.environ.update(json.loads(line))
     session = boto3.Session()
     if session.get_credentials() is None:

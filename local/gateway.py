@@ -52,7 +52,9 @@ class _Refusal(Exception):
 
 
 _TOO_LARGE = _Refusal(
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The request is too large; at most {MAX_BODY:,} bytes are taken."
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "The request is too large: at most 4.5 million bytes of picture are taken here. "
+    "A larger one goes straight to S3: POST /api/v1/thumbnail/upload says where.",
 )
 _TOO_MANY = _Refusal(
     HTTPStatus.TOO_MANY_REQUESTS, "There are too many requests at the moment; try again in a second."

@@ -7,10 +7,12 @@ import itertools
 import json
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -32,6 +34,7 @@ from chalicelib.records.store import RecordStore
 from chalicelib.spec import ThumbnailSpec
 from chalicelib.work.process import Processor
 from chalicelib.work.upload import Uploader
+from deploy import package, template
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -45,10 +48,14 @@ _numbers = itertools.count(1)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     end_to_end = parser.getgroup("end to end", "what tests/e2e runs against")
-    end_to_end.addoption("--target", choices=["run", "ministack"], default="run", help="which to start")
+    end_to_end.addoption(
+        "--target",
+        choices=["run", "ministack", "localstack"],
+        default="run",
+        help="run, ministack: started here; localstack: what localstack-compose.yml has started",
+    )
     end_to_end.addoption("--base-url", help="a service that runs already; nothing is started then")
     end_to_end.addoption("--bucket", help="its bucket; without it, what looks into the bucket is skipped")
-    end_to_end.addoption("--s3-endpoint", help="where that bucket is, if not on AWS")
 
 
 def picture(width: int = 300, height: int = 200, *, image_format: str = "JPEG", seed: int = 0) -> bytes:
@@ -349,3 +356,21 @@ def fault(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyError("state of the record")
 
     monkeypatch.setattr(app, "downloader", fail)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> template.Template:
+    """Made by Chalice's own `package`, under this Python: it only differs in the runtime's name."""
+    folder = tmp_path_factory.mktemp("stack")
+    package.stage(folder / "project")
+    made = template.run_chalice(Path(sys.executable), folder / "project", "arm64", folder / "out")
+    for properties in template.functions(made).values():
+        properties["Runtime"] = "python3.13"
+        properties["CodeUri"] = {"Bucket": "artifacts", "Key": "code.zip"}
+    return made
+
+
+@pytest.fixture(scope="session")
+def resources(stack: template.Template) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = stack["Resources"]
+    return found

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 import pytest
+import requests
 
 from chalicelib.clients import s3_client
 from chalicelib.errors import BucketUnavailable
@@ -95,3 +96,15 @@ def test_forms_go_to_the_buckets_own_region(monkeypatch: pytest.MonkeyPatch, reg
 def test_every_form_goes_to_one_url(bucket: Bucket) -> None:
     post = bucket.presign_post("originals/a", content_type="image/jpeg", metadata={}, max_bytes=1, seconds=1)
     assert post.url == bucket.post_url()
+
+
+def test_clients_may_reach_s3_elsewhere(bucket: Bucket, s3: "S3Client", s3_endpoint: str) -> None:
+    """The form that is signed names no host, so S3 takes it under any of its names."""
+    elsewhere = s3_endpoint.replace("127.0.0.1", "localhost")
+    assert elsewhere != s3_endpoint
+    shown = Bucket(s3, bucket.name, public_url=elsewhere)
+    post = shown.presign_post("originals/a", content_type="image/jpeg", metadata={}, max_bytes=9, seconds=60)
+    assert post.url == shown.post_url() == f"{elsewhere}/{bucket.name}"
+    sent = requests.post(post.url, data=post.fields, files={"file": ("a.jpg", b"picture")}, timeout=10)
+    assert sent.ok, sent.text
+    assert bucket.head("originals/a") is not None

@@ -81,3 +81,31 @@ def test_docker_takes_it() -> None:
     localstack = json.loads(done.stdout)["services"]["localstack"]
     assert localstack["ports"][0]["published"] == "4600"
     assert "from outside" in localstack["environment"].values()
+
+
+def test_localstack_is_given_the_time_to_remove_the_functions_containers(compose: dict[str, Any]) -> None:
+    localstack = compose["services"]["localstack"]
+    granted = int(localstack["stop_grace_period"].removesuffix("s"))
+    assert int(localstack["environment"]["SHUTDOWN_TIMEOUT"]) < granted
+    assert localstack["environment"]["DISABLE_EVENTS"] == "1"
+
+
+def test_the_engine_of_cloudformation_is_the_one_that_can_update(compose: dict[str, Any]) -> None:
+    environment = compose["services"]["localstack"]["environment"]
+    assert environment["PROVIDER_OVERRIDE_CLOUDFORMATION"] == "engine-legacy"
+
+
+def test_a_workflow_deploys_twice_and_leaves_no_container() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "e2e.yml").read_text())
+    job = workflow["jobs"]["localstack"]
+    assert job["env"]["COMPOSE_FILE"] == FILE.name
+    steps = [step["run"] for step in job["steps"] if "run" in step]
+    order = ["up --detach", "up deploy", "--target localstack", "compose down", "docker ps --all --quiet"]
+    places = [next(n for n, step in enumerate(steps) if words in step) for words in order]
+    assert places == sorted(places)
+    (deploying,) = (step for step in steps if "up deploy" in step)
+    assert "for time in first second" in deploying
+    last = next(step for step in job["steps"] if "docker ps --all --quiet" in step.get("run", ""))
+    assert last["if"] == "always()"
+    for step in steps:
+        subprocess.run(["sh", "-n", "-c", step], check=True)

@@ -1,11 +1,15 @@
 """docs/deploy.md and docs/operations.md list what the stack has, and the sums are right."""
 
+import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cfnlint.api import lint_file
 
 from deploy import ROOT, template
+from deploy.account import WANTED
 
 DOCS = (ROOT / "docs" / "deploy.md").read_text()
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
@@ -31,17 +35,19 @@ def stack() -> template.Template:
 def test_every_parameter_with_its_default(stack: template.Template) -> None:
     documented: dict[str, Any] = {}
     for names, defaults, _ in rows("## Parameters"):
-        values = re.findall(r"`([^`]*)`", defaults) or [defaults]
+        values = [value.strip("`") for value in defaults.split(", ")]
         documented |= dict(zip(re.findall(r"`(\w+)`", names), values, strict=True))
-    said = dict.fromkeys(("RedisUrl", "AuthIssuer", "AuthJwksUrl", "AuthSecret", "AlarmEmail"), "none")
-    said["CreateApiLogsRole"] = "by itself"
+    said = dict.fromkeys(("RedisUrl", "RedisUrlName", "AuthIssuer", "AuthJwksUrl"), "none")
+    said |= dict.fromkeys(("AuthSecret", "AuthSecretName", "AlarmEmail", "AlarmTopicArn"), "none")
+    said |= dict.fromkeys(("ZoneA", "ZoneB", "BucketName", "CreateApiLogsRole", *WANTED), "by itself")
+    said["RetentionAfterDownload"] = "none"
     assert documented == {
         name: said.get(name, str(parameter["Default"])) for name, parameter in stack["Parameters"].items()
     }
 
 
 def test_every_alarm(stack: template.Template) -> None:
-    documented = [name for name, _, _ in rows("## Alarms", OPERATIONS)]
+    documented = [name for names, _, _ in rows("## Alarms", OPERATIONS) for name in names.split(", ")]
     resources = stack["Resources"].items()
     assert sorted(documented) == sorted(
         f"`{name}`" for name, resource in resources if resource.get("Type") == "AWS::CloudWatch::Alarm"
@@ -71,3 +77,44 @@ def test_what_make_is_told_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in set(re.findall(r"(?:^|`)make ([a-z][a-z0-9-]*)", DOCS, re.MULTILINE)):
         assert re.search(rf"^([a-z-]+ )*{target}( [a-z-]+)*:", makefile, re.MULTILINE), target
+
+
+RECIPES = re.findall(
+    r"## ([^\n]+)\n.*?```yaml\n(.*?)```", (ROOT / "docs" / "recipes.md").read_text(), re.DOTALL
+)
+
+
+def test_there_are_recipes() -> None:
+    assert len(RECIPES) == 4
+
+
+@pytest.mark.parametrize("text", [text for _, text in RECIPES], ids=[title for title, _ in RECIPES])
+def test_every_recipe_is_a_sound_template(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    assert [str(match) for match in lint_file(path)] == []
+
+
+def test_what_recipes_take_of_the_stack_is_there(stack: template.Template) -> None:
+    text = (ROOT / "docs" / "recipes.md").read_text()
+    assert "AlarmTopicArn" in stack["Parameters"]
+    # Chalice writes the output RestAPIId, and the stage's name comes from its configuration.
+    stages = json.loads((ROOT / ".chalice" / "config.json").read_text())["stages"]
+    assert stages[template.CHALICE_STAGE]["api_gateway_stage"] == "live"
+    assert "/stages/live" in text
+    assert "Stage: live" in text
+
+
+@pytest.mark.parametrize("name", ["deploy", "operations", "owners", "scaling", "security", "recipes"])
+def test_every_parameter_that_a_document_names_exists(stack: template.Template, name: str) -> None:
+    """Words in code that look like a parameter are one, or another thing that the stack or its code has."""
+    text = (ROOT / "docs" / f"{name}.md").read_text()
+    words = set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-zA-Z]*)+)(?:=[^`]*)?`", text))
+    known = stack["Parameters"].keys() | stack["Resources"].keys() | stack["Outputs"].keys()
+    code = "".join(path.read_text() for path in [ROOT / "app.py", *(ROOT / "chalicelib").rglob("*.py")])
+    unknown = {word for word in words - known if not re.search(rf"\b{word}\b", code)}
+    assert unknown <= OF_AWS
+
+
+OF_AWS = {"AdministratorAccess", "ApiId", "CertificateArn", "OriginDomain", "RestAPIId"}
+"""What AWS, Chalice or a recipe calls so."""

@@ -83,17 +83,26 @@ def calls(api: Api) -> Callable[[], set[Grant]]:
 
 def allowed(policy: str) -> set[Grant]:
     """What a policy file grants; nothing with a wildcard, but the objects below a prefix."""
-    found = set()
+    found, denied = set(), set()
     for statement in json.loads((ROOT / ".chalice" / policy).read_text())["Statement"]:
         condition, grant, otherwise = statement.get(
             "Fn::If", ["OwnRedis", statement, {"Ref": "AWS::NoValue"}]
         )
         assert (condition, otherwise) == ("OwnRedis", {"Ref": "AWS::NoValue"})
-        assert grant["Effect"] == "Allow"
         actions, where = grant["Action"], grant["Resource"]
+        if grant["Effect"] == "Deny":
+            denied.update(actions)
+            function = policy.removeprefix("policy-").removesuffix(".json")
+            arn = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${AWS::StackName}"
+            # What Lambda does in the function's name has no such key; what the function's code does has.
+            code_itself = {"ArnEquals": {"lambda:SourceFunctionArn": {"Fn::Sub": f"{arn}-{function}"}}}
+            assert (condition, where, grant["Condition"]) == ("OwnRedis", "*", code_itself)
+            continue
+        assert grant["Effect"] == "Allow"
         for action in [actions] if isinstance(actions, str) else actions:
             assert "*" not in action
             found.add(Grant(action, where if isinstance(where, str) else where["Fn::Sub"]))
+    assert denied == {grant.action for grant in found if grant.action.startswith("ec2:")}
     return found
 
 

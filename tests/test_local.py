@@ -84,7 +84,7 @@ def test_an_unreachable_object_store_stops_the_start() -> None:
 
 
 def test_changed_code_is_picked_up_and_data_stays(tmp_path: Path) -> None:
-    for name in ("app.py", "chalicelib", "local"):
+    for name in ("app.py", "chalicelib", "local", "deploy"):
         source = ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
     with Service(root=tmp_path) as service:

@@ -1,13 +1,19 @@
 """`make reconcile` and `make rebuild` as their user calls them, on servers that the environment names."""
 
+import io
+import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ConnectionClosedError
 
-from deploy import ROOT
+import app
+from deploy import ROOT, maintain
+from deploy.stack import Stack
 from tests.conftest import Api
 
 if TYPE_CHECKING:
@@ -66,3 +72,72 @@ def test_what_cannot_be_done_is_said_in_one_sentence(
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+class Answers:
+    """A Lambda client that answers, or fails, as it is told."""
+
+    def __init__(self, *answers: dict[str, Any] | Exception) -> None:
+        self._answers = list(answers)
+        self.calls = 0
+
+    def invoke(self, **_: Any) -> dict[str, Any]:
+        self.calls += 1
+        answer = self._answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return {"Payload": io.BytesIO(json.dumps(answer).encode())}
+
+
+@pytest.fixture
+def deployed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Stack, Answers]]:
+    def answering(*answers: dict[str, Any] | Exception) -> tuple[Stack, Answers]:
+        stack = Stack("thumbnails-prod", endpoint=os.environ["AWS_ENDPOINT_URL"])
+        client = Answers(*answers)
+        monkeypatch.setattr(stack, "exists", lambda: True)
+        monkeypatch.setattr("boto3.client", lambda *_, **__: client)
+        monkeypatch.setattr("time.sleep", lambda _: None)
+        return stack, client
+
+    return answering
+
+
+LOST = ConnectionClosedError(endpoint_url="https://lambda")
+
+
+def test_a_rebuild_is_done_in_slices_whose_progress_is_shown(
+    deployed: Callable[..., tuple[Stack, Answers]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    slices = [{"done": done, "counts": {"records restored": 1500}} for done in (False, False, True)]
+    stack, client = deployed(*slices)
+    assert maintain.run("rebuild", stack) == {"records restored": 4500}
+    assert client.calls == 3
+    said = capsys.readouterr().out
+    assert "     1,500  records restored\n" in said
+    assert "     3,000  records restored\n" in said
+
+
+def test_an_answer_that_is_lost_on_the_way_ends_nothing(
+    deployed: Callable[..., tuple[Stack, Answers]],
+) -> None:
+    stack, client = deployed(LOST, LOST, {"done": True, "counts": {}})
+    assert maintain.run("rebuild", stack) == {}
+    assert client.calls == 3
+
+
+def test_a_network_that_stays_away_does(deployed: Callable[..., tuple[Stack, Answers]]) -> None:
+    stack, client = deployed(*[LOST] * 9)
+    with pytest.raises(ConnectionClosedError):
+        maintain.run("rebuild", stack)
+    assert client.calls == 4
+
+
+def test_no_call_is_longer_than_a_nat_gateway_remembers() -> None:
+    functions = json.loads((ROOT / ".chalice" / "config.json").read_text())["stages"]["release"][
+        "lambda_functions"
+    ]
+    for name in ("reconcile", "rebuild"):
+        assert functions[name]["lambda_timeout"] < 300
+        assert functions[name]["lambda_timeout"] + 30 <= maintain._READ_SECONDS < 350
+    # It takes up nothing more when a thumbnail could take the rest of its time, and does some work before.
+    assert functions["rebuild"]["lambda_timeout"] * 1000 >= 2 * app.STOP_MS

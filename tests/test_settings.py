@@ -25,6 +25,7 @@ OPTIONAL = (
     "AUTH_ALGORITHM",
     "AUTH_JWKS_URL",
     "AUTH_SECRET",
+    "PUBLIC_STORAGE_URL",
 )
 SECRET = "s" * 32
 BY_KEYS = {"AUTH_ISSUER": "https://issuer.example.com", "AUTH_JWKS_URL": "https://issuer.example.com/jwks"}
@@ -44,6 +45,7 @@ def test_defaults_are_the_documented_ones() -> None:
         keep_originals=True,
         allowed_origins=("*",),
         auth=None,
+        public_storage_url=None,
     )
 
 
@@ -51,6 +53,7 @@ def test_defaults_are_the_documented_ones() -> None:
     ("name", "value", "expected"),
     [
         ("BUCKET", "abc", {"bucket": "abc"}),
+        ("PUBLIC_STORAGE_URL", "http://localhost:4566", {"public_storage_url": "http://localhost:4566"}),
         ("BUCKET", "my-pictures.example.com", {"bucket": "my-pictures.example.com"}),
         ("BUCKET", "0" * 63, {"bucket": "0" * 63}),
         ("REDIS_URL", "rediss://user:secret@cache.example.com:6380/2", None),

@@ -209,7 +209,8 @@ _PATHS: Part = {
                 ),
                 "413": _error(
                     "Too many bytes or pixels, or of too many parts.",
-                    gateway="The request is too large; at most 10,485,760 bytes are taken.",
+                    gateway="The request is too large: at most 4.5 million bytes of picture are taken here. "
+                    "A larger one goes straight to S3: POST /api/v1/thumbnail/upload says where.",
                 ),
                 "415": _error(
                     "Not an accepted image.",
@@ -259,7 +260,8 @@ _PATHS: Part = {
                 ),
                 "413": _error(
                     "The body is larger than what the gateway takes.",
-                    gateway="The request is too large; at most 10,485,760 bytes are taken.",
+                    gateway="The request is too large: at most 4.5 million bytes of picture are taken here. "
+                    "A larger one goes straight to S3: POST /api/v1/thumbnail/upload says where.",
                 ),
                 "415": _error(
                     "`content_type` is not that of an accepted image.",

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -66,10 +67,18 @@ class PresignedPost(NamedTuple):
 class Bucket:
     """One S3 bucket. All methods raise `BucketUnavailable` when S3 does not answer or refuses."""
 
-    def __init__(self, client: "S3Client", name: str) -> None:
-        """Use the bucket `name` through `client`."""
+    def __init__(self, client: "S3Client", name: str, public_url: str | None = None) -> None:
+        """Use the bucket `name` through `client`.
+
+        Args:
+            client: how this process reaches S3.
+            name: the bucket's.
+            public_url: S3's URL as clients reach it, without a path; None if as this process does.
+
+        """
         self._s3 = client
         self.name = name
+        self._public_url = public_url
 
     def ping(self) -> None:
         """Ask S3 whether the bucket is there."""
@@ -103,13 +112,17 @@ class Bucket:
                 Conditions=[*conditions, ["content-length-range", 1, max_bytes]],
                 ExpiresIn=seconds,
             )
-        return PresignedPost(post["url"], post["fields"])
+        return PresignedPost(self._for_clients(post["url"]), post["fields"])
 
     def post_url(self) -> str:
         """Where the forms of `presign_post` are sent, whatever they say."""
         with _s3_errors():
             url: str = self._s3.generate_presigned_post(self.name, "any")["url"]
-        return url
+        return self._for_clients(url)
+
+    def _for_clients(self, url: str) -> str:
+        """Where a form is sent; what is signed names no host."""
+        return url if self._public_url is None else self._public_url + urlsplit(url).path
 
     def get(self, key: str) -> StoredObject | None:
         """Open an object; None when there is none."""

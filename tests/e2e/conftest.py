@@ -1,11 +1,13 @@
 """Finds or starts what the suite runs against."""
 
 import json
+import os
 from collections.abc import Iterator
 
 import boto3
 import pytest
 
+from deploy.emulators import localstack_urls
 from local.processes import Child
 from tests.e2e import ministack
 from tests.e2e.target import Storage, Target
@@ -32,17 +34,33 @@ def ministack_endpoint(
         yield endpoint
 
 
+def localstack() -> Target:
+    """The service that localstack-compose.yml has started; it is reached as its users reach it."""
+    base = f"http://localhost:{os.environ.get('LOCALSTACK_PORT', '4566')}"
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=base,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",  # noqa: S106 - LocalStack takes any
+    )
+    by_path, _ = localstack_urls(base)
+    found = Target("localstack", by_path, Storage(s3, "thumbnails-local-000000000000-us-east-1"))
+    # It sends base64 to clients that say */*, and bytes to those that name an image type.
+    found.session.headers["Accept"] = "image/jpeg"
+    return found
+
+
 @pytest.fixture(scope="session")
 def target(request: pytest.FixtureRequest) -> Iterator[Target]:
     url, bucket = request.config.getoption("--base-url"), request.config.getoption("--bucket")
     if url:
-        endpoint = request.config.getoption("--s3-endpoint")
-        storage = Storage(boto3.client("s3", endpoint_url=endpoint), bucket) if bucket else None
-        name = "localstack" if "/_aws/execute-api/" in url else "url"
-        found = Target(name, url.rstrip("/"), storage)
-        if name == "localstack":
-            # It sends base64 to clients that say */*, and bytes to those that name the type.
-            found.session.headers["Accept"] = "image/jpeg"
+        storage = Storage(boto3.client("s3"), bucket) if bucket else None
+        found = Target("url", url.rstrip("/"), storage)
+        with found.session:
+            yield found
+    elif request.config.getoption("--target") == "localstack":
+        found = localstack()
         with found.session:
             yield found
     elif request.config.getoption("--target") == "ministack":

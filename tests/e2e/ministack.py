@@ -15,13 +15,13 @@ from pathlib import Path
 import boto3
 import requests
 
-from deploy import BUILD, ROOT, environments, interpreter
+from deploy import BUILD, ROOT, interpreter, venvs
 from tests.e2e.target import Storage, Target
 from tests.service import eventually
 
 ARTIFACT = BUILD / "e2e"
 STAGE = "e2e"
-_VENV = ROOT / ".venv-ministack"
+VENV = ROOT / ".venv-ministack"
 _REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 _CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -39,13 +39,14 @@ _SETTINGS = {
 def environment(endpoint: str) -> dict[str, str]:
     """What a process needs to use MiniStack, and nothing that leads to AWS."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    return inherited | _CREDENTIALS | {"AWS_ENDPOINT_URL": endpoint}
+    # Of most types of resources, MiniStack says that they may be replaced.
+    return inherited | _CREDENTIALS | {"AWS_ENDPOINT_URL": endpoint, "YES": "1"}
 
 
 @contextlib.contextmanager
 def server(log: Path) -> Iterator[str]:
     """Run MiniStack under the runtime's Python, since it runs the functions with its own; yield its URL."""
-    python = environments.make(_VENV, interpreter.find(), of=[_REQUIREMENTS], arguments=["-r", _REQUIREMENTS])
+    python = venvs.make(VENV, interpreter.find(), of=[_REQUIREMENTS], arguments=["-r", _REQUIREMENTS])
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -74,13 +75,14 @@ def _answers(endpoint: str, process: "subprocess.Popen[bytes]") -> bool:
 
 
 def command(
-    endpoint: str, module: str, *arguments: str, stage: str = STAGE
+    endpoint: str, module: str, *arguments: str, stage: str = STAGE, **variables: str
 ) -> "subprocess.CompletedProcess[str]":
-    """Run a command of `deploy` as its user does, against MiniStack."""
+    """Run a command of `deploy` as its user does, against MiniStack; `variables` are in its environment."""
     return subprocess.run(
         [sys.executable, "-m", f"deploy.{module}", "--stage", stage, "--target", "ministack", *arguments],
         cwd=ROOT,
-        env=environment(endpoint),
+        env=environment(endpoint) | variables,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
@@ -89,7 +91,7 @@ def command(
 
 def deployed(endpoint: str, redis_url: str) -> Target:
     """Deploy what `make e2e` has packaged."""
-    done = command(endpoint, "up", "--build", str(ARTIFACT), "--parameters", f"RedisUrl={redis_url}")
+    done = command(endpoint, "deploy", "--build", str(ARTIFACT), "--parameters", f"RedisUrl={redis_url}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Smoke test passed" in done.stdout
     url, bucket = re.findall(r"^(?:API|Bucket): (\S+)$", done.stdout, re.MULTILINE)

@@ -3,6 +3,7 @@
 import re
 import time
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -24,6 +25,32 @@ class Storage(NamedTuple):
     bucket: str
 
 
+class Difference(StrEnum):
+    """A way in which an emulator is known not to be like AWS; docs/deploy.md has the same table."""
+
+    BASE64_WITHOUT_ACCEPT = "clients without an Accept header get base64"
+    BASE64_FOR_ANYTHING = "clients that name no image type first get base64"
+    GATEWAY_RESPONSES = "the gateway's own answers have its status, and not its sentence and headers"
+    NAMES_WITH_QUOTES = "a quote in a file's name breaks the form"
+    FORMS_WITHOUT_BOUNDARY = "a form without a boundary is answered before it reaches the API"
+    BUCKET_POLICIES = "no bucket policy is enforced"
+    NEVER_GIVES_UP = "an event is tried again for ever"
+
+
+DIFFERENCES = {
+    "run": {Difference.BUCKET_POLICIES, Difference.NEVER_GIVES_UP},
+    "ministack": {Difference.BASE64_WITHOUT_ACCEPT},
+    "localstack": {
+        Difference.BASE64_WITHOUT_ACCEPT,
+        Difference.BASE64_FOR_ANYTHING,
+        Difference.GATEWAY_RESPONSES,
+        Difference.NAMES_WITH_QUOTES,
+        Difference.FORMS_WITHOUT_BOUNDARY,
+        Difference.BUCKET_POLICIES,
+    },
+}
+
+
 @dataclass
 class Target:
     """A running service. `name` is run, ministack, localstack or url (of anything)."""
@@ -32,6 +59,16 @@ class Target:
     url: str
     _storage: Storage | None = None
     session: requests.Session = field(default_factory=requests.Session)
+
+    def differs(self, difference: Difference) -> bool:
+        """Tell whether it is known to differ from AWS so."""
+        return difference in DIFFERENCES.get(self.name, set())
+
+    def needs(self, *differences: Difference) -> None:
+        """Skip the test where it would meet a known difference."""
+        for difference in differences:
+            if self.differs(difference):
+                pytest.skip(f"{self.name}: {difference}")
 
     @property
     def storage(self) -> Storage:

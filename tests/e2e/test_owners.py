@@ -18,8 +18,8 @@ ISSUER = {
     "AUTH_ALGORITHM": "HS256",
     "AUTH_SECRET": "a-secret-of-at-least-thirty-two-bytes",
 }
-ON = "AuthIssuer=e2e AuthAlgorithm=HS256 AuthSecret=" + ISSUER["AUTH_SECRET"]
-OFF = "AuthIssuer= AuthAlgorithm=RS256 AuthSecret="
+ON = "AuthIssuer=e2e AuthAlgorithm=HS256 AuthJwksUrl= AuthSecret=" + ISSUER["AUTH_SECRET"]
+OFF = "AuthIssuer= AuthAlgorithm=RS256 AuthSecret= AuthJwksUrl="
 
 
 def bearer(subject: str) -> dict[str, str]:
@@ -35,9 +35,9 @@ def test_owners_are_turned_on_and_off_by_parameters(
     ministack_endpoint: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = partial(ministack.command, ministack_endpoint, stage=STAGE)
-    up = partial(run, "up", "--build", str(ministack.ARTIFACT), "--parameters")
+    deploy = partial(run, "deploy", "--build", str(ministack.ARTIFACT), "--parameters")
     monkeypatch.setenv("SMOKE_TOKEN", token("smoke", ISSUER))
-    first = up(f"RedisUrl={redis_url} {ON}")
+    first = deploy(f"RedisUrl={redis_url} {ON}")
     assert first.returncode == 0, first.stdout + first.stderr
     assert "Smoke test passed" in first.stdout
     url = url_of(first)
@@ -56,15 +56,18 @@ def test_owners_are_turned_on_and_off_by_parameters(
     assert ask("GET", f"{url}{API}", headers=bearer("bob")).json() == []
 
     monkeypatch.delenv("SMOKE_TOKEN")
-    assert "It asks for a token" in up("").stdout
-    wrong = up("AuthAlgorithm=ES256")
+    assert "It asks for a token" in deploy("").stdout
+    impossible = deploy("AuthAlgorithm=ES256")
+    assert impossible.returncode == 1
+    assert "AUTH_JWKS_URL must be set for every AUTH_ALGORITHM but HS256" in impossible.stderr
+    wrong = deploy("AuthAlgorithm=ES256 AuthSecret= AuthJwksUrl=https://127.0.0.1:1/keys")
     assert wrong.returncode == 1
     assert "403" in wrong.stderr, "nobody can say whether a token is good"
-    off = up(OFF)
+    off = deploy(OFF)
     assert "Smoke test passed" in off.stdout, off.stdout + off.stderr
     reply = ask("GET", f"{url_of(off)}{API}/{mine}")
     assert reply.status_code == 200, reply.text
-    again = up(ON)
+    again = deploy(ON)
     assert "It asks for a token" in again.stdout, again.stdout + again.stderr
     assert ask("DELETE", f"{url_of(again)}{API}/{mine}", headers=bearer("alice")).status_code == 200
     options = ("--max-examples", "5", "--header", f"Authorization: {bearer('alice')['Authorization']}")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from chalicelib import naming
 from tests.conftest import picture
-from tests.e2e.target import Target
+from tests.e2e.target import Difference, Target
 from tests.service import eventually
 
 CLIENTS = 6
@@ -105,8 +105,7 @@ def no_thumbnails(target: Target) -> Iterator[None]:
 
 def test_when_a_dependency_fails_for_good_the_record_says_so(target: Target) -> None:
     """S3 refuses the thumbnail, Lambda gives up, the queue gets the event, and the record its error."""
-    if target.name == "run":
-        pytest.skip("python -m local never gives up, and its S3 enforces no policy")
+    target.needs(Difference.BUCKET_POLICIES, Difference.NEVER_GIVES_UP)
     key = "originals/nobody takes it.jpg"
     s3, bucket = target.storage
     with no_thumbnails(target):

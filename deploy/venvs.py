@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from deploy import CannotGoOn
+from deploy import UserError
 
 
 def make(folder: Path, python: Path, *, of: list[Path], arguments: list[str | Path]) -> Path:
@@ -40,7 +40,7 @@ def pip_install(python: Path, *arguments: str | Path) -> None:
     """Let the pip of an environment install something.
 
     Raises:
-        CannotGoOn: it cannot; what pip says stands above.
+        UserError: it cannot; what pip says stands above.
 
     """
     command: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -51,8 +51,8 @@ def run(command: list[str | Path]) -> None:
     """Run a command whose output is for the user to see.
 
     Raises:
-        CannotGoOn: it failed.
+        UserError: it failed.
 
     """
     if subprocess.run(command, check=False, stdout=sys.stderr).returncode:
-        raise CannotGoOn(f"this failed, its message stands above: {' '.join(map(str, command))}")
+        raise UserError(f"this failed, its message stands above: {' '.join(map(str, command))}")
