@@ -1,87 +1,147 @@
-"""HEIF (ISO 23008-12) and AVIF: the largest size that any part of the file declares."""
+"""HEIF (ISO/IEC 23008-12) and AVIF: the picture that is shown, and what it is made of.
+
+Only what that picture needs is looked at, and only that is handed to the decoder, in a file written anew
+(`heif_still`): two places that contradict each other cannot make this reader and the decoder see two pictures.
+The size that counts is the largest of those that the container declares and those that the coded data does.
+"""
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
 
-from chalicelib.imaging.headers.header import Header, too_complex, undecodable
+from chalicelib.errors import UnsupportedFormat
+from chalicelib.imaging.headers import heif_coded
+from chalicelib.imaging.headers.header import Header
+from chalicelib.imaging.headers.heif_coded import AV1, HEVC, Size
+from chalicelib.imaging.headers.heif_parts import Part, Parts, of_items
+from chalicelib.imaging.headers.heif_tracks import of_tracks
+from chalicelib.imaging.headers.isobmff import Box, Items, Reader, read_items
+from chalicelib.imaging.sniffing import ACCEPTED
+from chalicelib.imaging.spaces import Space, of_cicp
 
-MAX_BOXES = 10_000
-MAX_DEPTH = 8
+Crop = tuple[int, int, int, int]
+"""Left and top edge, width and height, in pixels."""
 
-_FULL_BOX = 4
-_CONTAINERS = {b"meta": _FULL_BOX, b"iprp": 0, b"ipco": 0, b"moov": 0, b"trak": 0}
-"""Boxes that are looked into, and the bytes before the boxes in them."""
-_TRACK_SIZE = {0: 76, 1: 88}  # where tkhd of version 0 and 1 keeps width and height (ISO 14496-12, 8.3.2)
-
-_HIGH_BIT_DEPTH = 0x40  # a flag of av1C's third byte (AV1 in ISOBMFF, 2.3.3)
-_LUMA_DEPTH = 17  # the byte of hvcC that keeps the luma's bits beyond 8 (ISO 14496-15, 8.3.3.1.2)
+_PROFILES = {b"prof", b"rICC"}
+_TURNED = (1, 8, 3, 6)
+"""By quarter turns counter-clockwise: the EXIF orientation that does the same."""
+_MIRRORED = {(0, 0): 4, (1, 0): 5, (2, 0): 2, (3, 0): 7, (0, 1): 2, (1, 1): 7, (2, 1): 4, (3, 1): 5}
+"""By quarter turns and the axis of the mirroring after them: likewise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeifHeader(Header):
-    """The largest area that the file declares: of the picture or of a tile, its alpha or its thumbnail.
+    """The picture that is shown, and its parts.
 
-    `deep` says that some part has more than 8 bits a sample. Orientation and profile are left to the decoder,
-    which has to resolve them anyway.
+    `width` and `height` are the largest area of any part: of the picture, a tile or its alpha, declared or
+    coded; `work` are the pixels of all its tiles or layers together. `coding` is the format's name. `crop` is
+    the part of the decoded picture that `clap` leaves, and `orientation` what `irot` and `imir` do after that;
+    without `clap`, the decoder turns the picture itself, and `orientation` is 1. `truthful` says that declared
+    and coded sizes agree.
     """
 
+    coding: str
+    crop: Crop | None
     deep: bool
+    truthful: bool
+    work: int
+    parts: Parts
 
     def memory(self) -> int:
         """Count the decoded planes, their RGB copy and Python's: 12 bytes a pixel, 18 of more than 8 bits."""
-        return self.pixels * (18 if self.deep else 12)
+        return max(self.pixels, self.work) * (18 if self.deep else 12)
 
 
 def read(content: bytes) -> HeifHeader:
-    """Find the largest declared size.
+    """Find the picture that is shown and measure all of its parts.
 
     Raises:
-        TooComplex: more boxes than a real picture has.
-        UndecodablePicture: no size is declared anywhere.
+        TooComplex: more boxes, items or coded units than a real picture has.
+        UndecodablePicture: no picture, or one that is not described completely.
+        UnsupportedFormat: coded as neither HEVC nor AV1.
 
     """
-    sizes = []
-    deep = False
-    for kind, start, end in _boxes(content, 0, len(content)):
-        if kind == b"ispe":
-            sizes.append(struct.unpack_from(">II", content, start + _FULL_BOX))
-        elif kind == b"av1C":
-            deep |= bool(content[start + 2] & _HIGH_BIT_DEPTH)
-        elif kind == b"hvcC":
-            deep |= bool(content[start + _LUMA_DEPTH] & 7)
-        elif kind == b"tkhd":
-            at = start + _TRACK_SIZE.get(content[start], _TRACK_SIZE[0])
-            if at + 8 <= end:
-                width, height = struct.unpack_from(">II", content, at)
-                sizes.append((width >> 16, height >> 16))
-    if not sizes:
-        raise undecodable()
-    width, height = max(sizes, key=lambda size: size[0] * size[1])
-    return HeifHeader(width=width, height=height, deep=deep)
+    reader = Reader(content)
+    top: dict[bytes, Box] = {}
+    for box in reader.boxes(0, len(content)):
+        top.setdefault(box.kind, box)
+    items = read_items(reader, top[b"meta"]) if b"meta" in top else Items()
+    # The major brand `avis` means the track, even where there is a still beside it: libavif's rule.
+    if b"moov" in top and (items.primary not in items.kinds or content[8:12] == b"avis"):
+        parts = of_tracks(reader, top[b"moov"])
+    else:
+        parts = of_items(reader, items)
+    measured = heif_coded.measure(content, parts)
+    if measured.codings not in ({AV1}, {HEVC}):
+        raise UnsupportedFormat(f"This is not an image that can be used; send {ACCEPTED}.")
+    width, height = max(measured.sizes, key=lambda size: size[0] * size[1])
+    primary = parts.every[parts.primary]
+    crop = _crop(primary, heif_coded.declared_size(primary) or (width, height))
+    profile, space = _colours(parts, measured.colour)
+    return HeifHeader(
+        width=width,
+        height=height,
+        orientation=_orientation(primary) if crop else 1,
+        profile=profile,
+        space=space,
+        coding=measured.codings.pop(),
+        crop=crop,
+        deep=measured.deep,
+        truthful=measured.truthful,
+        work=measured.work,
+        parts=parts,
+    )
 
 
-def _boxes(content: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield type, start and end of the content of each box, containers before what they contain."""
-    pending = [(start, end, 0)]
-    count = 0
-    while pending:
-        position, end, depth = pending.pop()
-        while position + 8 <= end:
-            count += 1
-            if count > MAX_BOXES:
-                raise too_complex("boxes")
-            size, kind = struct.unpack_from(">I4s", content, position)
-            header = 8
-            if size == 1:
-                (size,) = struct.unpack_from(">Q", content, position + 8)
-                header = 16
-            elif size == 0:
-                size = end - position
-            if size < header:
-                raise undecodable()
-            box_end = min(position + size, end)
-            yield kind, position + header, box_end
-            if kind in _CONTAINERS and depth < MAX_DEPTH:
-                pending.append((position + header + _CONTAINERS[kind], box_end, depth + 1))
-            position += size
+def _crop(part: Part, size: Size) -> Crop | None:
+    """Return what `clap` leaves of a picture of this size (14496-12, 12.1.4.1), to the nearest pixels.
+
+    A clean aperture that makes no sense or leaves nothing is ignored, as browsers do.
+    """
+    clap = part.property(b"clap")
+    if clap is None:
+        return None
+    numbers = struct.unpack(">4IiIiI", clap.content[:32])
+    if 0 in numbers[1::2]:
+        return None
+    width, height, across, down = (Fraction(*numbers[at : at + 2]) for at in (0, 2, 4, 6))
+    left, right = _span(size[0], width, across)
+    top, bottom = _span(size[1], height, down)
+    return (left, top, right - left, bottom - top) if left < right and top < bottom else None
+
+
+def _span(whole: int, length: Fraction, offset: Fraction) -> tuple[int, int]:
+    """Return the edges of what is left of a side; `offset` is from the picture's centre to the aperture's."""
+    start = floor((whole - length) / 2 + offset + Fraction(1, 2))
+    return max(0, start), min(whole, start + round(length))
+
+
+def _orientation(part: Part) -> int:
+    """Return the EXIF orientation that does what a picture's `irot` and `imir` do (23008-12, 6.5.10, 6.5.12)."""
+    turns, axis = 0, None
+    for found, _ in part.properties:
+        if found.kind == b"irot":
+            # A turn after a mirroring is the opposite turn before it.
+            turns = (turns + (found.content[0] & 3) * (1 if axis is None else -1)) % 4
+        elif found.kind == b"imir" and axis is None:
+            axis = found.content[0] & 1
+    return _TURNED[turns] if axis is None else _MIRRORED[turns, axis]
+
+
+def _colours(parts: Parts, coded: tuple[int, int] | None) -> tuple[bytes | None, Space | None]:
+    """Return the ICC profile, and the space by numbers: the container's, or else the coded data's.
+
+    A derived picture without any has those of its first part (MIAF, ISO/IEC 23000-22, 7.3.6.4).
+    """
+    part = parts.every[parts.primary]
+    while part.inputs and part.property(b"colr") is None:
+        part = parts.every[part.inputs[0]]
+    profile = None
+    numbers = coded
+    for found, _ in part.properties:
+        if found.kind == b"colr" and found.content[:4] in _PROFILES and profile is None:
+            profile = bytes(found.content[4:])
+        elif found.kind == b"colr" and found.content[:4] == b"nclx":
+            numbers = struct.unpack_from(">2H", found.content, 4)
+    return profile, of_cicp(*numbers) if numbers else None
