@@ -1,4 +1,4 @@
-"""RGB colour spaces that are told by numbers instead of by an ICC profile: CICP, PNG's gAMA and cHRM, BMP, EXIF.
+"""RGB colour spaces that are told by numbers and not by a profile: CICP, gAMA and cHRM of PNG, BMP, EXIF.
 
 Plain values; what converts from them is in `colour`. Needs no Pillow, as header readers use it.
 """

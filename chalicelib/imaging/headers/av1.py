@@ -1,4 +1,4 @@
-"""AV1 (AV1 Bitstream & Decoding Process Specification): the sizes that its frames are coded at, and colours."""
+"""AV1 (AV1 Bitstream & Decoding Process Specification): the sizes of its frames, and their colours."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """HEIF (ISO/IEC 23008-12) and AVIF: the picture that is shown, and what it is made of.
 
-Only what that picture needs is looked at, and only that is handed to the decoder, in a file written anew
-(`heif_still`): two places that contradict each other cannot make this reader and the decoder see two pictures.
+Only what that picture needs is looked at, and only that is handed to the decoder, in a file written anew by
+`heif_still`: this reader and the decoder cannot see different pictures where two places contradict each other.
 The size that counts is the largest of those that the container declares and those that the coded data does.
 """
 
@@ -35,10 +35,10 @@ class HeifHeader(Header):
     """The picture that is shown, and its parts.
 
     `width` and `height` are the largest area of any part: of the picture, a tile or its alpha, declared or
-    coded; `work` are the pixels of all its tiles or layers together. `coding` is the format's name. `crop` is
-    the part of the decoded picture that `clap` leaves, and `orientation` what `irot` and `imir` do after that;
-    without `clap`, the decoder turns the picture itself, and `orientation` is 1. `truthful` says that declared
-    and coded sizes agree.
+    coded; `work` are the pixels of all its tiles or layers together. `coding` is the format's name.
+    `crop` is the part of the decoded picture that `clap` leaves, and `orientation` what `irot` and `imir` do
+    after that; without `clap`, the decoder turns the picture itself, and `orientation` is 1. `truthful` says
+    that declared and coded sizes agree.
     """
 
     coding: str
@@ -118,7 +118,7 @@ def _span(whole: int, length: Fraction, offset: Fraction) -> tuple[int, int]:
 
 
 def _orientation(part: Part) -> int:
-    """Return the EXIF orientation that does what a picture's `irot` and `imir` do (23008-12, 6.5.10, 6.5.12)."""
+    """Return the EXIF orientation of a picture's `irot` and `imir` (23008-12, 6.5.10 and 6.5.12)."""
     turns, axis = 0, None
     for found, _ in part.properties:
         if found.kind == b"irot":
@@ -140,8 +140,9 @@ def _colours(parts: Parts, coded: tuple[int, int] | None) -> tuple[bytes | None,
     profile = None
     numbers = coded
     for found, _ in part.properties:
-        if found.kind == b"colr" and found.content[:4] in _PROFILES and profile is None:
+        kind = bytes(found.content[:4]) if found.kind == b"colr" else b""
+        if kind in _PROFILES and profile is None:
             profile = bytes(found.content[4:])
-        elif found.kind == b"colr" and found.content[:4] == b"nclx":
+        elif kind == b"nclx":
             numbers = struct.unpack_from(">2H", found.content, 4)
     return profile, of_cicp(*numbers) if numbers else None

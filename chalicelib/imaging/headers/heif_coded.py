@@ -1,6 +1,6 @@
 """What the coded data of a HEIF picture's parts say of their sizes, beside what the container declares.
 
-Both are stated in the file, and a decoder allocates by the coded one: a container that declares less is a trap.
+The file states both, and a decoder allocates memory by the coded one: one that declares less is a trap.
 """
 
 import struct

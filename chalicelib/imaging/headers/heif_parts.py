@@ -1,4 +1,4 @@
-"""The parts that a picture in a HEIF file is made of: items that are coded, and items that are made of others."""
+"""The parts of a picture in a HEIF file: items that are coded, and items that are made of others."""
 
 from dataclasses import dataclass
 
@@ -15,8 +15,8 @@ _SPARE = 16 << 20
 class Part:
     """An item, or the first sample of a track.
 
-    `kind` is the item's type, `data` where its bytes are, `properties` what describes it, each with whether it
-    is essential, `inputs` the parts that it is made of.
+    `kind` is the item's type, `data` where its bytes are, `properties` what describes it, each with whether
+    it is essential, `inputs` the parts that it is made of.
     """
 
     kind: bytes

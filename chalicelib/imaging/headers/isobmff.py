@@ -13,7 +13,7 @@ from chalicelib.imaging.headers.header import too_complex, undecodable
 MAX_BOXES = 10_000
 """Boxes that are walked through, beside the one that each item has in `iinf`."""
 MAX_ITEMS = 70_000
-"""A grid has at most 256 x 256 tiles (23008-12, 6.6.2.3.2); the picture, its alpha and metadata come on top."""
+"""A grid has at most 256 x 256 tiles (23008-12, 6.6.2.3.2); alpha and metadata come on top."""
 
 FULL_BOX = 4
 """Bytes of version and flags before the content of a full box (14496-12, 4.2.2)."""
