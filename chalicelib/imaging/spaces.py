@@ -4,6 +4,7 @@ Plain values; what converts from them is in `colour`. Needs no Pillow, as header
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 Chromaticity = tuple[float, float]
 """CIE 1931 x and y."""
@@ -40,9 +41,10 @@ class Space:
 ADOBE_RGB = Space(((0.640, 0.330), (0.210, 0.710), (0.150, 0.060)), D65, 563 / 256)
 """Adobe RGB (1998), 4.3.1."""
 
+_UNSPECIFIED = 2
 _PRIMARIES: dict[int, tuple[Primaries, Chromaticity]] = {
     1: (BT709, D65),
-    2: (BT709, D65),  # unspecified
+    _UNSPECIFIED: (BT709, D65),
     4: (((0.67, 0.33), (0.21, 0.71), (0.14, 0.08)), _ILLUMINANT_C),
     5: (((0.64, 0.33), (0.29, 0.60), (0.15, 0.06)), D65),
     6: (_BT601_525, D65),
@@ -55,20 +57,25 @@ _PRIMARIES: dict[int, tuple[Primaries, Chromaticity]] = {
 }
 """ITU-T H.273, table 2."""
 _TRANSFERS: dict[int, Transfer] = {4: 2.2, 5: 2.8, 8: 1.0, 13: SRGB, 16: PQ, 18: HLG}
-_TRANSFERS |= dict.fromkeys((1, 2, 6, 7, 11, 12, 14, 15), SRGB)
+_TRANSFERS |= dict.fromkeys((1, _UNSPECIFIED, 6, 7, 11, 12, 14, 15), SRGB)
 """ITU-T H.273, table 3. The curves of cameras for television (BT.709 and its kin) count as sRGB's:
 docs/decisions/0107 says why."""
 _NEAR_SRGB = 0.05
 """libpng's threshold: a power law this near to 1/2.2 is not corrected (png.h, PNG_GAMMA_THRESHOLD_FIXED)."""
+_ROUNDING = 0.002
+"""Of chromaticities: more than that of any file's numbers."""
 _GAMMAS = (0.1, 10.0)
 """Exponents beyond these turn every picture black or white: they are nonsense."""
 
 
 def of_cicp(primaries: int, transfer: int, *, narrow: bool = False) -> Space | None:
-    """Return the space of code points of ITU-T H.273; None when it is sRGB, unspecified or not known here."""
-    if primaries not in _PRIMARIES or transfer not in _TRANSFERS:
+    """Return the space of code points of ITU-T H.273; None when both are unspecified or one is unknown.
+
+    An unspecified one beside one that is given counts as sRGB's.
+    """
+    if primaries == transfer == _UNSPECIFIED or primaries not in _PRIMARIES or transfer not in _TRANSFERS:
         return None
-    return _unless_srgb(Space(*_PRIMARIES[primaries], _TRANSFERS[transfer], narrow))
+    return Space(*_PRIMARIES[primaries], _TRANSFERS[transfer], narrow)
 
 
 def of_gamma(exponent: float, primaries: Primaries = BT709, white: Chromaticity = D65) -> Space | None:
@@ -78,25 +85,31 @@ def of_gamma(exponent: float, primaries: Primaries = BT709, white: Chromaticity 
     given): nearly all files with 1/2.2 in `gAMA` come from writers that mean sRGB.
 
     Returns:
-        None when it is sRGB, or when the numbers make no sense.
+        None when the numbers make no sense.
 
     """
     if not _GAMMAS[0] <= exponent <= _GAMMAS[1] or not _is_gamut(primaries, white):
         return None
-    return _unless_srgb(Space(primaries, white, SRGB if abs(2.2 / exponent - 1) < _NEAR_SRGB else exponent))
-
-
-def _unless_srgb(space: Space) -> Space | None:
     near = all(
-        abs(one - other) < 0.002  # noqa: PLR2004 - more than the rounding of any file's numbers
-        for found, meant in zip((*space.primaries, space.white), (*BT709, D65), strict=True)
+        abs(one - other) < _ROUNDING
+        for found, meant in zip((*primaries, white), (*BT709, D65), strict=True)
         for one, other in zip(found, meant, strict=True)
     )
-    if not near:
-        return space
-    if space.transfer == SRGB and not space.narrow:
-        return None
-    return Space(BT709, D65, space.transfer, space.narrow)
+    transfer = SRGB if abs(2.2 / exponent - 1) < _NEAR_SRGB else exponent
+    return Space(*((BT709, D65) if near else (primaries, white)), transfer)
+
+
+def encoded(light: float) -> float:
+    """Encode light of 0 to 1 for sRGB (IEC 61966-2-1); what is beyond is clipped."""
+    if light <= 0.0031308:  # noqa: PLR2004 - where the line ends
+        return max(0.0, light) * 12.92
+    return float(1.055 * min(light, 1.0) ** (1 / 2.4) - 0.055)
+
+
+@lru_cache(maxsize=4)
+def table(exponent: float, levels: int) -> tuple[int, ...]:
+    """Return sRGB's level of 0 to 255 for each of `levels` levels of a power law."""
+    return tuple(round(255 * encoded((level / (levels - 1)) ** exponent)) for level in range(levels))
 
 
 def _is_gamut(primaries: Primaries, white: Chromaticity) -> bool:

@@ -8,6 +8,7 @@ Pillow's own PNG decoder as an uncompressed stream, so that filters and pixel la
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial, reduce
 from io import BytesIO
 
@@ -19,6 +20,7 @@ from chalicelib.imaging.geometry import Plan, plan
 from chalicelib.imaging.headers.png import PngHeader
 from chalicelib.imaging.shrink import Reducer, to_resizable
 from chalicelib.imaging.shrink import by_bands as by_bands_of
+from chalicelib.imaging.spaces import SRGB, table
 from chalicelib.spec import ThumbnailSpec
 
 try:
@@ -56,7 +58,10 @@ def decode(header: PngHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
     """Decode the default image of a PNG and shrink it."""
     wanted = plan(header.width, header.height, header.orientation, spec)
     small = whole(header, content, wanted) if header.whole else by_bands(header, content, wanted)
-    return Decoded(small, header.orientation, header.profile)
+    space = header.space
+    if space and header.exponent:
+        space = replace(space, transfer=SRGB)  # `_meaning` has brought the samples to it
+    return Decoded(small, header.orientation, header.profile, space)
 
 
 def by_bands(header: PngHeader, content: bytes, wanted: Plan) -> Image.Image:
@@ -90,9 +95,33 @@ def whole(header: PngHeader, content: bytes, wanted: Plan) -> Image.Image:
         stripped.append(_chunk(b"PLTE", header.palette))
     stripped += [content[start - 8 : end + 4] for start, end in header.data]
     stripped.append(_chunk(b"IEND", b""))
-    with PngImageFile(BytesIO(b"".join(stripped))) as image:
+    image = _decoded(stripped)
+    if header.fine:
+        image = _in_srgb(header, image, _decoded(stripped, low_bytes=True))
+    return by_bands_of(image, wanted, partial(_meaning, header, banded=False))
+
+
+def _decoded(chunks: list[bytes], *, low_bytes: bool = False) -> Image.Image:
+    """Decode at once; of samples of 16 bits the high bytes, or the low ones."""
+    with PngImageFile(BytesIO(b"".join(chunks))) as image:
+        if low_bytes:
+            image.tile = [tile._replace(args=f"{image.mode};16L") for tile in image.tile]
         image.load()
-        return by_bands_of(image, wanted, partial(_meaning, header, banded=False))
+        return image
+
+
+def _in_srgb(header: PngHeader, high: Image.Image, low: Image.Image) -> Image.Image:
+    """Return a picture of 16 bits in sRGB, all bits taken into account; alpha as it is."""
+    samples = [_of_16_bits(header, *pair) for pair in zip(high.split(), low.split(), strict=True)]
+    if high.mode in {"RGBA", "LA"}:
+        samples[-1] = high.getchannel("A")
+    return Image.merge(high.mode, samples)
+
+
+def _of_16_bits(header: PngHeader, high: Image.Image, low: Image.Image) -> Image.Image:
+    """Return samples of 16 bits, of which these are the bytes, in sRGB."""
+    both = Image.frombytes("I;16B", high.size, Image.merge("LA", (high, low)).tobytes())
+    return both.convert("I").point(table(header.exponent or 1, 1 << _16_BITS), "L")
 
 
 def _rows(header: PngHeader, content: bytes, band_rows: int) -> Iterator[bytes]:
@@ -148,14 +177,27 @@ def _meaning(header: PngHeader, band: Image.Image, *, banded: bool) -> Image.Ima
         band = _grey(header, band)
     elif header.colour_type == _GREY_ALPHA and band.mode == "RGBA":
         # By bands, these are the high and the low byte of each; Pillow has grey three times before alpha.
-        band = Image.merge("LA", (band.getchannel(0), band.getchannel(2 if banded else 3)))
+        grey, low, alpha, _ = band.split()
+        grey = _of_16_bits(header, grey, low) if header.fine and banded else grey
+        band = Image.merge("LA", (grey, alpha if banded else band.getchannel(3)))
     elif header.colour_type == _RGB and header.transparency:
         # Of 16 bits, Pillow keeps the high byte: a colour that differs in the low ones alone counts as the
         # same.
         keys = header.transparency[0 if header.bit_depth == _16_BITS else 1 : 6 : 2]
         differing = [_differs(band.getchannel(index), key) for index, key in enumerate(keys)]
         band = Image.merge("RGBA", (*band.split(), reduce(ImageChops.lighter, differing)))
-    return to_resizable(band)
+    return to_resizable(_without_gamma(header, band))
+
+
+def _without_gamma(header: PngHeader, band: Image.Image) -> Image.Image:
+    """Bring samples of a power law to sRGB, alpha as it is: before they are averaged, so that darks last."""
+    if header.exponent is None or header.fine:
+        return band
+    if band.mode == "P":
+        band = band.convert("RGBA" if "transparency" in band.info else "RGB")
+    colours = len(band.getbands()) - ("A" in band.getbands())
+    curve = table(header.exponent, 256) * colours
+    return band.point([*curve, *range(256)] if "A" in band.getbands() else list(curve))
 
 
 def _grey(header: PngHeader, band: Image.Image) -> Image.Image:
@@ -168,15 +210,17 @@ def _grey(header: PngHeader, band: Image.Image) -> Image.Image:
         band, low = band.split()
     elif band.mode == "P":
         band = band.point([min(index, most) * 255 // most for index in range(256)], "L")
-    band = band.convert("L")
+    grey = band.convert("L")
+    if header.fine and low is not None:
+        grey = _of_16_bits(header, band, low)
     if not header.transparency:
-        return band
+        return grey
     key = int.from_bytes(header.transparency[:2], "big")
     if low is None:
         visible = _differs(band, key * 255 // most)
     else:
         visible = ImageChops.lighter(_differs(band, key >> 8), _differs(low, key & 0xFF))
-    return Image.merge("LA", (band, visible))
+    return Image.merge("LA", (grey, visible))
 
 
 def _differs(samples: Image.Image, key: int) -> Image.Image:

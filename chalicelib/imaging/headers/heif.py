@@ -1,7 +1,7 @@
 """HEIF (ISO/IEC 23008-12) and AVIF: the picture that is shown, and what it is made of.
 
 Only what that picture needs is looked at, and only that is handed to the decoder, in a file written anew by
-`heif_still`: this reader and the decoder cannot see different pictures where two places contradict each other.
+`heif_still`: reader and decoder cannot see different pictures where two places contradict each other.
 The size that counts is the largest of those that the container declares and those that the coded data does.
 """
 
