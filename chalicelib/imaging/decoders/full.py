@@ -44,4 +44,4 @@ def _shrunk(image: Image.Image, header: Header, spec: ThumbnailSpec) -> Decoded:
         raise ValueError(f"The header says {header.width} x {header.height}, the decoder {image.size}.")
     image.load()
     wanted = plan(image.width, image.height, header.orientation, spec)
-    return Decoded(shrink(image, wanted), header.orientation, header.profile)
+    return Decoded(shrink(image, wanted), header.orientation, header.profile, header.space)

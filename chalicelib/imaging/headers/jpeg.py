@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from chalicelib.imaging.headers import exif
 from chalicelib.imaging.headers.header import Header, too_complex, undecodable
+from chalicelib.imaging.spaces import ADOBE_RGB
 
 MAX_SEGMENTS = 1_000
 MAX_FILL = 65_536
@@ -98,6 +99,7 @@ def read(content: bytes) -> JpegHeader:
         height=height,
         orientation=found.orientation,
         profile=b"".join(found.profile[number] for number in sorted(found.profile)) or None,
+        space=ADOBE_RGB if found.adobe_rgb and components == 3 else None,  # noqa: PLR2004 - colours
         components=components,
         samples=sum(across * down for across, down in factors) / max(most, 1),
         stripped=b"".join(found.stripped),
@@ -115,6 +117,7 @@ class _Found:
     seen: set[int] = field(default_factory=set)
     frame: tuple[int, bytes] = (0, b"")
     orientation: int = 1
+    adobe_rgb: bool = False
     profile: dict[int, bytes] = field(default_factory=dict)
 
     def add(self, marker: int, segment: bytes) -> None:
@@ -137,6 +140,7 @@ class _Found:
         elif marker == _APP1 and body.startswith(b"Exif\0") and _APP1 not in self.seen:
             self.seen.add(_APP1)
             self.orientation = exif.orientation(body)
+            self.adobe_rgb = exif.is_adobe_rgb(body)
         elif marker == _APP2 and body.startswith(_ICC):
             self.profile.setdefault(body[len(_ICC)], body[len(_ICC) + 2 :])
 
