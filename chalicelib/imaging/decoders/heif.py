@@ -13,7 +13,8 @@ from chalicelib.imaging.decoders.heif_still import still
 from chalicelib.imaging.geometry import plan
 from chalicelib.imaging.headers import exif
 from chalicelib.imaging.headers.header import undecodable
-from chalicelib.imaging.headers.heif import Crop, HeifHeader
+from chalicelib.imaging.headers.heif import HeifHeader
+from chalicelib.imaging.headers.heif_transforms import Crop
 from chalicelib.imaging.shrink import PIXEL_BYTES, raw_by_bands
 from chalicelib.spec import ThumbnailSpec
 

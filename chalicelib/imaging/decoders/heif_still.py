@@ -9,11 +9,11 @@ import struct
 
 from chalicelib.imaging.headers.heif import HeifHeader
 from chalicelib.imaging.headers.heif_parts import Part
+from chalicelib.imaging.headers.heif_transforms import TRANSFORMS
 from chalicelib.imaging.headers.isobmff import Property
 
 _BRANDS = {"AVIF": b"avif\0\0\0\0avifmif1miaf", "HEIF": b"heic\0\0\0\0heicmif1miaf"}
 _ALPHA = Property(b"auxC", memoryview(bytes(4) + b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0"))
-_TRANSFORMS = {b"clap", b"irot", b"imir"}
 _ESSENTIAL = 0x8000
 """In a property's index of 2 bytes."""
 
@@ -33,7 +33,8 @@ def still(header: HeifHeader, content: bytes) -> bytes:
     for number, part in parts.every.items():
         item = numbers[number]
         infos.append(_full(b"infe", struct.pack(">2H4sB", item, 0, part.kind, 0), version=2))
-        listed = _listed(part, alpha=number == parts.alpha, cropped=header.crop is not None)
+        whole = number in {parts.primary, parts.alpha}
+        listed = _listed(part, alpha=number == parts.alpha, bare=whole and header.crop is not None)
         for found, _ in listed:
             if found not in indices:
                 described.append(found)
@@ -70,8 +71,8 @@ def still(header: HeifHeader, content: bytes) -> bytes:
     return b"".join((start, _meta(boxes, head, sizes), struct.pack(">I4s", 8 + sum(sizes), b"mdat"), *data))
 
 
-def _listed(part: Part, *, alpha: bool, cropped: bool) -> list[tuple[Property, bool]]:
-    listed = [each for each in part.properties if not (cropped and each[0].kind in _TRANSFORMS)]
+def _listed(part: Part, *, alpha: bool, bare: bool) -> list[tuple[Property, bool]]:
+    listed = [each for each in part.properties if not (bare and each[0].kind in TRANSFORMS)]
     if alpha and part.property(b"auxC") is None:
         listed.append((_ALPHA, False))
     return listed

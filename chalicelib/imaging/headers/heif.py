@@ -7,27 +7,19 @@ The size that counts is the largest of those that the container declares and tho
 
 import struct
 from dataclasses import dataclass
-from fractions import Fraction
-from math import floor
 
 from chalicelib.errors import UnsupportedFormat
 from chalicelib.imaging.headers import heif_coded
 from chalicelib.imaging.headers.header import Header
 from chalicelib.imaging.headers.heif_coded import AV1, HEVC, Size
-from chalicelib.imaging.headers.heif_parts import Part, Parts, of_items
+from chalicelib.imaging.headers.heif_parts import Parts, of_items
 from chalicelib.imaging.headers.heif_tracks import of_tracks
+from chalicelib.imaging.headers.heif_transforms import CLAP, TRANSFORMS, Crop, Transformed
 from chalicelib.imaging.headers.isobmff import Box, Items, Reader, read_items
 from chalicelib.imaging.sniffing import ACCEPTED
 from chalicelib.imaging.spaces import Space, of_cicp
 
-Crop = tuple[int, int, int, int]
-"""Left and top edge, width and height, in pixels."""
-
 _PROFILES = {b"prof", b"rICC"}
-_TURNED = (1, 8, 3, 6)
-"""By quarter turns counter-clockwise: the EXIF orientation that does the same."""
-_MIRRORED = {(0, 0): 4, (1, 0): 5, (2, 0): 2, (3, 0): 7, (0, 1): 2, (1, 1): 7, (2, 1): 4, (3, 1): 5}
-"""By quarter turns and the axis of the mirroring after them: likewise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,17 +68,16 @@ def read(content: bytes) -> HeifHeader:
     if measured.codings not in ({AV1}, {HEVC}):
         raise UnsupportedFormat(f"This is not an image that can be used; send {ACCEPTED}.")
     width, height = max(measured.sizes, key=lambda size: size[0] * size[1])
-    primary = parts.every[parts.primary]
-    crop = _crop(primary, heif_coded.declared_size(primary) or (width, height))
+    transformed = _transformed(parts, (width, height))
     profile, space = _colours(parts, measured.colour)
     return HeifHeader(
         width=width,
         height=height,
-        orientation=_orientation(primary) if crop else 1,
+        orientation=transformed.orientation if transformed else 1,
         profile=profile,
         space=space,
         coding=measured.codings.pop(),
-        crop=crop,
+        crop=transformed.crop if transformed else None,
         deep=measured.deep,
         truthful=measured.truthful,
         work=measured.work,
@@ -94,39 +85,24 @@ def read(content: bytes) -> HeifHeader:
     )
 
 
-def _crop(part: Part, size: Size) -> Crop | None:
-    """Return what `clap` leaves of a picture of this size (14496-12, 12.1.4.1), to the nearest pixels.
+def _transformed(parts: Parts, size: Size) -> Transformed | None:
+    """Return what is left of the picture and how it is turned; None where the decoder does all that.
 
-    A clean aperture that makes no sense or leaves nothing is ignored, as browsers do.
+    That is so without `clap`, which libavif leaves to its caller, and of which libheif refuses small ones.
     """
-    clap = part.property(b"clap")
-    if clap is None:
+    part = parts.every[parts.primary]
+    steps = [
+        found
+        for each in (part, *reversed(parts.views))
+        for found, _ in each.properties
+        if found.kind in TRANSFORMS
+    ]
+    if not parts.views and all(step.kind != CLAP for step in steps):
         return None
-    numbers = struct.unpack(">4IiIiI", clap.content[:32])
-    if 0 in numbers[1::2]:
-        return None
-    width, height, across, down = (Fraction(*numbers[at : at + 2]) for at in (0, 2, 4, 6))
-    left, right = _span(size[0], width, across)
-    top, bottom = _span(size[1], height, down)
-    return (left, top, right - left, bottom - top) if left < right and top < bottom else None
-
-
-def _span(whole: int, length: Fraction, offset: Fraction) -> tuple[int, int]:
-    """Return the edges of what is left of a side; `offset` is from the picture's centre to the aperture's."""
-    start = floor((whole - length) / 2 + offset + Fraction(1, 2))
-    return max(0, start), min(whole, start + round(length))
-
-
-def _orientation(part: Part) -> int:
-    """Return the EXIF orientation of a picture's `irot` and `imir` (23008-12, 6.5.10 and 6.5.12)."""
-    turns, axis = 0, None
-    for found, _ in part.properties:
-        if found.kind == b"irot":
-            # A turn after a mirroring is the opposite turn before it.
-            turns = (turns + (found.content[0] & 3) * (1 if axis is None else -1)) % 4
-        elif found.kind == b"imir" and axis is None:
-            axis = found.content[0] & 1
-    return _TURNED[turns] if axis is None else _MIRRORED[turns, axis]
+    transformed = Transformed((0, 0, *(heif_coded.declared_size(part) or size)))
+    for step in steps:
+        transformed = transformed.after(step)
+    return transformed
 
 
 def _colours(parts: Parts, coded: tuple[int, int] | None) -> tuple[bytes | None, Space | None]:
@@ -134,7 +110,7 @@ def _colours(parts: Parts, coded: tuple[int, int] | None) -> tuple[bytes | None,
 
     A derived picture without any has those of its first part (MIAF, ISO/IEC 23000-22, 7.3.6.4).
     """
-    part = parts.every[parts.primary]
+    part = next((view for view in parts.views if view.property(b"colr")), parts.every[parts.primary])
     while part.inputs and part.property(b"colr") is None:
         part = parts.every[part.inputs[0]]
     profile = None

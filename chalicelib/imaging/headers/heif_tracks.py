@@ -4,7 +4,7 @@ import struct
 from dataclasses import dataclass
 
 from chalicelib.imaging.headers.header import undecodable
-from chalicelib.imaging.headers.heif_parts import Part, Parts
+from chalicelib.imaging.headers.heif_parts import Part, Parts, is_alpha
 from chalicelib.imaging.headers.isobmff import Box, Property, Reader, Span
 
 _CODED = {b"av01", b"hvc1", b"hev1"}
@@ -21,8 +21,11 @@ _NUMBER = {0: 12, 1: 20}
 
 @dataclass(frozen=True, slots=True)
 class _Track:
+    """`auxiliary_to` is the track that this one belongs to, if it is not one to be shown itself."""
+
     number: int
-    alpha_of: int | None
+    auxiliary_to: int | None
+    alpha: bool
     sample: Part
 
 
@@ -39,10 +42,10 @@ def of_tracks(reader: Reader, movie: Box) -> Parts:
         for box in reader.boxes(movie.start, movie.end)
         if box.kind == b"trak" and (track := _track(reader, box)) is not None
     ]
-    shown = next((track for track in tracks if track.alpha_of is None), None)
+    shown = next((track for track in tracks if track.auxiliary_to is None), None)
     if shown is None:
         raise undecodable()
-    alpha = next((track for track in tracks if track.alpha_of == shown.number), None)
+    alpha = next((track for track in tracks if track.alpha and track.auxiliary_to == shown.number), None)
     if alpha is None:
         return Parts({1: shown.sample}, 1, None)
     return Parts({1: shown.sample, 2: alpha.sample}, 1, 2)
@@ -63,17 +66,21 @@ def _track(reader: Reader, trak: Box) -> _Track | None:
     if entry is None or entry.kind not in _CODED:
         return None
     size = struct.unpack_from(">2H", reader.content, entry.start + _ENTRY_SIZE)
+    found_in = [reader.property(box) for box in reader.boxes(entry.start + _SAMPLE_ENTRY, entry.end)]
     properties = [Property(b"ispe", memoryview(bytes(4) + struct.pack(">2I", *size)))]
-    for box in reader.boxes(entry.start + _SAMPLE_ENTRY, entry.end):
-        if box.kind in _KEPT:
-            properties.append(reader.property(box))
+    properties += [each for each in found_in if each.kind in _KEPT]
     header = found[b"tkhd"]
     number = reader.number(header.start + _NUMBER.get(reader.content[header.start], _NUMBER[0]), 4)
-    alpha_of = None
+    auxiliary_to = None
     if b"tref" in found and (auxiliary := reader.first(b"auxl", found[b"tref"])):
-        alpha_of = reader.number(auxiliary.start, 4)
+        auxiliary_to = reader.number(auxiliary.start, 4)
     described = tuple((each, each.kind in _CONFIGURATIONS) for each in properties)
-    return _Track(number, alpha_of, Part(entry.kind, (_first_sample(reader, tables),), described))
+    return _Track(
+        number,
+        auxiliary_to,
+        any(map(is_alpha, found_in)),
+        Part(entry.kind, (_first_sample(reader, tables),), described),
+    )
 
 
 def _first_sample(reader: Reader, tables: dict[bytes, Box]) -> Span:
