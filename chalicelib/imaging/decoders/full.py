@@ -1,18 +1,16 @@
-"""The formats that Pillow decodes at full size, and well: GIF, TIFF and BMP."""
+"""The formats that Pillow decodes at full size, and well: GIF and BMP."""
 
 from io import BytesIO
 
 from PIL import Image
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 
 from chalicelib.imaging.decoders.decoded import Decoded
 from chalicelib.imaging.geometry import plan
 from chalicelib.imaging.headers.bmp import BmpHeader
 from chalicelib.imaging.headers.gif import GifHeader
 from chalicelib.imaging.headers.header import Header
-from chalicelib.imaging.headers.tiff import TiffHeader
 from chalicelib.imaging.shrink import shrink
 from chalicelib.spec import ThumbnailSpec
 
@@ -27,16 +25,6 @@ def decode_bmp(header: BmpHeader, content: bytes, spec: ThumbnailSpec) -> Decode
     """Decode a bitmap and shrink it."""
     with BmpImageFile(BytesIO(content)) as image:
         return _shrunk(image, header, spec)
-
-
-def decode_tiff(header: TiffHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
-    """Decode the first page of a TIFF and shrink it."""
-    with TiffImageFile(BytesIO(header.stripped(content))) as image:
-        shrunk = _shrunk(image, header, spec)
-    if header.inverted:
-        inverted = shrunk.image.point(lambda sample: sample * -1 + 0xFFFF)
-        return Decoded(inverted, shrunk.orientation, shrunk.profile)
-    return shrunk
 
 
 def _shrunk(image: Image.Image, header: Header, spec: ThumbnailSpec) -> Decoded:
