@@ -1,10 +1,18 @@
 """From packed samples of any depth to bytes that Pillow takes, whole rows at a time and without a loop over pixels."""
 
 import sys
+from functools import lru_cache
 
 from PIL import Image
 
 _LITTLE = sys.byteorder == "little"
+_UPPERMOST = bytes((value & 0x7F) >> 3 | value & 0x80 for value in range(256))
+"""From the upper byte of a float of 16 bits to the uppermost of one of 32."""
+_EVEN = bytes(0 if value & 0x80 else 255 for value in range(256))
+_BELOW = {least: bytes(0 if value & 0x7F >= least else 255 for value in range(256)) for least in (0x47, 0x7F)}
+"""Whether a float's exponent, but for its lowest bit, says less; and whether that bit is not set."""
+_OTHER = [bytes(0 if value == one else 255 for value in range(256)) for one in range(256)]
+"""Whether a byte is another than this one."""
 
 
 def top_bytes(rows: bytes, row_bytes: int, bits: int, count: int) -> bytes:
@@ -50,13 +58,20 @@ def field(columns: list[bytes], position: int, bits: int) -> bytes:
     """
     column, start = divmod(position, 8)
     bits = min(bits, 8)
-    mask = (1 << bits) - 1
     below = 8 - start - bits
     if below >= 0:
-        return columns[column].translate(bytes(value >> below & mask for value in range(256)))
-    upper = columns[column].translate(bytes(value << -below & mask for value in range(256)))
-    lower = columns[column + 1].translate(bytes(value >> 8 + below for value in range(256)))
-    return _or(upper, lower)
+        return columns[column].translate(_shifted(-below, bits))
+    return _or(
+        columns[column].translate(_shifted(-below, bits)),
+        columns[column + 1].translate(_shifted(-below - 8, 8)),
+    )
+
+
+@lru_cache(maxsize=128)
+def _shifted(up: int, bits: int) -> bytes:
+    """Return the table that shifts a byte up, or down if `up` is negative, and keeps the lowest `bits` bits."""
+    mask = (1 << bits) - 1
+    return bytes((value << up if up > 0 else value >> -up) & mask for value in range(256))
 
 
 def scale(bits: int) -> bytes:
@@ -87,12 +102,9 @@ def half_to_float(halves: bytes) -> bytes:
     # A sign, 5 bits of exponent and 10 of fraction become a sign, 8 and 23: the lower 15 bits move up by 13.
     columns = (
         bytes(len(low)),
-        low.translate(bytes(value << 5 & 0xFF for value in range(256))),
-        _or(
-            low.translate(bytes(value >> 3 for value in range(256))),
-            high.translate(bytes(value << 5 & 0xFF for value in range(256))),
-        ),
-        high.translate(bytes((value & 0x7F) >> 3 | value & 0x80 for value in range(256))),
+        low.translate(_shifted(5, 8)),
+        _or(low.translate(_shifted(-3, 8)), high.translate(_shifted(5, 8))),
+        high.translate(_UPPERMOST),
     )
     floats = bytearray(4 * len(low))
     for byte, column in enumerate(columns if _LITTLE else columns[::-1]):
@@ -106,20 +118,15 @@ def finite(floats: bytes, *, half: bool) -> bytes:
     `half` says that the floats were of 16 bits, whose infinities are numbers from 2**16 on by now.
     """
     # All bits of the exponent are set; or, of those that were halves, it says 2**16 or more.
-    least = 0x47 if half else 0x7F
     upper, lower = floats[3 if _LITTLE else 0 :: 4], floats[2 if _LITTLE else 1 :: 4]
-    return _or(
-        upper.translate(bytes(0 if value & 0x7F >= least else 255 for value in range(256))),
-        lower.translate(bytes(0 if value & 0x80 else 255 for value in range(256))),
-    )
+    return _or(upper.translate(_BELOW[0x47 if half else 0x7F]), lower.translate(_EVEN))
 
 
 def other_than(floats: bytes, one: bytes) -> bytes:
     """Return 255 for each float of 32 bits that is stored otherwise than `one`, 0 for those stored likewise."""
     differing = bytes(len(floats) // 4)
     for byte in range(4):
-        table = bytes(0 if value == one[byte] else 255 for value in range(256))
-        differing = _or(differing, floats[byte::4].translate(table))
+        differing = _or(differing, floats[byte::4].translate(_OTHER[one[byte]]))
     return differing
 
 

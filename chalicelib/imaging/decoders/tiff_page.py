@@ -74,17 +74,20 @@ class Page:
         (across, down), (width, height) = self.layout.piece, self.size
         page = Image.new("RGB", self.size)
         buffer = create_string_buffer(across * down * 4)
+        view = memoryview(buffer)
+        row = across * 4
+        rows_at_once = max(1, _MOST_AT_ONCE // row)
         with self._open() as file:
             for left, top in self._corners():
                 file.read_rgba(left, top, buffer, tiled=self.layout.tiled)
                 # The rows of a last, shorter strip are at the start; those of a tile are always all there.
-                rows = down if self.layout.tiled else min(down, height - top)
-                piece = Image.frombytes(
-                    "RGB", (across, rows), memoryview(buffer)[: across * rows * 4], "raw", "RGBX", 0, -1
-                )
-                page.paste(
-                    piece.crop((0, 0, min(across, width - left), min(rows, height - top))), (left, top)
-                )
+                stored = down if self.layout.tiled else min(down, height - top)
+                size = min(across, width - left), min(stored, height - top)
+                for start in range(0, size[1], rows_at_once):
+                    end = min(start + rows_at_once, size[1])
+                    rows = view[(stored - end) * row : (stored - start) * row]
+                    band = Image.frombytes("RGB", (across, end - start), rows, "raw", "RGBX", 0, -1)
+                    page.paste(band.crop((0, 0, size[0], end - start)), (left, top + start))
         return page
 
     def used(self, plane: int) -> list[tuple[int, int]]:

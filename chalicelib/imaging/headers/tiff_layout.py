@@ -15,7 +15,7 @@ Tags = Mapping[int, Sequence[int]]
 
 MAX_PIECES = 100_000
 """Strips or tiles; each costs some microseconds."""
-MAX_UNPACKED = 1_500_000_000
+MAX_UNPACKED = 1_100_000_000
 """Bytes of all strips or tiles together, unpacked; libtiff unpacks some 300 MB a second."""
 _PIECE = 1 << 20
 """Bytes of the strips that a page's only strip is divided into when it is not compressed."""
@@ -108,7 +108,7 @@ class Layout:
         if self.photometric == YCBCR:
             # Pillow's picture, a piece as RGBA, and what libtiff unpacks it from.
             return pixels * 4 + self.piece[0] * self.piece[1] * 8
-        return pixels * (self.colours + 3) + self.piece_bytes + 8 * _PIECE
+        return pixels * (self.colours + 3) + self.piece_bytes + 8 * max(_PIECE, self.row_bytes)
 
 
 def read(tags: Tags, size: tuple[int, int], no_data: float | None, length: int) -> tuple[Layout | None, Tags]:
@@ -211,7 +211,7 @@ def _is_for_pillow(tags: Tags, compression: int) -> bool:
     if photometric == YCBCR:
         whole = tuple(tags.get(tag.YCBCR_SUBSAMPLING, (2, 2))) == (1, 1)
         return bits[0] == 8 and samples == 3 and not extras and (compression != _NONE or whole)  # noqa: PLR2004
-    if fill_order != 1 and (bits[0] > 8 or samples > 1):  # noqa: PLR2004 - bits
+    if fill_order != 1 and (bits[0] > 8 or samples > 1 or photometric == PALETTE):  # noqa: PLR2004 - bits
         return False
     return len(set(bits)) == 1 and extras in _PILLOW.get((photometric, bits[0]), {}).get(samples, set())
 
@@ -250,12 +250,13 @@ def _in_pieces(layout: Layout, tags: Tags, size: tuple[int, int], length: int) -
     lengths = (tags.get(tag.TILE_BYTES) if layout.tiled else None) or tags.get(tag.STRIP_BYTES, ())
     if len(starts) < count:
         raise undecodable()
-    compressed = tags.get(tag.COMPRESSION, (_NONE,))[0] != _NONE
-    starts, lengths = list(starts[:count]), list(lengths[:count]) if compressed else []
-    if not compressed and not layout.tiled and count == planes and layout.photometric != YCBCR:
-        rows = max(1, _PIECE // layout.row_bytes)
-        starts = [start + top * layout.row_bytes for start in starts for top in range(0, height, rows)]
-        layout = replace(layout, piece=(width, min(rows, height)))
+    starts, lengths = list(starts[:count]), list(lengths[:count])
+    if tags.get(tag.COMPRESSION, (_NONE,))[0] == _NONE:
+        if not layout.tiled and count == planes and layout.photometric != YCBCR:
+            rows = max(1, _PIECE // layout.row_bytes)
+            starts = [start + top * layout.row_bytes for start in starts for top in range(0, height, rows)]
+            layout = replace(layout, piece=(width, min(rows, height)))
+        lengths = _stored_lengths(layout, tags, size[1], len(starts))
     rest = [max(0, length - start) for start in starts]
     lengths = [min(*pair) for pair in zip(lengths + rest[len(lengths) :], rest, strict=True)]
     kept = {number: values for number, values in tags.items() if number not in _PIECE_TAGS}
@@ -267,3 +268,19 @@ def _in_pieces(layout: Layout, tags: Tags, size: tuple[int, int], length: int) -
             tag.TILE_BYTES: lengths,
         }
     return layout, kept | {tag.STRIP_ROWS: (layout.piece[1],), tag.STRIPS: starts, tag.STRIP_BYTES: lengths}
+
+
+def _stored_lengths(layout: Layout, tags: Tags, height: int, count: int) -> list[int]:
+    """Return the bytes of each strip or tile that is not compressed; the last strip of a plane may be shorter."""
+    across, down = layout.piece
+    heights = [down] if layout.tiled else [min(down, height - top) for top in range(0, height, down)]
+    if layout.photometric == YCBCR and not layout.separate:
+        # Blocks of as many luma samples as share a pair of chroma samples (TIFF 6.0, section 21).
+        wide, tall = tags.get(tag.YCBCR_SUBSAMPLING, (2, 2))
+        if wide < 1 or tall < 1:
+            raise undecodable()
+        row = -(-across // wide) * (wide * tall + 2)
+        sizes = [-(-rows // tall) * row for rows in heights]
+    else:
+        sizes = [rows * layout.row_bytes for rows in heights]
+    return (sizes * -(-count // len(sizes)))[:count]
