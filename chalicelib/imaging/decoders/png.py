@@ -47,6 +47,9 @@ _BAND_MODES = {
 next band, comes out again unchanged."""
 _MOST_STORED = 0xFFFF
 """Bytes of a block that is not compressed."""
+_RAW = -15
+"""zlib's number for deflate without a header and a checksum, of the largest window."""
+_ZLIB_HEADER, _DEFLATE = 2, 8
 _SLICE = 1 << 16
 _MOST = 1 << 20
 """Bytes that are inflated at once."""
@@ -90,9 +93,32 @@ def whole(header: PngHeader, content: bytes, wanted: Plan) -> Image.Image:
         stripped.append(_chunk(b"PLTE", header.palette))
     stripped += [content[start - 8 : end + 4] for start, end in header.data]
     stripped.append(_chunk(b"IEND", b""))
-    with PngImageFile(BytesIO(b"".join(stripped))) as image:
+    try:
+        image = _decoded(stripped)
+    except OSError:
+        end = _end_of_deflate(header, content)
+        compressed = b"".join(content[start:end] for start, end in header.data)[:end]
+        stripped = [*stripped[: -len(header.data) - 1], _chunk(b"IDAT", compressed), stripped[-1]]
+        image = _decoded(stripped)
+    if header.keyed:
+        image.putalpha(_visible(header, image, _decoded(stripped, low_bytes=True)))
+    return by_bands_of(image, wanted, partial(_meaning, header, banded=False))
+
+
+def _decoded(chunks: list[bytes], *, low_bytes: bool = False) -> Image.Image:
+    """Decode at once; of samples of 16 bits the high bytes, or the low ones."""
+    with PngImageFile(BytesIO(b"".join(chunks))) as image:
+        if low_bytes:
+            image.tile = [tile._replace(args=f"{image.mode};16L") for tile in image.tile]
         image.load()
-        return by_bands_of(image, wanted, partial(_meaning, header, banded=False))
+        return image
+
+
+def _visible(header: PngHeader, high: Image.Image, low: Image.Image) -> Image.Image:
+    """Return 0 where a colour of 16 bits a sample, of which these are the bytes, is the transparent one."""
+    # High and low byte of red, of green and of blue, as the key has them.
+    samples = [sample for pair in zip(high.split(), low.split(), strict=True) for sample in pair]
+    return reduce(ImageChops.lighter, map(_differs, samples, header.transparency[:6]))
 
 
 def _rows(header: PngHeader, content: bytes, band_rows: int) -> Iterator[bytes]:
@@ -113,15 +139,62 @@ def _rows(header: PngHeader, content: bytes, band_rows: int) -> Iterator[bytes]:
 
 def _inflated(header: PngHeader, content: bytes) -> Iterator[bytes]:
     """Yield the image data, at most `_MOST` bytes at once."""
-    view = memoryview(content)
-    inflater = decompressobj()
-    for start, end in header.data:
-        for at in range(start, end, _SLICE):
-            compressed: bytes | memoryview = view[at : min(at + _SLICE, end)]
-            while compressed:
-                yield inflater.decompress(compressed, _MOST)
-                compressed = inflater.unconsumed_tail
+    inflater = decompressobj(wbits=_RAW)
+    for part in _deflated(header, content):
+        compressed: bytes | memoryview = part
+        while compressed:
+            yield inflater.decompress(compressed, _MOST)
+            compressed = inflater.unconsumed_tail
     yield inflater.flush()
+
+
+def _deflated(header: PngHeader, content: bytes) -> Iterator[memoryview]:
+    """Yield the image data as they are compressed, without the two bytes of zlib's header (RFC 1950, 2.2).
+
+    The checksum at the end is not compared: without a header, what inflates does not expect one. Pictures are
+    known whose checksum alone is wrong.
+
+    Raises:
+        ValueError: zlib's header is damaged, or asks for a dictionary.
+
+    """
+    view = memoryview(content)
+    head = b""
+    for start, end in header.data:
+        missing = min(_ZLIB_HEADER - len(head), end - start)
+        if missing:
+            head += view[start : start + missing]
+            if len(head) == _ZLIB_HEADER and (
+                head[0] & 0xF != _DEFLATE or head[1] & 0x20 or int.from_bytes(head) % 31
+            ):
+                raise ValueError("This is not zlib's header.")
+        for at in range(start + missing, end, _SLICE):
+            yield view[at : min(at + _SLICE, end)]
+
+
+def _end_of_deflate(header: PngHeader, content: bytes) -> int:
+    """Return how many bytes of image data there are before zlib's checksum.
+
+    Raises:
+        ValueError: the data go on beyond the rows of the picture, or end before.
+        zlib.error: the compressed data are damaged.
+
+    """
+    inflater = decompressobj(wbits=_RAW)
+    # Of an interlaced picture, each of seven parts has its own rows, each with a byte for the filter.
+    most = header.height * (header.row_bytes + 16) + 7 * header.height
+    taken, end = 0, _ZLIB_HEADER
+    for part in _deflated(header, content):
+        end += len(part)
+        compressed: bytes | memoryview = part
+        while compressed and not inflater.eof:
+            taken += len(inflater.decompress(compressed, _MOST))
+            compressed = inflater.unconsumed_tail
+        if inflater.eof:
+            return end - len(inflater.unused_data)
+        if taken > most:
+            break
+    raise ValueError("The image data do not end where the rows do.")
 
 
 def _stored(data: bytes) -> bytes:
@@ -149,11 +222,10 @@ def _meaning(header: PngHeader, band: Image.Image, *, banded: bool) -> Image.Ima
     elif header.colour_type == _GREY_ALPHA and band.mode == "RGBA":
         # By bands, these are the high and the low byte of each; Pillow has grey three times before alpha.
         band = Image.merge("LA", (band.getchannel(0), band.getchannel(2 if banded else 3)))
-    elif header.colour_type == _RGB and header.transparency:
-        # Of 16 bits, Pillow keeps the high byte: a colour that differs in the low ones alone counts as the
-        # same.
-        keys = header.transparency[0 if header.bit_depth == _16_BITS else 1 : 6 : 2]
-        differing = [_differs(band.getchannel(index), key) for index, key in enumerate(keys)]
+    elif header.colour_type == _RGB and header.transparency and not header.keyed:
+        differing = [
+            _differs(band.getchannel(index), key) for index, key in enumerate(header.transparency[1:6:2])
+        ]
         band = Image.merge("RGBA", (*band.split(), reduce(ImageChops.lighter, differing)))
     return to_resizable(band)
 

@@ -15,7 +15,7 @@ MAX_PROFILE = 4 << 20
 _SIGNATURE = 8
 _TYPES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 16}}
-_PALETTE = 3
+_RGB, _PALETTE = 2, 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +44,16 @@ class PngHeader(Header):
         return (self.width * self.channels * self.bit_depth + 7) // 8
 
     def memory(self) -> int:
-        """Count 5 bytes a pixel for pictures that are held whole; the others pass by bands of rows."""
-        return self.pixels * 5 if self.whole else self.row_bytes * 64
+        """Count 5 bytes a pixel for pictures that are held whole; the others pass by bands of rows.
+
+        Pictures of which the low bytes matter are held twice.
+        """
+        return self.pixels * (10 if self.keyed else 5) if self.whole else self.row_bytes * 64
+
+    @property
+    def keyed(self) -> bool:
+        """Whether one colour of 16 bits a sample is transparent."""
+        return self.bit_depth == 16 and self.colour_type == _RGB and len(self.transparency) >= 6  # noqa: PLR2004 - PNG's numbers
 
     @property
     def whole(self) -> bool:
