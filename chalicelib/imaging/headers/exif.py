@@ -16,10 +16,22 @@ def orientation(exif: bytes) -> int:
         exif: a TIFF structure (EXIF 2.32, 4.5.2), with or without the prefix of JPEG's APP1 segment.
 
     """
-    exif = exif.removeprefix(b"Exif\0\0")
+    value = stated_orientation(exif)
+    return value if value and 1 <= value <= 8 else 1  # noqa: PLR2004 - EXIF's range
+
+
+def stated_orientation(exif: bytes) -> int | None:
+    """Return the orientation as it is stated; None when it is missing.
+
+    Args:
+        exif: as above.
+
+    """
+    if exif.startswith(b"Exif\0"):
+        exif = exif[6:]  # the prefix ends with a zero; some writers put 0xFF there
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
     if order is None:
-        return 1
+        return None
     try:
         (offset,) = struct.unpack_from(order + "I", exif, 4)
         (count,) = struct.unpack_from(order + "H", exif, offset)
@@ -28,7 +40,7 @@ def orientation(exif: bytes) -> int:
             tag, kind = struct.unpack_from(order + "HH", exif, entry)
             if tag == _ORIENTATION and kind in _CODES:
                 (value,) = struct.unpack_from(order + _CODES[kind], exif, entry + 8)
-                return value if 1 <= value <= 8 else 1  # noqa: PLR2004 - EXIF's range
+                return int(value)
     except struct.error:
         pass
-    return 1
+    return None
