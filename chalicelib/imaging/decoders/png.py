@@ -18,7 +18,6 @@ from chalicelib.imaging.decoders.decoded import Decoded
 from chalicelib.imaging.geometry import Plan, plan
 from chalicelib.imaging.headers.png import PngHeader
 from chalicelib.imaging.shrink import Reducer, to_resizable
-from chalicelib.imaging.shrink import by_bands as by_bands_of
 from chalicelib.spec import ThumbnailSpec
 
 try:
@@ -100,9 +99,15 @@ def whole(header: PngHeader, content: bytes, wanted: Plan) -> Image.Image:
         compressed = b"".join(content[start:end] for start, end in header.data)[:end]
         stripped = [*stripped[: -len(header.data) - 1], _chunk(b"IDAT", compressed), stripped[-1]]
         image = _decoded(stripped)
-    if header.keyed:
-        image.putalpha(_visible(header, image, _decoded(stripped, low_bytes=True)))
-    return by_bands_of(image, wanted, partial(_meaning, header, banded=False))
+    low = _decoded(stripped, low_bytes=True) if header.keyed else None
+    reducer = Reducer(image.size, wanted, partial(_meaning, header, banded=False))
+    for top in range(0, image.height, reducer.band_rows):
+        box = (0, top, image.width, min(top + reducer.band_rows, image.height))
+        band = image.crop(box)
+        if low is not None:
+            band.putalpha(_visible(header, band, low.crop(box)))
+        reducer.add(band)
+    return reducer.finish()
 
 
 def _decoded(chunks: list[bytes], *, low_bytes: bool = False) -> Image.Image:
