@@ -162,8 +162,8 @@ def test_imaging_has_no_way_to_the_outside(module: str) -> None:
         "datetime",
         "logging",
     }
-    # The one exception finds the library that lies beside Pillow, once, when it is imported.
-    allowed = {"pathlib"} if module == "chalicelib.imaging.decoders.libwebp" else set()
+    # The one exception finds the libraries that lie beside Pillow, once, when they are imported.
+    allowed = {"pathlib"} if module == "chalicelib.imaging.decoders.bundled" else set()
     assert not imported(module, following=False) & (outside - allowed)
 
 

@@ -57,12 +57,7 @@ def expected(x: int, y: int, bit_depth: int, colour_type: int, transparency: byt
         return values[0], values[0], values[0], 0 if raw[0] == key else 255
     if colour_type == 2:
         keys = list(struct.unpack(">3H", transparency)) if transparency else None
-        # Of 16 bits, only the high bytes are compared: a documented limit.
-        shift = 8 if bit_depth == 16 else 0
-        transparent = keys is not None and all(
-            one >> shift == other >> shift for one, other in zip(raw, keys, strict=False)
-        )
-        return values[0], values[1], values[2], 0 if transparent else 255
+        return values[0], values[1], values[2], 0 if raw[:3] == keys else 255
     if colour_type == 4:
         return values[0], values[0], values[0], values[1]
     return values[0], values[1], values[2], values[3]

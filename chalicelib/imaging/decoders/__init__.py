@@ -43,9 +43,9 @@ def decode(source_format: str, header: Header, content: bytes, spec: ThumbnailSp
 
             return full.decode_gif(header, content, spec)
         case TiffHeader():
-            from chalicelib.imaging.decoders import full
+            from chalicelib.imaging.decoders import tiff
 
-            return full.decode_tiff(header, content, spec)
+            return tiff.decode(header, content, spec)
         case BmpHeader():
             from chalicelib.imaging.decoders import full
 

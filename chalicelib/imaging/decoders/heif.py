@@ -53,7 +53,7 @@ def _avif(header: HeifHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
             pixels = memoryview(decoder.get_frame(0)[0])
         area = _Area(image.mode, pixels, len(pixels) // image.height, header.crop or (0, 0, *image.size))
         small = area.shrunk(orientation, spec)
-    return Decoded(small, orientation, header.profile, header.space)
+    return Decoded(small, orientation, header.profile, space=header.space)
 
 
 def _heic(header: HeifHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
@@ -73,7 +73,7 @@ def _heic(header: HeifHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
     if picture.size_mode != (size, mode):
         raise ValueError("The decoded picture is another than the one declared.")
     area = _Area(mode, pixels, picture.stride, header.crop or (0, 0, *size))
-    return Decoded(area.shrunk(header.orientation, spec), header.orientation, header.profile, header.space)
+    return Decoded(area.shrunk(header.orientation, spec), header.orientation, header.profile, space=header.space)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ from chalicelib.imaging.decoders.decoded import Decoded
 from chalicelib.imaging.geometry import Plan, plan
 from chalicelib.imaging.headers.png import PngHeader
 from chalicelib.imaging.shrink import Reducer, to_resizable
-from chalicelib.imaging.shrink import by_bands as by_bands_of
 from chalicelib.imaging.spaces import SRGB, table
 from chalicelib.spec import ThumbnailSpec
 
@@ -28,7 +27,7 @@ try:
 except ImportError:
     from zlib import decompressobj  # type: ignore[assignment]  # the same interface
 
-_GREY, _RGB, _PALETTE, _GREY_ALPHA = 0, 2, 3, 4
+_GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGB_ALPHA = 0, 2, 3, 4, 6
 _16_BITS = 16
 _BAND_MODES = {
     (1, _GREY): ("P", "P;1"),
@@ -49,6 +48,9 @@ _BAND_MODES = {
 next band, comes out again unchanged."""
 _MOST_STORED = 0xFFFF
 """Bytes of a block that is not compressed."""
+_RAW = -15
+"""zlib's number for deflate without a header and a checksum, of the largest window."""
+_ZLIB_HEADER, _DEFLATE = 2, 8
 _SLICE = 1 << 16
 _MOST = 1 << 20
 """Bytes that are inflated at once."""
@@ -61,7 +63,7 @@ def decode(header: PngHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
     space = header.space
     if space and header.exponent:
         space = replace(space, transfer=SRGB)  # `_meaning` has brought the samples to it
-    return Decoded(small, header.orientation, header.profile, space)
+    return Decoded(small, header.orientation, header.profile, space=space)
 
 
 def by_bands(header: PngHeader, content: bytes, wanted: Plan) -> Image.Image:
@@ -95,10 +97,23 @@ def whole(header: PngHeader, content: bytes, wanted: Plan) -> Image.Image:
         stripped.append(_chunk(b"PLTE", header.palette))
     stripped += [content[start - 8 : end + 4] for start, end in header.data]
     stripped.append(_chunk(b"IEND", b""))
-    image = _decoded(stripped)
-    if header.fine:
-        image = _in_srgb(header, image, _decoded(stripped, low_bytes=True))
-    return by_bands_of(image, wanted, partial(_meaning, header, banded=False))
+    try:
+        image = _decoded(stripped)
+    except OSError:
+        end = _end_of_deflate(header, content)
+        compressed = b"".join(content[start:end] for start, end in header.data)[:end]
+        stripped = [*stripped[: -len(header.data) - 1], _chunk(b"IDAT", compressed), stripped[-1]]
+        image = _decoded(stripped)
+    coloured = header.colour_type in {_RGB, _RGB_ALPHA}
+    low = _decoded(stripped, low_bytes=True) if header.keyed or (header.fine and coloured) else None
+    reducer = Reducer(image.size, wanted, partial(_meaning, header, banded=False))
+    for top in range(0, image.height, reducer.band_rows):
+        box = (0, top, image.width, min(top + reducer.band_rows, image.height))
+        band = image.crop(box)
+        if low is not None:
+            band = _with_low_bytes(header, band, low.crop(box))
+        reducer.add(band)
+    return reducer.finish()
 
 
 def _decoded(chunks: list[bytes], *, low_bytes: bool = False) -> Image.Image:
@@ -110,18 +125,30 @@ def _decoded(chunks: list[bytes], *, low_bytes: bool = False) -> Image.Image:
         return image
 
 
-def _in_srgb(header: PngHeader, high: Image.Image, low: Image.Image) -> Image.Image:
-    """Return a picture of 16 bits in sRGB, all bits taken into account; alpha as it is."""
-    samples = [_of_16_bits(header, *pair) for pair in zip(high.split(), low.split(), strict=True)]
-    if high.mode in {"RGBA", "LA"}:
-        samples[-1] = high.getchannel("A")
-    return Image.merge(high.mode, samples)
+def _with_low_bytes(header: PngHeader, high: Image.Image, low: Image.Image) -> Image.Image:
+    """Return colours of 16 bits, of which these are the bytes, with all of those taken into account."""
+    visible = _visible(header, high, low) if header.keyed else None
+    if header.fine:
+        samples = [_of_16_bits(header, *pair) for pair in zip(high.split(), low.split(), strict=True)]
+        if high.mode == "RGBA":
+            samples[-1] = high.getchannel("A")
+        high = Image.merge(high.mode, samples)
+    if visible is not None:
+        high.putalpha(visible)
+    return high
 
 
 def _of_16_bits(header: PngHeader, high: Image.Image, low: Image.Image) -> Image.Image:
     """Return samples of 16 bits, of which these are the bytes, in sRGB."""
     both = Image.frombytes("I;16B", high.size, Image.merge("LA", (high, low)).tobytes())
     return both.convert("I").point(table(header.exponent or 1, 1 << _16_BITS), "L")
+
+
+def _visible(header: PngHeader, high: Image.Image, low: Image.Image) -> Image.Image:
+    """Return 0 where a colour of 16 bits a sample, of which these are the bytes, is the transparent one."""
+    # High and low byte of red, of green and of blue, as the key has them.
+    samples = [sample for pair in zip(high.split(), low.split(), strict=True) for sample in pair]
+    return reduce(ImageChops.lighter, map(_differs, samples, header.transparency[:6]))
 
 
 def _rows(header: PngHeader, content: bytes, band_rows: int) -> Iterator[bytes]:
@@ -142,15 +169,62 @@ def _rows(header: PngHeader, content: bytes, band_rows: int) -> Iterator[bytes]:
 
 def _inflated(header: PngHeader, content: bytes) -> Iterator[bytes]:
     """Yield the image data, at most `_MOST` bytes at once."""
-    view = memoryview(content)
-    inflater = decompressobj()
-    for start, end in header.data:
-        for at in range(start, end, _SLICE):
-            compressed: bytes | memoryview = view[at : min(at + _SLICE, end)]
-            while compressed:
-                yield inflater.decompress(compressed, _MOST)
-                compressed = inflater.unconsumed_tail
+    inflater = decompressobj(wbits=_RAW)
+    for part in _deflated(header, content):
+        compressed: bytes | memoryview = part
+        while compressed:
+            yield inflater.decompress(compressed, _MOST)
+            compressed = inflater.unconsumed_tail
     yield inflater.flush()
+
+
+def _deflated(header: PngHeader, content: bytes) -> Iterator[memoryview]:
+    """Yield the image data as they are compressed, without the two bytes of zlib's header (RFC 1950, 2.2).
+
+    The checksum at the end is not compared: without a header, what inflates does not expect one. Pictures are
+    known whose checksum alone is wrong.
+
+    Raises:
+        ValueError: zlib's header is damaged, or asks for a dictionary.
+
+    """
+    view = memoryview(content)
+    head = b""
+    for start, end in header.data:
+        missing = min(_ZLIB_HEADER - len(head), end - start)
+        if missing:
+            head += view[start : start + missing]
+            if len(head) == _ZLIB_HEADER and (
+                head[0] & 0xF != _DEFLATE or head[1] & 0x20 or int.from_bytes(head) % 31
+            ):
+                raise ValueError("This is not zlib's header.")
+        for at in range(start + missing, end, _SLICE):
+            yield view[at : min(at + _SLICE, end)]
+
+
+def _end_of_deflate(header: PngHeader, content: bytes) -> int:
+    """Return how many bytes of image data there are before zlib's checksum.
+
+    Raises:
+        ValueError: the data go on beyond the rows of the picture, or end before.
+        zlib.error: the compressed data are damaged.
+
+    """
+    inflater = decompressobj(wbits=_RAW)
+    # Of an interlaced picture, each of seven parts has its own rows, each with a byte for the filter.
+    most = header.height * (header.row_bytes + 16) + 7 * header.height
+    taken, end = 0, _ZLIB_HEADER
+    for part in _deflated(header, content):
+        end += len(part)
+        compressed: bytes | memoryview = part
+        while compressed and not inflater.eof:
+            taken += len(inflater.decompress(compressed, _MOST))
+            compressed = inflater.unconsumed_tail
+        if inflater.eof:
+            return end - len(inflater.unused_data)
+        if taken > most:
+            break
+    raise ValueError("The image data do not end where the rows do.")
 
 
 def _stored(data: bytes) -> bytes:
@@ -180,18 +254,18 @@ def _meaning(header: PngHeader, band: Image.Image, *, banded: bool) -> Image.Ima
         grey, low, alpha, _ = band.split()
         grey = _of_16_bits(header, grey, low) if header.fine and banded else grey
         band = Image.merge("LA", (grey, alpha if banded else band.getchannel(3)))
-    elif header.colour_type == _RGB and header.transparency:
-        # Of 16 bits, Pillow keeps the high byte: a colour that differs in the low ones alone counts as the
-        # same.
-        keys = header.transparency[0 if header.bit_depth == _16_BITS else 1 : 6 : 2]
-        differing = [_differs(band.getchannel(index), key) for index, key in enumerate(keys)]
+    elif header.colour_type == _RGB and header.transparency and not header.keyed:
+        differing = [
+            _differs(band.getchannel(index), key) for index, key in enumerate(header.transparency[1:6:2])
+        ]
         band = Image.merge("RGBA", (*band.split(), reduce(ImageChops.lighter, differing)))
-    return to_resizable(_without_gamma(header, band))
+    return to_resizable(_without_gamma(header, band, banded=banded))
 
 
-def _without_gamma(header: PngHeader, band: Image.Image) -> Image.Image:
+def _without_gamma(header: PngHeader, band: Image.Image, *, banded: bool) -> Image.Image:
     """Bring samples of a power law to sRGB, alpha as it is: before they are averaged, so that darks last."""
-    if header.exponent is None or header.fine:
+    done = header.fine and (header.colour_type != _GREY_ALPHA or banded)
+    if header.exponent is None or done:
         return band
     if band.mode == "P":
         band = band.convert("RGBA" if "transparency" in band.info else "RGB")

@@ -24,9 +24,20 @@ def orientation(exif: bytes) -> int:
         exif: a TIFF structure (EXIF 2.32, 4.5.2), with or without the prefix of JPEG's APP1 segment.
 
     """
+    value = stated_orientation(exif)
+    return value if value and 1 <= value <= 8 else 1  # noqa: PLR2004 - EXIF's range
+
+
+def stated_orientation(exif: bytes) -> int | None:
+    """Return the orientation as it is stated; None when it is missing.
+
+    Args:
+        exif: as above.
+
+    """
     tiff = _Tiff(exif)
-    value = tiff.number(tiff.first, _ORIENTATION)
-    return value if 1 <= value <= 8 else 1  # noqa: PLR2004 - EXIF's range
+    value = tiff.find(tiff.first, _ORIENTATION, _CODES)
+    return value if isinstance(value, int) else None
 
 
 def is_adobe_rgb(exif: bytes) -> bool:
@@ -47,7 +58,8 @@ class _Tiff:
     """A TIFF structure; what is cut off or makes no sense is not there."""
 
     def __init__(self, exif: bytes) -> None:
-        self._bytes = exif.removeprefix(b"Exif\0\0")
+        # The prefix ends with a zero; some writers put 0xFF there.
+        self._bytes = exif[6:] if exif.startswith(b"Exif\0") else exif
         self._order = {b"II*\0": "<", b"MM\0*": ">"}.get(self._bytes[:4])
         self.first = int.from_bytes(self._bytes[4:8], "little" if self._order == "<" else "big")
         """Where the first directory is."""

@@ -16,7 +16,7 @@ MAX_PROFILE = 4 << 20
 _SIGNATURE = 8
 _TYPES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 16}}
-_PALETTE = 3
+_RGB, _PALETTE = 2, 3
 _ANYWHERE = {b"PLTE", b"tRNS", b"iCCP", b"eXIf"}
 _BEFORE_DATA = {b"cICP", b"sRGB", b"gAMA", b"cHRM"}
 """Chunks of which the first one counts; the latter are ignored behind the first IDAT."""
@@ -54,7 +54,7 @@ class PngHeader(Header):
 
         Pictures of which the low bytes matter are held twice.
         """
-        return self.pixels * (10 if self.fine else 5) if self.whole else self.row_bytes * 64
+        return self.pixels * (10 if self.keyed or self.fine else 5) if self.whole else self.row_bytes * 64
 
     @property
     def exponent(self) -> float | None:
@@ -66,6 +66,11 @@ class PngHeader(Header):
     def fine(self) -> bool:
         """Whether the low bytes of samples of 16 bits show: where light is stored almost as it is."""
         return self.bit_depth == 16 and self.exponent is not None and self.exponent < _FINE  # noqa: PLR2004 - PNG's number
+
+    @property
+    def keyed(self) -> bool:
+        """Whether one colour of 16 bits a sample is transparent."""
+        return self.bit_depth == 16 and self.colour_type == _RGB and len(self.transparency) >= 6  # noqa: PLR2004 - PNG's numbers
 
     @property
     def whole(self) -> bool:
