@@ -180,7 +180,7 @@ def test_av1_headers_with_all_their_options(timing: bool, override: bool) -> Non
 
 
 def parameter_set(width: int, height: int, window: tuple[int, ...] = (), sublayers: int = 0) -> bytes:
-    """A HEVC sequence parameter set up to the depth of its samples, 4:2:0, with a profile for each sublayer."""
+    """A HEVC sequence parameter set up to the depth of its samples, 4:2:0, sublayers with profiles."""
     written = Writer().put(0, 4).put(sublayers, 3).put(1, 1).put(0, 88).put(93, 8)
     for _ in range(sublayers):
         written.put(3, 2)
@@ -236,7 +236,7 @@ def tiled(rows: int, columns: int, size: tuple[int, int], tile: int = 64, kind: 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("rows", "columns", "size"),
-    [(2, 2, (64, 64)), (2, 2, (64, 128)), (3, 1, (64, 128)), (200, 200, (100, 100))],
+    [(2, 2, (64, 64)), (2, 2, (64, 128)), (3, 1, (64, 128)), (6, 1, (64, 320))],
 )
 def test_tiles_outside_of_their_picture_are_refused(
     kind: str, rows: int, columns: int, size: tuple[int, int]
@@ -244,7 +244,7 @@ def test_tiles_outside_of_their_picture_are_refused(
     content = tiled(rows, columns, size, kind=kind)
     with pytest.raises(PictureError):
         make_thumbnail(content, SPEC, max_pixels=MAX_PIXELS)
-    assert not header_of(content).truthful if rows < 200 else True
+    assert not header_of(content).truthful
 
 
 def test_a_grid_whose_sizes_differ_is_refused() -> None:
