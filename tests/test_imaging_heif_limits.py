@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from struct import pack
 
 import pytest
@@ -262,6 +263,15 @@ def test_all_tiles_together_count_for_memory() -> None:
     assert header.truthful
     assert header.work == 9 * 2048 * 2048
     assert header.memory() == 12 * header.work
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("deep", [False, True])
+def test_alpha_and_depth_count_for_memory(deep: bool, alpha: bool) -> None:
+    header = header_of(encode(Image.new("RGBA" if alpha else "RGB", (64, 64)), "AVIF"))
+    assert replace(header, deep=deep).memory() == 64 * 64 * (18 if deep else 12) + 64 * 64 * alpha * (
+        4 if deep else 2
+    )
 
 
 def layered(depth: int, width: int) -> bytes:

@@ -73,7 +73,9 @@ def _heic(header: HeifHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
     if picture.size_mode != (size, mode):
         raise ValueError("The decoded picture is another than the one declared.")
     area = _Area(mode, pixels, picture.stride, header.crop or (0, 0, *size))
-    return Decoded(area.shrunk(header.orientation, spec), header.orientation, header.profile, space=header.space)
+    return Decoded(
+        area.shrunk(header.orientation, spec), header.orientation, header.profile, space=header.space
+    )
 
 
 @dataclass(frozen=True, slots=True)

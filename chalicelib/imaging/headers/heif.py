@@ -41,8 +41,12 @@ class HeifHeader(Header):
     parts: Parts
 
     def memory(self) -> int:
-        """Count the decoded planes, their RGB copy and Python's: 12 bytes a pixel, 18 of more than 8 bits."""
-        return max(self.pixels, self.work) * (18 if self.deep else 12)
+        """Count the decoded planes, their RGB copy and Python's: 12 bytes a pixel, 18 of more than 8 bits.
+
+        Alpha takes 2 more, or 4.
+        """
+        alpha = self.parts.alpha is not None
+        return max(self.pixels, self.work) * ((22 if alpha else 18) if self.deep else (14 if alpha else 12))
 
 
 def read(content: bytes) -> HeifHeader:
