@@ -51,7 +51,7 @@ _MOST_STORED = 0xFFFF
 _RAW = -15
 """zlib's number for deflate without a header and a checksum, of the largest window."""
 _ZLIB_HEADER, _DEFLATE = 2, 8
-_FINE_BANDS = 16
+_FINE_BANDS = 8
 """Times as many rows are in a band when each is looked up in a table of 65,536 numbers, which takes 5 ms to
 hand over."""
 _SLICE = 1 << 16
@@ -294,9 +294,8 @@ def _grey(header: PngHeader, band: Image.Image) -> Image.Image:
         band, low = band.split()
     elif band.mode == "P":
         band = band.point([min(index, most) * 255 // most for index in range(256)], "L")
-    grey = band.convert("L")
-    if header.fine and low is not None:
-        grey = _of_16_bits(header, band, low)
+    band = band.convert("L")
+    grey = _of_16_bits(header, band, low) if header.fine and low is not None else band
     if not header.transparency:
         return grey
     key = int.from_bytes(header.transparency[:2], "big")
