@@ -22,7 +22,7 @@ def alpha(x: int, y: int) -> int:
     return (x * 29 + y * 53 + 7) % 256
 
 
-def bmp(  # noqa: PLR0917
+def bmp(
     pixel: Callable[[int, int], int],
     bits: int,
     *,
