@@ -1,4 +1,4 @@
-"""Baseline JPEGs of any sampling factors, written here from ITU-T T.81: Pillow writes the usual ones alone."""
+"""Baseline JPEGs of any sampling factors, written here from ITU-T T.81; Pillow writes the usual ones only."""
 
 import struct
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def write(
     frame = struct.pack(">BHHB", 8, height, width, 3) + b"".join(
         bytes((index + 1, wide << 4 | tall, 0)) for index, (wide, tall) in enumerate(factors)
     )
-    # Twelve codes of 4 bits for the sizes of DC differences, codes of 8 bits for all that AC coefficients need.
+    # Codes of 4 bits for the sizes of DC differences, of 8 bits for all that AC coefficients need.
     tables = b"\0" + bytes((0, 0, 0, 12, *[0] * 12)) + bytes(range(12))
     tables += b"\x10" + bytes((*[0] * 7, len(_AC_SYMBOLS), *[0] * 8)) + bytes(_AC_SYMBOLS)
     out = b"\xff\xd8" + before

@@ -36,6 +36,7 @@ class Written:
     predictor: int = 1
     fill_order: int = 1
     big: bool = False
+    subsampling: tuple[int, int] = (0, 0)
     tags: Mapping[int, tuple[str, Sequence[int]] | None] = field(default_factory=dict)
 
 
@@ -49,19 +50,27 @@ def write(size: tuple[int, int], pixel: Pixel, how: Written) -> bytes:
         for top in range(0, height, down):
             for left in range(0, width, across):
                 bottom = top + down if how.tile else min(top + down, height)
-                rows = [
-                    [
-                        value
-                        for x in range(left, left + across)
-                        for value in _samples(pixel(min(x, width - 1), min(y, height - 1)), plane)
+
+                def clamped(x: int, y: int) -> Sequence[Number]:
+                    return pixel(min(x, width - 1), min(y, height - 1))
+
+                if how.subsampling[0] and not how.separate:
+                    rows = _shared_chroma(clamped, (left, top, left + across, bottom), how.subsampling)
+                else:
+                    rows = [
+                        [
+                            value
+                            for x in range(left, left + across)
+                            for value in _samples(clamped(x, y), plane)
+                        ]
+                        for y in range(top, bottom)
                     ]
-                    for y in range(top, bottom)
-                ]
                 pieces.append(_piece(rows, 1 if how.separate else count, how))
     tags: dict[int, tuple[str, Sequence[int]] | None] = {
         256: ("I", (width,)),
         257: ("I", (height,)),
         258: ("H", (how.bits,) * count),
+        530: ("H", how.subsampling) if how.subsampling[0] else None,
         259: ("H", (COMPRESSIONS[how.compression],)),
         262: ("H", (how.photometric,)),
         266: ("H", (how.fill_order,)) if how.fill_order != 1 else None,
@@ -76,6 +85,22 @@ def write(size: tuple[int, int], pixel: Pixel, how: Written) -> bytes:
     else:
         tags[278] = ("I", (down,))
     return _file(tags | dict(how.tags), pieces, how)
+
+
+def _shared_chroma(
+    pixel: Pixel, box: tuple[int, int, int, int], subsampling: tuple[int, int]
+) -> list[list[Number]]:
+    """TIFF 6.0, section 21: blocks of luma, each followed by its two chroma samples."""
+    left, top, right, bottom = box
+    wide, tall = subsampling
+    rows = []
+    for block_top in range(top, bottom, tall):
+        row: list[Number] = []
+        for block_left in range(left, right, wide):
+            row += [pixel(block_left + x, block_top + y)[0] for y in range(tall) for x in range(wide)]
+            row += pixel(block_left, block_top)[1:]
+        rows.append(row)
+    return rows
 
 
 def _samples(values: Sequence[Number], plane: "int | slice") -> Sequence[Number]:

@@ -39,15 +39,15 @@ def decode(source_format: str, header: Header, content: bytes, spec: ThumbnailSp
 
             return heif.decode(header, content, spec)
         case GifHeader():
-            from chalicelib.imaging.decoders import full
+            from chalicelib.imaging.decoders import gif
 
-            return full.decode_gif(header, content, spec)
+            return gif.decode(header, content, spec)
         case TiffHeader():
             from chalicelib.imaging.decoders import tiff
 
             return tiff.decode(header, content, spec)
         case BmpHeader():
-            from chalicelib.imaging.decoders import full
+            from chalicelib.imaging.decoders import bmp
 
-            return full.decode_bmp(header, content, spec)
+            return bmp.decode(header, content, spec)
     raise TypeError(f"There is no decoder for a {type(header).__name__}.")
