@@ -7,7 +7,8 @@ what is right.
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.cases import GROUPS, HAIR, NOTICED, Case
+from benchmarks.case import HAIR, NOTICED, Case
+from benchmarks.cases import GROUPS
 from benchmarks.contenders import LABELS, ROOT, RefusedError, Worker, available, version
 
 COLUMNS = ("service", "thumbor", "pyvips", "sharp")

@@ -14,12 +14,12 @@ _CALIBRATED, _EMBEDDED = bytes(4), b"DEBM"
 def read(content: bytes, size: int) -> tuple[bytes | None, Space | None]:
     """Read the profile that a bitmap embeds, or the space of its chromaticities and gamma.
 
+    White is not stated, and taken to be D65. Many writers declare calibrated colours and leave the numbers 0:
+    those count as sRGB.
+
     Args:
         content: the whole file.
         size: of its header, in bytes.
-
-    White is not stated, and taken to be D65. Many writers declare calibrated colours and leave the numbers 0:
-    those count as sRGB.
 
     """
     if size < _V4_HEADER:
