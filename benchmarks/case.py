@@ -16,6 +16,8 @@ NOTICED = 3.0
 """CIEDE2000 that a patch may be off: more is seen without comparing side by side."""
 NEGATIVE = 40.0
 """CIEDE2000 that tells a negative from ink whose colour is anyone's guess, as no profile says it."""
+COARSE = 4.0
+"""CIEDE2000 that a patch of high dynamic range may be off: one step of PQ's 8 bits is 4 % of the light."""
 HAIR = 0.05
 """Pixels of the thumbnail that a mark may be off the centre."""
 

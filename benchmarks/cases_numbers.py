@@ -9,7 +9,7 @@ from zlib import crc32
 from PIL import Image
 
 from benchmarks import chart, containers, pictures, profiles
-from benchmarks.case import SRGB, Case
+from benchmarks.case import COARSE, SRGB, Case
 from benchmarks.colour import SRGB_TO_XYZ, Triple, from_linear, inverse, multiply, product, to_linear
 
 Curve = Callable[[float], float]
@@ -200,6 +200,7 @@ def high_dynamic_range() -> list[Case]:
             "white is white, all below as it is",
             partial(by_cicp, kind, BT2020, *encoding),
             colours=SRGB if kind == "PNG" else meant(BT2020, encoding[0]),
+            limit=COARSE,
         )
         for name, encoding in {"PQ": (pq, (9, 16)), "HLG": (hlg, (9, 18))}.items()
         for kind in KINDS
