@@ -1,7 +1,7 @@
 """Colours that are told elsewhere: Adobe RGB in a camera's EXIF, profiles and gammas in bitmaps' headers."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from PIL import Image
@@ -13,7 +13,7 @@ from chalicelib.imaging.headers import exif
 from chalicelib.spec import ThumbnailSpec
 from tests.pictures import encode, jpeg_of, jpeg_segments
 from tests.test_imaging_formats import assert_all, decoded, swapped_profile
-from tests.test_imaging_spaces import SAMPLE, SWAPPED
+from tests.test_imaging_spaces import SAMPLE, SWAPPED, chrm, cicp, gama, png_of
 
 SPEC = ThumbnailSpec(60, 40)
 
@@ -121,6 +121,22 @@ def test_a_bitmap_with_a_profile() -> None:
 )
 def test_a_bitmap_whose_header_says_nothing_of_use_is_srgb(fields: bytes) -> None:
     assert_all(decoded(bmp(SAMPLE, 5, fields), SPEC), SAMPLE, 4)
+
+
+def told_colours() -> dict[str, Callable[[], bytes]]:
+    """A picture of every way to tell colours without a profile: where fuzzing starts."""
+    image = Image.new("RGB", (24, 16), ADOBE_SAMPLE)
+    colour = (SAMPLE[0] / 255, SAMPLE[1] / 255, SAMPLE[2] / 255)
+    return {
+        "JPEG in Adobe RGB": lambda: encode(image, "JPEG", exif=b"Exif\0\0" + camera_exif(">")),
+        "PNG in PQ": lambda: png_of(colour, 16, cicp(9, 16)),
+        "PNG in HLG": lambda: png_of(colour, 8, cicp(9, 18, 0, 0)),
+        "PNG of light": lambda: png_of(colour, 16, gama(100_000) + chrm(spaces.BT2020), interlaced=True),
+        "BMP with a profile": lambda: bmp(
+            SAMPLE, 5, embedded(1276, len(swapped_profile())), swapped_profile()
+        ),
+        "BMP with a gamma": lambda: bmp(SAMPLE, 4, calibrated(spaces.BT709, 1.8)),
+    }
 
 
 @pytest.mark.parametrize("version", [4, 5])

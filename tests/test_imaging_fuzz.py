@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from chalicelib.errors import PictureError
 from chalicelib.imaging import check, make_thumbnail
 from chalicelib.spec import Fit, ThumbnailSpec
-from tests import pictures
+from tests import heif_kinds, pictures
 from tests.pictures import chart, encode, photo
+from tests.test_imaging_camera_colours import told_colours
 from tests.test_imaging_formats import CHARTS, cmyk_jpeg, swapped_profile
 from tests.test_imaging_png import KINDS, picture
 
@@ -53,6 +54,12 @@ SEEDS: dict[str, Callable[[], bytes]] = {
     "TIFF of 16 bits": lambda: pictures.gray_tiff((32, 32), 16, bytes(range(256)) * 8, photometric=0),
     "BMP in runs": lambda: pictures.bmp((16, 16), 8, 1, bytes(1024), b"\x10\1\0\0" * 16 + b"\0\1"),
     **{f"PNG {kind}": partial(picture, *kind, interlaced=True) for kind in KINDS},
+    **{
+        f"{kind}, {name}": partial(make, kind)
+        for kind in ("HEIC", "AVIF")
+        for name, make in heif_kinds.KINDS.items()
+    },
+    **told_colours(),
 }
 
 

@@ -13,7 +13,7 @@ CASES = [pytest.param(case, id=f"{group}: {case.name}") for group, cases in GROU
 LIMIT = 2.5
 """CIEDE2000: tighter than what the scorecard calls right."""
 COARSE = {"AVIF, BT.2020 PQ"}
-"""8 bits of PQ, rounded once more by libavif on their way through luma and chroma: by the scorecard's limit."""
+"""8 bits of PQ, rounded once more by libavif on their way from luma and chroma: by the scorecard's limit."""
 
 
 @pytest.mark.parametrize("case", CASES)
