@@ -14,7 +14,7 @@ from benchmarks import containers, pictures, profiles
 from benchmarks.colour import SRGB_TO_XYZ, Triple, from_linear, inverse, multiply, product, to_linear
 from chalicelib.imaging import spaces, tone_mapping
 from chalicelib.imaging.colour import flatten
-from chalicelib.imaging.profiles import of_space
+from chalicelib.imaging.profiles import hdr_space, of_space
 from chalicelib.spec import ThumbnailSpec
 from tests.pictures import chunk, png
 from tests.test_imaging_formats import assert_all, at, decoded, near, swapped_profile
@@ -305,6 +305,36 @@ def test_tone_mapping_of_extremes(transfer: int, level: int, size: tuple[int, in
         assert (
             tone_mapping.to_srgb(Image.new("RGB", size, colour), space, Image.new("L", size, 0)).size == size
         )
+
+
+def with_cicp(*numbers: int, tag: bytes = b"cicp") -> bytes:
+    """An sRGB profile whose description gives way to a further tag."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    entry = profile.index(b"desc", 128)
+    profile[entry : entry + 12] = tag + struct.pack(">2I", len(profile), 12)
+    return bytes(profile) + b"cicp" + bytes(4) + bytes(numbers)
+
+
+@pytest.mark.parametrize("transfer", [PQ, HLG])
+def test_a_profile_that_names_pq_or_hlg(transfer: int) -> None:
+    content = png_of(stored(SAMPLE, BT2020, transfer), 16, iccp(with_cicp(BT2020, transfer, 0, 1)))
+    assert_all(decoded(content, ThumbnailSpec(20, 10)), SAMPLE, 4)
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        with_cicp(BT2020, SRGB, 0, 1),
+        with_cicp(BT2020, PQ),
+        with_cicp(99, PQ, 0, 1),
+        with_cicp(BT2020, PQ, 0, 1, tag=b"cipc"),
+    ],
+)
+def test_a_profile_that_names_nothing_of_use_counts_itself(profile: bytes) -> None:
+    assert hdr_space(profile) is None
+    assert hdr_space(profile[:140]) is None
+    content = png_of((SAMPLE[0] / 255, SAMPLE[1] / 255, SAMPLE[2] / 255), 8, iccp(profile))
+    assert_all(decoded(content, ThumbnailSpec(20, 10)), SAMPLE, 4)
 
 
 def test_no_profile_stands_for_hdr() -> None:

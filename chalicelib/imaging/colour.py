@@ -41,6 +41,8 @@ def flatten(
         image = image.convert({"RGBA": "RGB", "LA": "L"}[image.mode])
     elif image.mode in {"I", "F"}:
         image = _to_8_bits(image)
+    if profile and (told := profiles.hdr_space(profile)):
+        profile, space = None, told
     colours = _by_profile(image, profile) or _by_space(image, space, alpha) or _plain(image)
     ground = Image.new("RGB", image.size, background)
     ground.paste(colours, mask=alpha)

@@ -4,7 +4,7 @@ import struct
 from collections.abc import Iterable
 from functools import lru_cache
 
-from chalicelib.imaging.spaces import D65, HLG, PQ, SRGB, Chromaticity, Primaries, Space
+from chalicelib.imaging.spaces import D65, HLG, PQ, SRGB, Chromaticity, Primaries, Space, of_cicp
 
 Row = tuple[float, float, float]
 Matrix = tuple[Row, Row, Row]
@@ -16,6 +16,8 @@ _BRADFORD: Matrix = ((0.8951, 0.2664, -0.1614), (-0.7502, 1.7135, 0.0367), (0.03
 _SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 """IEC 61966-2-1, as the parameters of an ICC curve of type 3: exponent, a, b, c, d."""
 _HEADER = 128
+_MOST_TAGS = 100
+"""Of a profile's table that are looked at; real ones have some 20."""
 
 
 @lru_cache(maxsize=64)
@@ -40,6 +42,23 @@ def of_space(space: Space) -> bytes:
         tags[name + b"XYZ"] = _xyz(column)
         tags[name + b"TRC"] = curve
     return _profile(tags)
+
+
+def hdr_space(profile: bytes) -> Space | None:
+    """Return the space that a profile names in its `cicp` tag (ICC.1:2022, 9.2.17), if that is PQ or HLG.
+
+    What else such a profile has is for programs that know nothing of tone mapping.
+    """
+    if len(profile) < _HEADER + 4 or profile[16:20] != b"RGB ":
+        return None
+    (count,) = struct.unpack_from(">L", profile, _HEADER)
+    for entry in range(_HEADER + 4, _HEADER + 4 + 12 * min(count, _MOST_TAGS), 12):
+        if profile[entry : entry + 4] == b"cicp":
+            start = int.from_bytes(profile[entry + 4 : entry + 8], "big")
+            numbers = profile[start + 8 : start + 12]
+            space = of_cicp(numbers[0], numbers[1]) if len(numbers) == 4 else None  # noqa: PLR2004 - its size
+            return space if space and space.transfer in {PQ, HLG} else None
+    return None
 
 
 def to_xyz(primaries: Primaries, white: Chromaticity = D65) -> Matrix:
