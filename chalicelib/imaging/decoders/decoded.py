@@ -9,8 +9,8 @@ from PIL import Image
 class Decoded:
     """A picture of the thumbnail's size, still in its own colours and turned as it was stored.
 
-    `orientation` is EXIF's 1 to 8 and still to be applied; `profile` is the embedded ICC profile. `alpha` is of mode
-    L, and None where the picture's own mode holds it or there is none.
+    `orientation` is EXIF's 1 to 8 and still to be applied; `profile` is the embedded ICC profile. `alpha`
+    is of mode L, and None where the picture's own mode holds it or there is none.
     """
 
     image: Image.Image
