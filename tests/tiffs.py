@@ -84,7 +84,7 @@ def write(size: tuple[int, int], pixel: Pixel, how: Written) -> bytes:
         tags |= {322: ("I", (how.tile,)), 323: ("I", (how.tile,))}
     else:
         tags[278] = ("I", (down,))
-    return _file(tags | dict(how.tags), pieces, how)
+    return assemble(tags | dict(how.tags), pieces, how)
 
 
 def _shared_chroma(
@@ -211,8 +211,10 @@ _COMPRESS: dict[str, Callable[[list[bytes]], bytes]] = {
 }
 
 
-def _file(tags: Mapping[int, tuple[str, Sequence[int]] | None], pieces: list[bytes], how: Written) -> bytes:
-    """Write the header, the pieces, the directory and the values that do not fit into it."""
+def assemble(
+    tags: Mapping[int, tuple[str, Sequence[int]] | None], pieces: list[bytes], how: Written
+) -> bytes:
+    """Write the header, the strips or tiles, the directory and the values that do not fit into it."""
     order, offset = how.order, "Q" if how.big else "I"
     start = 16 if how.big else 8
     starts = list(_running(start, pieces))

@@ -70,9 +70,7 @@ def field(columns: list[bytes], position: int, bits: int) -> bytes:
 
 @lru_cache(maxsize=128)
 def _shifted(up: int, bits: int) -> bytes:
-    """Return the table that shifts a byte up, or down by a negative number, and keeps its lowest `bits`
-    bits.
-    """
+    """Return the table that shifts a byte up, or down by a negative number, and keeps its lower bits."""
     mask = (1 << bits) - 1
     return bytes((value << up if up > 0 else value >> -up) & mask for value in range(256))
 
