@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 from chalicelib.errors import PictureError
 from chalicelib.imaging import check, make_thumbnail
 from chalicelib.spec import Fit, ThumbnailSpec
-from tests import jpegs, pictures
+from tests import heif_kinds, jpegs, pictures
 from tests.pictures import chart, encode, photo
 from tests.test_imaging_bmp import ALPHA_MASKS, MASKS, bmp, masked
+from tests.test_imaging_camera_colours import told_colours
 from tests.test_imaging_formats import CHARTS, cmyk_jpeg, swapped_profile
 from tests.test_imaging_gif import gif
 from tests.test_imaging_png import KINDS, picture
@@ -97,6 +98,12 @@ SEEDS: dict[str, Callable[[], bytes]] = {
     **{f"BMP {kind}": partial(masked_bmp, kind) for kind in ("444", "10 10 10 2", "1555")},
     "BMP of 2 bits": lambda: bmp(lambda x, y: (x + y) % 4, 2, palette=[(9, 9, 9), (200, 9, 9), (9, 9, 200)]),
     **{f"TIFF, {name}, {number}": partial(odd_tiff, name, number) for name in ODD_TIFFS for number in (0, 1)},
+    **{
+        f"{kind}, {name}": partial(make, kind)
+        for kind in ("HEIC", "AVIF")
+        for name, make in heif_kinds.KINDS.items()
+    },
+    **told_colours(),
 }
 
 

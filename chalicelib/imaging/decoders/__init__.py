@@ -34,14 +34,10 @@ def decode(source_format: str, header: Header, content: bytes, spec: ThumbnailSp
             from chalicelib.imaging.decoders import webp
 
             return webp.decode(header, content, spec)
-        case HeifHeader() if source_format == "AVIF":
-            from chalicelib.imaging.decoders import heif
-
-            return heif.decode_avif(header, content, spec)
         case HeifHeader():
             from chalicelib.imaging.decoders import heif
 
-            return heif.decode_heic(header, content, spec)
+            return heif.decode(header, content, spec)
         case GifHeader():
             from chalicelib.imaging.decoders import gif
 

@@ -33,9 +33,8 @@ def decode(header: BmpHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
                 )
             image.load()
             opaque = image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0)
-            return Decoded(
-                shrink(image.convert("RGB") if opaque else image, wanted), header.orientation, header.profile
-            )
+            small = shrink(image.convert("RGB") if opaque else image, wanted)
+            return Decoded(small, header.orientation, header.profile, space=header.space)
     if len(content) < pixels.offset + pixels.stride * header.height:
         raise ValueError("There are not enough rows.")
     reducer = Reducer((header.width, header.height), wanted)
@@ -57,7 +56,7 @@ def decode(header: BmpHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
             else _by_palette(pixels, rows, size)
         )
         reducer.add(band.transpose(Image.Transpose.FLIP_TOP_BOTTOM) if pixels.upside_down else band)
-    return Decoded(reducer.finish(), header.orientation, header.profile)
+    return Decoded(reducer.finish(), header.orientation, header.profile, space=header.space)
 
 
 def _rows(header: BmpHeader, pixels: Pixels, content: bytes, top: int, bottom: int) -> bytes:

@@ -48,7 +48,7 @@ def decode(header: JpegHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
         small = shrink(image, wanted.scaled(scale, scale))
     # CMYK is right already: Pillow takes it to be stored inverted, as Adobe's writers do. So do browsers,
     # whether Adobe's marker is there or was lost; without it, T.872 would have it the other way round.
-    return Decoded(small, header.orientation, header.profile)
+    return Decoded(small, header.orientation, header.profile, space=header.space)
 
 
 def whole(header: JpegHeader, content: bytes) -> bytes:

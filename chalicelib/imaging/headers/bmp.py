@@ -4,6 +4,7 @@ import struct
 from dataclasses import dataclass
 
 from chalicelib.errors import UnsupportedFormat
+from chalicelib.imaging.headers import bmp_colours
 from chalicelib.imaging.headers.header import Header, too_complex, undecodable
 
 MAX_RUN_PIXELS = 1_000_000
@@ -101,7 +102,8 @@ def read(content: bytes) -> BmpHeader:
         pixels = None
     else:
         pixels = _pixels(content, size, (width, height, bits), compression, used)
-    return BmpHeader(width=width, height=abs(height), pixels_apart=pixels)
+    profile, space = bmp_colours.read(content, size)
+    return BmpHeader(width=width, height=abs(height), profile=profile, space=space, pixels_apart=pixels)
 
 
 def _pixels(

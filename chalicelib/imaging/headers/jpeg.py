@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from chalicelib.imaging.headers import exif
 from chalicelib.imaging.headers.header import Header, too_complex, undecodable
+from chalicelib.imaging.spaces import ADOBE_RGB
 
 MAX_SEGMENTS = 1_000
 MAX_FILL = 65_536
@@ -134,6 +135,7 @@ def read(content: bytes) -> JpegHeader:
         height=height,
         orientation=found.orientation if found.orientation and found.orientation <= 8 else 1,  # noqa: PLR2004 - EXIF's range
         profile=b"".join(found.profile[number] for number in sorted(found.profile)) or None,
+        space=ADOBE_RGB if found.adobe_rgb and components == 3 else None,  # noqa: PLR2004 - colours
         components=components,
         names=frame[10 : 10 + 3 * components : 3],
         progressive=marker in _PROGRESSIVE,
@@ -155,6 +157,7 @@ class _Found:
     seen: set[int] = field(default_factory=set)
     frame: tuple[int, bytes] = (0, b"")
     orientation: int | None = None
+    adobe_rgb: bool = False
     profile: dict[int, bytes] = field(default_factory=dict)
 
     def add(self, marker: int, segment: bytes) -> None:
@@ -174,9 +177,11 @@ class _Found:
             if marker not in self.seen:
                 self.stripped.append(segment)
             self.seen.add(marker)
-        elif marker == _APP1 and body.startswith(b"Exif\0") and self.orientation is None:
+        elif marker == _APP1 and body.startswith(b"Exif\0"):
             # Tools that edit pictures leave an empty one, or one of their own, before the camera's.
-            self.orientation = exif.stated_orientation(body)
+            if self.orientation is None:
+                self.orientation = exif.stated_orientation(body)
+            self.adobe_rgb |= exif.is_adobe_rgb(body)
         elif marker == _APP2 and body.startswith(_ICC):
             self.profile.setdefault(body[len(_ICC)], body[len(_ICC) + 2 :])
 
