@@ -72,7 +72,8 @@ def test_every_kind_in_every_way(number: int) -> None:
 SOME = [
     "grey of 1 bits, white is 0", "grey of 4 bits, black is 0", "grey of 8 bits, black is 0",
     "grey of 12 bits, black is 0", "grey of 16 bits, black is 0", "grey of 16 bits, white is 0",
-    "grey of 16 bits, black is 0, alpha", "RGB of 8 bits", "RGB of 16 bits", "RGB of 8 bits, further samples (2,)",
+    "grey of 16 bits, black is 0, alpha", "RGB of 8 bits", "RGB of 16 bits",
+    "RGB of 8 bits, further samples (2,)",
     "RGB of 10 bits", "CMYK of 8 bits", "CMYK of 16 bits, alpha", "palette of 4 bits, 16 in the map",
     "palette of 8 bits, 8 in the map, alpha",
 ]  # fmt: skip

@@ -20,8 +20,8 @@ _INTEGERS = {8: "B", 16: "H", 32: "I", 64: "Q"}
 class Written:
     """How a TIFF is written.
 
-    `tile` is the side of square tiles; without it, `rows` are those of a strip (0: all). `tags` are further ones,
-    each with the `struct` code of its values, or None for a tag that shall be missing.
+    `tile` is the side of square tiles; without it, `rows` are those of a strip (0: all). `tags` are further
+    ones, each with the `struct` code of its values, or None for a tag that shall be missing.
     """
 
     photometric: int = 1
@@ -84,7 +84,7 @@ def write(size: tuple[int, int], pixel: Pixel, how: Written) -> bytes:
         tags |= {322: ("I", (how.tile,)), 323: ("I", (how.tile,))}
     else:
         tags[278] = ("I", (down,))
-    return _file(tags | dict(how.tags), pieces, how)
+    return assemble(tags | dict(how.tags), pieces, how)
 
 
 def _shared_chroma(
@@ -136,7 +136,7 @@ def _pack(row: list[Number], how: Written) -> bytes:
 
 
 def _floating_differences(row: list[Number], count: int, bits: int) -> bytes:
-    """Adobe's floating point predictor (Photoshop TIFF technical note 3): first all uppermost bytes, and so on."""
+    """Adobe's floating point predictor (Photoshop TIFF technical note 3): all uppermost bytes first."""
     stored = struct.pack(f">{len(row)}{_FLOATS[bits]}", *row)
     size = bits // 8
     planes = b"".join(stored[byte::size] for byte in range(size))
@@ -211,8 +211,10 @@ _COMPRESS: dict[str, Callable[[list[bytes]], bytes]] = {
 }
 
 
-def _file(tags: Mapping[int, tuple[str, Sequence[int]] | None], pieces: list[bytes], how: Written) -> bytes:
-    """Write the header, the pieces, the directory and the values that do not fit into it."""
+def assemble(
+    tags: Mapping[int, tuple[str, Sequence[int]] | None], pieces: list[bytes], how: Written
+) -> bytes:
+    """Write the header, the strips or tiles, the directory and the values that do not fit into it."""
     order, offset = how.order, "Q" if how.big else "I"
     start = 16 if how.big else 8
     starts = list(_running(start, pieces))

@@ -1,4 +1,4 @@
-"""Finds the C libraries that Pillow's wheels bring, for the functions of theirs that Pillow does not offer."""
+"""Finds the C libraries that Pillow's wheels bring, for functions that Pillow does not offer."""
 
 import ctypes
 from pathlib import Path

@@ -59,8 +59,8 @@ def whole(header: JpegHeader, content: bytes) -> bytes:
 def with_end(header: JpegHeader, content: bytes) -> bytes:
     """Return a JPEG that lacks nothing but its end marker, or a part of it, with that marker.
 
-    That nothing else is missing shows when more data behind it change no pixel: the decoder has then read all that
-    it needs. It is decoded at full size for that, two or three times.
+    That nothing else is missing shows when more data behind it change no pixel: the decoder has then read
+    all that it needs. It is decoded at full size for that, two or three times.
 
     Raises:
         ValueError: the picture is truncated.

@@ -1,4 +1,4 @@
-"""From packed samples of any depth to bytes that Pillow takes, whole rows at a time and without a loop over pixels."""
+"""From packed samples of any depth to bytes that Pillow takes, without a loop over pixels."""
 
 import sys
 from functools import lru_cache
@@ -19,7 +19,8 @@ def top_bytes(rows: bytes, row_bytes: int, bits: int, count: int) -> bytes:
     """Reduce samples to 8 bits: their upper ones, or, of samples of fewer bits, all, as a number.
 
     Args:
-        rows: packed samples, the first in the uppermost bits; each row starts at a whole byte. Samples of 16 bits
+        rows: packed samples, the first in the uppermost bits; each row starts at a whole byte. Samples of
+        16 bits
             are in this machine's order.
         row_bytes: bytes of a row.
         bits: of a sample, 1 to 16.
@@ -33,8 +34,8 @@ def top_bytes(rows: bytes, row_bytes: int, bits: int, count: int) -> bytes:
         return rows
     if bits == 16:  # noqa: PLR2004 - two bytes
         return rows[1 if _LITTLE else 0 :: 2]
-    # Eight samples take `bits` bytes: rows are filled up to such units, and each unit's first sample is taken out
-    # of all of them, then each second, and so on.
+    # Eight samples take `bits` bytes: rows are filled up to such units, and each unit's first sample is
+    # taken out of all of them, then each second, and so on.
     units, height = -(-row_bytes // bits), len(rows) // row_bytes
     if row_bytes % bits:
         rows = Image.frombytes("L", (row_bytes, height), rows).crop((0, 0, units * bits, height)).tobytes()
@@ -69,7 +70,7 @@ def field(columns: list[bytes], position: int, bits: int) -> bytes:
 
 @lru_cache(maxsize=128)
 def _shifted(up: int, bits: int) -> bytes:
-    """Return the table that shifts a byte up, or down if `up` is negative, and keeps the lowest `bits` bits."""
+    """Return the table that shifts a byte up, or down by a negative number, and keeps its lower bits."""
     mask = (1 << bits) - 1
     return bytes((value << up if up > 0 else value >> -up) & mask for value in range(256))
 
@@ -83,8 +84,8 @@ def scale(bits: int) -> bytes:
 def middle(bits: int) -> bytes:
     """Return a table like `scale`'s for colours of 1 to 7 bits whose lower ones were cut off.
 
-    Each number becomes the middle of what it stands for, which is nearest to the colour before; the least stays
-    black, and the greatest white. Of 4 bits, that halves the error of converted photos.
+    Each number becomes the middle of what it stands for, which is nearest to the colour before; the least
+    stays black, and the greatest white. Of 4 bits, that halves the error of converted photos.
     """
     most = (1 << bits) - 1
     half = (1 << 7 - bits) - 1
@@ -106,10 +107,10 @@ def channel(rows: bytes, index: int, count: int, size: int) -> bytes:
 
 
 def half_to_float(halves: bytes) -> bytes:
-    """Convert floats of 16 bits to floats of 32 that are 2**112 times smaller (IEEE 754 binary16 and binary32).
+    """Convert floats of 16 bits to floats of 32 bits that are 2**112 times smaller (IEEE 754).
 
-    Both in this machine's order. The exponents keep their bits, which stand for other powers of two; so a value of
-    2**16 or more, after multiplying, was an infinity or not a number.
+    Both in this machine's order. The exponents keep their bits, which stand for other powers of two; so a
+    value of 2**16 or more, after multiplying, was an infinity or not a number.
     """
     low, high = halves[0 if _LITTLE else 1 :: 2], halves[1 if _LITTLE else 0 :: 2]
     # A sign, 5 bits of exponent and 10 of fraction become a sign, 8 and 23: the lower 15 bits move up by 13.
@@ -136,7 +137,7 @@ def finite(floats: bytes, *, half: bool) -> bytes:
 
 
 def other_than(floats: bytes, one: bytes) -> bytes:
-    """Return 255 for each float of 32 bits that is stored otherwise than `one`, 0 for those stored likewise."""
+    """Return 255 for each float of 32 bits that is stored otherwise than `one`, 0 for the others."""
     differing = bytes(len(floats) // 4)
     for byte in range(4):
         differing = _or(differing, floats[byte::4].translate(_OTHER[one[byte]]))

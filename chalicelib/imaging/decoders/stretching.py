@@ -1,7 +1,8 @@
 """Samples without a black and white of their own: floats, signed integers, and integers of 32 bits.
 
-Measurements are stretched from the least sample to the greatest. Those that are none (infinities, not a number,
-GDAL's value for no data) are transparent. Pictures whose samples fill the usual range for their type keep it.
+Measurements are stretched from the least sample to the greatest. Those that are none (infinities, not a
+number, GDAL's value for no data) are transparent. Pictures whose samples fill the usual range for their
+type keep it.
 """
 
 import struct
@@ -30,7 +31,7 @@ _GREATEST = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]
 _USUAL_FLOATS = (1.0, 255.0, 65535.0)
 """Whites of pictures that are stored as floats; 0 is black."""
 _FILLED = 0.75
-"""The share of a usual range that samples have to fill to be shown in it. Less contrast would be lost to it."""
+"""The share of a usual range that samples have to fill to be shown in it: what contrast may be lost to it."""
 _COLOURS = 3
 _MID_GREY = 128
 
@@ -103,7 +104,7 @@ def _is_half(layout: Layout) -> bool:
 
 
 def _extrema(page: Page) -> tuple[float, float]:
-    """Return the least and the greatest colour that is a measurement; the greatest is less when there is none."""
+    """Return the least and the greatest colour that is a measurement; without any, the least is greater."""
     least, greatest = _GREATEST, -_GREATEST
     for index, _, values in _floats(page):
         if index == page.layout.alpha:

@@ -19,7 +19,7 @@ from chalicelib.spec import ThumbnailSpec
 
 _LAB = {meaning.CIE_LAB, meaning.ICC_LAB}
 _MODES = {1: ("L", "LA", "La"), 3: ("RGB", "RGBA", "RGBa")}
-"""By the number of colours: Pillow's mode without alpha, with it, and with colours that are multiplied by it."""
+"""By the number of colours: Pillow's mode without alpha, with it, and with colours multiplied by it."""
 
 
 def decode(header: TiffHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
@@ -89,7 +89,7 @@ def _merged(mode: str, planes: list[Image.Image], wanted: Plan) -> Image.Image:
 def _paletted(
     indices: Image.Image, palette: list[int], alpha: Image.Image | None, wanted: Plan
 ) -> Image.Image:
-    """Look up colours and shrink the picture; a TIFF lists all reds first, then all greens, then all blues."""
+    """Look up colours and shrink the picture; a TIFF lists all reds, then all greens, then all blues."""
     count = len(palette) // 3
     tables = [(palette[start : start + count] + [0] * 256)[:256] for start in (0, count, 2 * count)]
 

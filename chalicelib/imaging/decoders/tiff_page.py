@@ -31,7 +31,7 @@ class Page:
         self._content = header.stripped(content)
 
     def blocks(self) -> Iterator[tuple[int, Box, bytes]]:
-        """Yield the plane, the box and the stored bytes of some rows of a strip or tile, until all were yielded.
+        """Yield the plane, the box and the stored bytes of some rows of a strip or tile, up to the last.
 
         Rows are whole rows of the strip or tile; the box ends at the edges of the page.
 
@@ -91,7 +91,7 @@ class Page:
         return page
 
     def used(self, plane: int) -> list[tuple[int, int]]:
-        """List each sample of a plane that means something, and its place among those that lie side by side."""
+        """List each sample of a plane that means something, and its place among those side by side."""
         layout = self.layout
         if layout.separate:
             return [(plane, 0)]

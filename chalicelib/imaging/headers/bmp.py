@@ -48,8 +48,9 @@ _PILLOWS_MASKS: dict[int, set[Masks]] = {
 class Pixels:
     """Pixels that Pillow does not read: `bits` each, rows of `stride` bytes from `offset` on.
 
-    `masks` are those of pixels of 16 bits and more; `palette` has four bytes for each colour of the others: blue,
-    green, red, and one that says nothing. `upside_down` says that the last row comes first, as is usual.
+    `masks` are those of pixels of 16 bits and more; `palette` has four bytes for each colour of the others:
+    blue, green, red, and one that says nothing. `upside_down` says that the last row comes first, as is
+    usual.
     """
 
     bits: int

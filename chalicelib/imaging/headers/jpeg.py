@@ -65,7 +65,7 @@ class JpegHeader(Header):
     samples: float
     """Coefficients per pixel: 3 with full colour resolution, 1.5 with 4:2:0."""
     coarsest: float
-    """Pixels per colour sample, across or down, whichever are more: 1 with full colour resolution, 4 with 4:1:1."""
+    """Pixels per colour sample, across or down, whichever are more: 1 with 4:4:4, 4 with 4:1:1."""
     uneven: float
     """How many times more these are in one direction than in the other."""
     stripped: bytes
@@ -93,8 +93,8 @@ class JpegHeader(Header):
     def memory(self) -> int:
         """Several scans need all coefficients (2 bytes each) at once, and 1 byte a pixel at half the scale.
 
-        A single one needs 4 bytes a pixel at full scale, that is, for large thumbnails; so do several without an
-        end marker.
+        A single one needs 4 bytes a pixel at full scale, that is, for large thumbnails; so do several
+        without an end marker.
         """
         if not self.scans:
             return self.pixels * 4

@@ -51,8 +51,8 @@ _PILLOW: dict[tuple[int, int], dict[int, set[tuple[int, ...]]]] = {
     (CMYK, 16): {4: {()}},
     (CIE_LAB, 8): {3: {()}},
 }
-"""What Pillow reads rightly when all samples of a pixel lie together: by PhotometricInterpretation and bits, and by
-samples a pixel, the ExtraSamples."""
+"""What Pillow reads rightly when all samples of a pixel lie together: by PhotometricInterpretation and
+bits, and by samples a pixel, the ExtraSamples."""
 _PILLOW_SEPARATE: set[tuple[int, int, tuple[int, ...]]] = {(RGB, 3, ()), (CMYK, 4, ())}
 """Likewise of 8 bits a sample when each sample has strips or tiles of its own."""
 
@@ -61,10 +61,10 @@ _PILLOW_SEPARATE: set[tuple[int, int, tuple[int, ...]]] = {(RGB, 3, ()), (CMYK, 
 class Layout:
     """The samples of a page whose strips or tiles the service reads one by one.
 
-    `samples` lie in a pixel, each of `bits` and `sample_format`; the first `colours` of them are what `photometric`
-    says, the one at `alpha` (None: there is none) says how opaque the pixel is, the others mean nothing.
-    `separate` says that each sample has pieces of its own, `piece` is the width and height of a strip or tile in
-    pixels. `no_data` is the value of samples that were not measured.
+    `samples` lie in a pixel, each of `bits` and `sample_format`; the first `colours` of them are what
+    `photometric` says, the one at `alpha` (None: there is none) says how opaque the pixel is, the others
+    mean nothing. `separate` says that each sample has pieces of its own, `piece` is the width and height of
+    a strip or tile in pixels. `no_data` is the value of samples that were not measured.
     """
 
     photometric: int
@@ -232,8 +232,8 @@ def _is_read(photometric: int, bits: int, sample_format: int) -> bool:
 def _in_pieces(layout: Layout, tags: Tags, size: tuple[int, int], length: int) -> tuple[Layout, Tags]:
     """Check the strips or tiles and put them into the tags, those that are not compressed in small pieces.
 
-    Their byte counts are written anew: of samples that are not compressed they follow from the layout, and those
-    of the file are often wrong.
+    Their byte counts are written anew: of samples that are not compressed they follow from the layout, and
+    those of the file are often wrong.
     """
     width, height = layout.piece
     if width < 1 or height < 1:
@@ -244,7 +244,8 @@ def _in_pieces(layout: Layout, tags: Tags, size: tuple[int, int], length: int) -
         raise too_complex("strips or tiles")
     if count * layout.piece_bytes > MAX_UNPACKED:
         raise TooManyPixels(
-            f"The TIFF has {count * layout.piece_bytes:,} bytes of samples; at most {MAX_UNPACKED:,} are accepted."
+            f"The TIFF has {count * layout.piece_bytes:,} bytes of samples; at most {MAX_UNPACKED:,} are "
+            "accepted."
         )
     starts = (tags.get(tag.TILES) if layout.tiled else None) or tags.get(tag.STRIPS, ())
     lengths = (tags.get(tag.TILE_BYTES) if layout.tiled else None) or tags.get(tag.STRIP_BYTES, ())
@@ -271,7 +272,7 @@ def _in_pieces(layout: Layout, tags: Tags, size: tuple[int, int], length: int) -
 
 
 def _stored_lengths(layout: Layout, tags: Tags, height: int, count: int) -> list[int]:
-    """Return the bytes of each strip or tile that is not compressed; the last strip of a plane may be shorter."""
+    """Return the bytes of each strip or tile that is not compressed; a plane's last strip may be shorter."""
     across, down = layout.piece
     heights = [down] if layout.tiled else [min(down, height - top) for top in range(0, height, down)]
     if layout.photometric == YCBCR and not layout.separate:
