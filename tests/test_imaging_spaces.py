@@ -16,7 +16,7 @@ from chalicelib.imaging import spaces, tone_mapping
 from chalicelib.imaging.colour import flatten
 from chalicelib.imaging.profiles import hdr_space, of_space
 from chalicelib.spec import ThumbnailSpec
-from tests.pictures import chunk, png
+from tests.pictures import chunk, encode, png
 from tests.test_imaging_formats import assert_all, at, decoded, near, swapped_profile
 
 P3, BT2020, BT709, BT601 = 12, 9, 1, 6
@@ -42,7 +42,6 @@ def pq(light: float) -> float:
 
 
 def hlg(light: float) -> float:
-    """By bisection of the inverse, which is increasing."""
     low, high = 0.0, 1.0
     for _ in range(40):
         middle = (low + high) / 2
@@ -105,6 +104,39 @@ def test_heif_by_cicp(kind: str, primaries: int, transfer: int) -> None:
     tile = containers.coded(pictures.encode(image, kind))
     content = containers.heif([tile], image.size, colours=[containers.nclx(primaries, transfer)])
     assert_all(decoded(content), SAMPLE, 8)
+
+
+def through(matrix: tuple[float, float, float], colour: Triple) -> Triple:
+    """Luma, and the differences of blue and red to it, by luma's weights of red, green and blue."""
+    luma = sum(weight * value for weight, value in zip(matrix, colour, strict=True))
+    return luma, (colour[2] - luma) / (2 - 2 * matrix[2]), (colour[0] - luma) / (2 - 2 * matrix[0])
+
+
+def back(matrix: tuple[float, float, float], differences: Triple) -> Triple:
+    luma, blue_difference, red_difference = differences
+    red = luma + red_difference * (2 - 2 * matrix[0])
+    blue = luma + blue_difference * (2 - 2 * matrix[2])
+    return red, (luma - matrix[0] * red - matrix[2] * blue) / matrix[1], blue
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("transfer", [SRGB, PQ, HLG])
+@pytest.mark.parametrize("sample", [SAMPLE, (30, 40, 220), (250, 250, 240), (20, 20, 25)])
+def test_avif_in_bt2020_of_narrow_range(
+    sample: tuple[int, int, int], transfer: int, full: bool, alpha: bool
+) -> None:
+    """Pillow writes BT.601's luma and chroma; those of BT.2020 are BT.601's of another colour."""
+    meant = stored(sample, BT2020, transfer)
+    other = back((0.299, 0.587, 0.114), through((0.2627, 0.678, 0.0593), meant))
+    assert min(other) >= 0
+    assert max(other) <= 1
+    colour = tuple(round(255 * value) for value in other)
+    image = Image.new("RGBA" if alpha else "RGB", (240, 160), (*colour, 255) if alpha else colour)
+    content = encode(image, "AVIF", quality=100, subsampling="4:4:4", range="full" if full else "limited")
+    at_nclx = content.index(b"nclx") + 4
+    content = content[:at_nclx] + struct.pack(">3H", BT2020, transfer, 9) + content[at_nclx + 6 :]
+    assert_all(decoded(content), sample, 7)
 
 
 @pytest.mark.parametrize("order", [1, -1])

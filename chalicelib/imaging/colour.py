@@ -7,7 +7,7 @@ from io import BytesIO
 from PIL import Image, ImageCms
 
 from chalicelib.imaging import profiles, tone_mapping
-from chalicelib.imaging.spaces import BT709, D65, HLG, PQ, SRGB, Space
+from chalicelib.imaging.spaces import BT709, D65, HLG, PQ, SRGB, Levels, Space
 
 Colour = tuple[int, int, int]
 
@@ -17,6 +17,18 @@ _16_BIT = 257
 """65535 / 255"""
 _FULL_RANGE = [min(255, max(0, round((level - 16) * 255 / 219))) for level in range(256)]
 """Levels of narrow range, from 16 to 235, to those of 0 to 255 (ITU-T H.273, 8.3)."""
+_LUMA, _CHROMA = 255 / 219, 255 / 224
+_BT2020_LUMA = (0.2627, 0.6780, 0.0593)
+_FULL_RANGE_BT2020 = tuple(
+    number
+    for row in range(3)
+    for number in (
+        *((_LUMA - _CHROMA) * weight + _CHROMA * (row == index) for index, weight in enumerate(_BT2020_LUMA)),
+        -16 * _LUMA,
+    )
+)
+"""What RGB lacks whose luma and chroma were taken to be of full range: luma is stretched by 255/219 from 16
+on, and each colour's difference to it by 255/224. The weights are those of ITU-R BT.2020-2, table 4."""
 
 
 def flatten(
@@ -72,13 +84,15 @@ def _by_space(image: Image.Image, space: Space | None, alpha: Image.Image | None
     if space is None or image.mode not in {"RGB", "L"}:
         return None
     image = image.convert("RGB")
-    if space.narrow:
+    if space.levels is Levels.NARROW:
         image = image.point(_FULL_RANGE * 3)
+    elif space.levels is Levels.NARROW_BT2020:
+        image = image.convert("RGB", _FULL_RANGE_BT2020)
     if space.transfer in {PQ, HLG}:
         return tone_mapping.to_srgb(image, space, alpha)
     if space.transfer == SRGB and (space.primaries, space.white) == (BT709, D65):
         return image
-    return _by_profile(image, profiles.of_space(replace(space, narrow=False)))
+    return _by_profile(image, profiles.of_space(replace(space, levels=Levels.FULL)))
 
 
 def _plain(image: Image.Image) -> Image.Image:

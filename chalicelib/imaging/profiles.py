@@ -25,7 +25,7 @@ def of_space(space: Space) -> bytes:
     """Write a display profile of a space's primaries and curve (ICC.1:2022, 8.3).
 
     Args:
-        space: its transfer is sRGB's or a power law; `narrow` is the caller's business.
+        space: its transfer is sRGB's or a power law; its levels are the caller's business.
 
     Raises:
         ValueError: the transfer is PQ or HLG, which no curve of a profile turns into light for a display.

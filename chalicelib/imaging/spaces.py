@@ -4,6 +4,7 @@ Plain values; what converts from them is in `colour`. Needs no Pillow, as header
 """
 
 from dataclasses import dataclass
+from enum import Enum
 from functools import lru_cache
 
 Chromaticity = tuple[float, float]
@@ -25,17 +26,28 @@ Transfer = float | str
 """From samples to light: the exponent of a power law, or `SRGB`, `PQ`, `HLG`."""
 
 
+class Levels(Enum):
+    """Where black and white are in the range of the samples (ITU-T H.273, 8.3)."""
+
+    FULL = "full"
+    """At 0 and 255 of 255."""
+    NARROW = "narrow"
+    """At 16 and 235."""
+    NARROW_BT2020 = "narrow, BT.2020"
+    """Of luma and chroma in narrow range that BT.2020's matrix has turned to RGB as if of full range."""
+
+
 @dataclass(frozen=True, slots=True)
 class Space:
     """What the RGB samples of a picture mean: light of these primaries and this white, through `transfer`.
 
-    `narrow` says that black is at 16/255 and white at 235/255 of the samples' range (ITU-T H.273, 8.3).
+    `levels` says where black and white are in the samples' range.
     """
 
     primaries: Primaries
     white: Chromaticity
     transfer: Transfer
-    narrow: bool = False
+    levels: Levels = Levels.FULL
 
 
 ADOBE_RGB = Space(((0.640, 0.330), (0.210, 0.710), (0.150, 0.060)), D65, 563 / 256)
@@ -68,14 +80,14 @@ _GAMMAS = (0.1, 10.0)
 """Exponents beyond these turn every picture black or white: they are nonsense."""
 
 
-def of_cicp(primaries: int, transfer: int, *, narrow: bool = False) -> Space | None:
+def of_cicp(primaries: int, transfer: int, levels: Levels = Levels.FULL) -> Space | None:
     """Return the space of code points of ITU-T H.273; None when both are unspecified or one is unknown.
 
     An unspecified one beside one that is given counts as sRGB's.
     """
     if primaries == transfer == _UNSPECIFIED or primaries not in _PRIMARIES or transfer not in _TRANSFERS:
         return None
-    return Space(*_PRIMARIES[primaries], _TRANSFERS[transfer], narrow)
+    return Space(*_PRIMARIES[primaries], _TRANSFERS[transfer], levels)
 
 
 def of_gamma(exponent: float, primaries: Primaries = BT709, white: Chromaticity = D65) -> Space | None:

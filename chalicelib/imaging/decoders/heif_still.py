@@ -7,10 +7,12 @@ Boxes after ISO/IEC 14496-12 and 23008-12; the offsets are of 4 bytes.
 
 import struct
 
+from chalicelib.imaging.headers.header import too_complex
 from chalicelib.imaging.headers.heif import HeifHeader
 from chalicelib.imaging.headers.heif_parts import Part
 from chalicelib.imaging.headers.heif_transforms import TRANSFORMS
 from chalicelib.imaging.headers.isobmff import Property
+from chalicelib.imaging.spaces import Levels
 
 _BRANDS = {"AVIF": b"avif\0\0\0\0avifmif1miaf", "HEIF": b"heic\0\0\0\0heicmif1miaf"}
 _ALPHA = Property(b"auxC", memoryview(bytes(4) + b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0"))
@@ -23,6 +25,10 @@ def still(header: HeifHeader, content: bytes) -> bytes:
 
     Where the picture is cropped, its properties `clap`, `irot` and `imir` are left out: the caller applies
     `header.crop` and `header.orientation`.
+
+    Raises:
+        TooComplex: more properties than a file's indices can tell apart.
+
     """
     parts = header.parts
     numbers = {number: index for index, number in enumerate(parts.every, 1)}
@@ -39,6 +45,8 @@ def still(header: HeifHeader, content: bytes) -> bytes:
             if found not in indices:
                 described.append(found)
                 indices[found] = len(described)
+        if len(described) >= _ESSENTIAL:
+            raise too_complex("properties")
         associations.append(struct.pack(">HB", item, len(listed)))
         associations += [
             struct.pack(">H", indices[found] | (_ESSENTIAL if essential else 0))
@@ -54,6 +62,8 @@ def still(header: HeifHeader, content: bytes) -> bytes:
         if parts.premultiplied:
             references.append(_reference(b"prem", primary, numbers[parts.alpha]))
     count = len(numbers)
+    full_range = header.space is not None and header.space.levels is Levels.NARROW_BT2020
+    described_boxes = [_box(found.kind, _content(found, full_range=full_range)) for found in described]
     boxes = [
         _full(b"hdlr", bytes(4) + b"pict" + bytes(13)),
         _full(b"pitm", struct.pack(">H", primary)),
@@ -61,7 +71,7 @@ def still(header: HeifHeader, content: bytes) -> bytes:
         _full(b"iref", b"".join(references)) if references else b"",
         _box(
             b"iprp",
-            _box(b"ipco", b"".join(_box(found.kind, found.content) for found in described)),
+            _box(b"ipco", b"".join(described_boxes)),
             _full(b"ipma", struct.pack(">I", count) + b"".join(associations), flags=1),
         ),
     ]
@@ -76,6 +86,13 @@ def _listed(part: Part, *, alpha: bool, bare: bool) -> list[tuple[Property, bool
     if alpha and part.property(b"auxC") is None:
         listed.append((_ALPHA, False))
     return listed
+
+
+def _content(found: Property, *, full_range: bool) -> bytes | memoryview:
+    """Return what is in a property's box, changed if colours are to be taken for such of full range."""
+    if full_range and found.kind == b"colr" and bytes(found.content[:4]) == b"nclx":
+        return bytes(found.content[:10]) + b"\x80"
+    return found.content
 
 
 def _meta(boxes: list[bytes], offset: int, sizes: list[int]) -> bytes:

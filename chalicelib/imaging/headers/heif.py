@@ -15,10 +15,14 @@ from chalicelib.imaging.headers.heif_coded import AV1, HEVC, Size
 from chalicelib.imaging.headers.heif_parts import Parts, of_items
 from chalicelib.imaging.headers.heif_tracks import of_tracks
 from chalicelib.imaging.headers.heif_transforms import CLAP, TRANSFORMS, Crop, Transformed
-from chalicelib.imaging.headers.isobmff import Box, Items, Reader, read_items
+from chalicelib.imaging.headers.isobmff import Box, Items, Property, Reader, read_items
 from chalicelib.imaging.sniffing import ACCEPTED
-from chalicelib.imaging.spaces import Space, of_cicp
+from chalicelib.imaging.spaces import Levels, Space, of_cicp
 
+_BT2020 = 9
+"""MatrixCoefficients of H.273, table 4: BT.2020's, not of constant luminance."""
+_RANGE = 10
+"""Where the flag of full range is in nclx (14496-12, 12.1.5)."""
 _PROFILES = {b"prof", b"rICC"}
 
 
@@ -73,14 +77,15 @@ def read(content: bytes) -> HeifHeader:
         raise UnsupportedFormat(f"This is not an image that can be used; send {ACCEPTED}.")
     width, height = max(measured.sizes, key=lambda size: size[0] * size[1])
     transformed = _transformed(parts, (width, height))
-    profile, space = _colours(parts, measured.colour)
+    coding = measured.codings.pop()
+    profile, space = _colours(parts, measured.colour, coding)
     return HeifHeader(
         width=width,
         height=height,
         orientation=transformed.orientation if transformed else 1,
         profile=profile,
         space=space,
-        coding=measured.codings.pop(),
+        coding=coding,
         crop=transformed.crop if transformed else None,
         deep=measured.deep,
         truthful=measured.truthful,
@@ -109,20 +114,32 @@ def _transformed(parts: Parts, size: Size) -> Transformed | None:
     return transformed
 
 
-def _colours(parts: Parts, coded: tuple[int, int] | None) -> tuple[bytes | None, Space | None]:
+def _colours(parts: Parts, coded: tuple[int, int] | None, coding: str) -> tuple[bytes | None, Space | None]:
     """Return the ICC profile, and the space by numbers: the container's, or else the coded data's.
 
     A derived picture without any has those of its first part (MIAF, ISO/IEC 23000-22, 7.3.6.4).
+
+    Of BT.2020 in narrow range, libavif's conversion to 8 bits is off by up to 7 of 255 in blue (libyuv's
+    coefficients end at 2): it is asked for full range instead, and `Levels` tells what that leaves to do.
     """
     part = next((view for view in parts.views if view.property(b"colr")), parts.every[parts.primary])
     while part.inputs and part.property(b"colr") is None:
         part = parts.every[part.inputs[0]]
     profile = None
     numbers = coded
+    levels = Levels.FULL
     for found, _ in part.properties:
         kind = bytes(found.content[:4]) if found.kind == b"colr" else b""
         if kind in _PROFILES and profile is None:
             profile = bytes(found.content[4:])
         elif kind == b"nclx":
-            numbers = struct.unpack_from(">2H", found.content, 4)
-    return profile, of_cicp(*numbers) if numbers else None
+            primaries, transfer, matrix = struct.unpack_from(">3H", found.content, 4)
+            numbers = primaries, transfer
+            if coding == AV1 and profile is None and matrix == _BT2020 and not is_full_range(found):
+                levels = Levels.NARROW_BT2020
+    return profile, of_cicp(*numbers, levels) if numbers else None
+
+
+def is_full_range(nclx: Property) -> bool:
+    """Whether a `colr` box of type nclx says that luma and chroma are of full range."""
+    return len(nclx.content) > _RANGE and nclx.content[_RANGE] >> 7 == 1

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from chalicelib.imaging.headers import exif
 from chalicelib.imaging.headers.header import Header, too_complex, undecodable
-from chalicelib.imaging.spaces import Space, of_cicp, of_gamma
+from chalicelib.imaging.spaces import Levels, Space, of_cicp, of_gamma
 
 MAX_CHUNKS = 50_000
 """Encoders write image data in chunks of 8 KB or more: 400 MB of them."""
@@ -59,8 +59,9 @@ class PngHeader(Header):
     @property
     def exponent(self) -> float | None:
         """The power law from samples to light that there is in place of sRGB's curve and of a profile."""
-        transfer = self.space.transfer if self.space and not self.profile and not self.space.narrow else None
-        return transfer if isinstance(transfer, float) else None
+        if self.profile or self.space is None or self.space.levels is not Levels.FULL:
+            return None
+        return self.space.transfer if isinstance(self.space.transfer, float) else None
 
     @property
     def fine(self) -> bool:
@@ -146,7 +147,7 @@ def _cicp(chunk: bytes) -> Space | None:
     """Read cICP, which goes before all others (11.3.2.6); with YCbCr's matrix it is not valid."""
     if len(chunk) != 4 or chunk[2]:  # noqa: PLR2004 - its fixed size
         return None
-    return of_cicp(chunk[0], chunk[1], narrow=not chunk[3])
+    return of_cicp(chunk[0], chunk[1], Levels.FULL if chunk[3] else Levels.NARROW)
 
 
 def _gamma(gamma: bytes, chromaticities: bytes) -> Space | None:
