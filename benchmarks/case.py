@@ -17,7 +17,8 @@ NOTICED = 3.0
 NEGATIVE = 40.0
 """CIEDE2000 that tells a negative from ink whose colour is anyone's guess, as no profile says it."""
 COARSE = 4.0
-"""CIEDE2000 that a patch of high dynamic range may be off: one step of PQ's 8 bits is 4 % of the light."""
+"""CIEDE2000 that a patch may be off in high dynamic range, where one step of PQ's 8 bits is 4 % of the light,
+and where colours have 4 bits."""
 HAIR = 0.05
 """Pixels of the thumbnail that a mark may be off the centre."""
 

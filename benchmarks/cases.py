@@ -6,7 +6,7 @@ What is right follows from how a picture is constructed, never from what some pr
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import cases_heif, cases_numbers, pictures, profiles
+from benchmarks import cases_heif, cases_layouts, cases_numbers, pictures, profiles
 from benchmarks.case import FILLED, GREY, NEGATIVE, SRGB, Case
 from benchmarks.colour import Triple
 from chalicelib.spec import Fit, ThumbnailSpec
@@ -309,6 +309,9 @@ GROUPS: dict[str, list[Case]] = {
     "Colour spaces told by numbers": cases_numbers.colours(),
     "High dynamic range": cases_numbers.high_dynamic_range(),
     "Bit depths and palettes": _depths(),
+    "Rare layouts of TIFF": cases_layouts.tiff(),
+    "Rare layouts of BMP and GIF": cases_layouts.bitmaps(),
+    "Careless writers and losses": cases_layouts.careless(),
     "Transparency": _transparency(),
     "Files of several pictures": _several(),
     "Crops, hidden pictures and sequences of HEIC and AVIF": cases_heif.containers_of_all_kinds(),

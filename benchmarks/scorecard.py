@@ -20,7 +20,7 @@ INTRODUCTION = f"""\
 # Correctness
 
 Hard pictures, what their thumbnails must be, and what this service and the alternatives make of them.
-`make scorecard` regenerates this page, `benchmarks/cases.py` holds the cases, `make test` checks this
+`make scorecard` regenerates this page, `benchmarks/cases.py` lists the cases, `make test` checks this
 service's column.
 
 Every picture is constructed so that the right answer is known beforehand: a chart of 24 known sRGB
@@ -31,7 +31,8 @@ colours, a single colour, or a dark mark in the exact centre. No program's outpu
   colour profile in their output are measured through it.
 - A number with px is how far the mark lies off the centre, in pixels of the thumbnail; up to {HAIR} is right.
 - *wrong* means that the error is larger or the size another; *refused* that there is no thumbnail.
-- Pictures of high dynamic range are right up to {COARSE}: one step of PQ's 8 bits is 4 % of the light.
+- Pictures of high dynamic range are right up to {COARSE}: one step of PQ's 8 bits is 4 % of the light. So are
+  bitmaps of 4 bits a colour.
 - Chromium makes no thumbnails: it shows the pictures of which the thumbnail is the whole, in a box of that
   size. It is what people compare with, and the reference where standards leave the choice: which of several
   statements about colour counts, what is ignored, and how highlights beyond white are brought down. Where

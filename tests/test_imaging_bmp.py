@@ -2,16 +2,18 @@
 
 import struct
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 
 from chalicelib.errors import TooManyPixels, UndecodablePicture, UnsupportedFormat
 from chalicelib.imaging import check, headers, make_thumbnail, render
 from chalicelib.spec import ThumbnailSpec
+from tests import bmps
+from tests.bmps import Masks
 
 SIZE = (21, 11)
 MAX_PIXELS = 1_000_000
-Masks = tuple[int, ...]
 
 
 def colour(x: int, y: int) -> tuple[int, int, int]:
@@ -20,48 +22,6 @@ def colour(x: int, y: int) -> tuple[int, int, int]:
 
 def alpha(x: int, y: int) -> int:
     return (x * 29 + y * 53 + 7) % 256
-
-
-def bmp(
-    pixel: Callable[[int, int], int],
-    bits: int,
-    *,
-    header: int = 40,
-    compression: int = 0,
-    masks: Masks = (),
-    palette: Sequence[tuple[int, int, int]] = (),
-    from_top: bool = False,
-    used: int = 0,
-    gap: int = 0,
-    size: tuple[int, int] = SIZE,
-) -> bytes:
-    width, height = size
-    rows = []
-    for y in range(height) if from_top else reversed(range(height)):
-        number = "".join(f"{pixel(x, y):0{bits}b}" for x in range(width))
-        number += "0" * (-len(number) % 32)
-        row = bytes(int(number[at : at + 8], 2) for at in range(0, len(number), 8))
-        if bits > 8:  # the least byte of a pixel comes first
-            step = bits // 8
-            row = b"".join(row[at : at + step][::-1] for at in range(0, width * step, step)).ljust(
-                len(row), b"\0"
-            )
-        rows.append(row)
-    height = -height if from_top else height
-    if header == 12:
-        info = struct.pack("<IHHHH", 12, width, height, 1, bits)
-        table = b"".join(bytes((blue, green, red)) for red, green, blue in palette)
-    else:
-        info = struct.pack("<IiiHHIIiiII", header, width, height, 1, bits, compression, 0, 0, 0, used, 0)
-        inside = struct.pack(f"<{len(masks)}I", *masks)
-        info = (info + (inside if header > 40 else b"")).ljust(header, b"\0")[:header]
-        table = (inside if header == 40 else b"") + b"".join(
-            bytes((blue, green, red, 0)) for red, green, blue in palette
-        )
-    data = b"".join(rows)
-    offset = 14 + len(info) + len(table) + gap
-    head = b"BM" + struct.pack("<IHHI", offset + len(data), 0, 0, offset)
-    return head + info + table + bytes(gap) + data
 
 
 def assert_pixels(
@@ -82,17 +42,10 @@ def assert_pixels(
 
 
 def masked(masks: Masks) -> Callable[[int, int], int]:
-    """The pixel of these masks: the upper bits of each channel, as converters cut them off."""
+    return bmps.cut_off(lambda x, y: (*colour(x, y), alpha(x, y)), masks)
 
-    def pixel(x: int, y: int) -> int:
-        value = 0
-        for mask, channel in zip(masks, (*colour(x, y), alpha(x, y)), strict=False):
-            bits = mask.bit_count()
-            number = channel >> 8 - bits if bits <= 8 else channel << bits - 8 | channel >> 16 - bits
-            value |= number * (mask & -mask)
-        return value
 
-    return pixel
+bmp = partial(bmps.write, size=SIZE)
 
 
 def on_white(channel: int, opacity: float) -> float:

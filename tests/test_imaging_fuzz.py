@@ -28,7 +28,7 @@ from tests.test_imaging_formats import CHARTS, cmyk_jpeg, swapped_profile
 from tests.test_imaging_gif import gif
 from tests.test_imaging_png import KINDS, picture
 from tests.test_imaging_tiff import BY_NAME
-from tests.tiff_kinds import SIZE
+from tests.tiff_pixels import SIZE
 from tests.tiffs import Written, write
 
 MAX_PIXELS = 1_000_000

@@ -10,6 +10,7 @@ from chalicelib.errors import PictureError, TooManyPixels
 from chalicelib.imaging import check, headers, make_thumbnail, render
 from chalicelib.spec import ThumbnailSpec
 from tests.pictures import encode
+from tests.test_imaging_formats import assert_all, at, decoded, near
 
 MAX_PIXELS = 1_000_000
 CANVAS = (120, 80)
@@ -107,7 +108,7 @@ def test_what_is_around_the_frame_does_not_mix_with_it() -> None:
 
 
 @pytest.mark.parametrize("box", [(60, 0, 120, 80), (0, 60, 10, 40), (200, 200, 4, 4)])
-def test_a_frame_beyond_its_canvas_enlarges_it(box: tuple[int, int, int, int]) -> None:
+def test_frames_beyond_their_canvas_enlarge_it(box: tuple[int, int, int, int]) -> None:
     content = gif(box)
     header = headers.read(content)[1]
     assert (header.width, header.height) == (max(120, box[0] + box[2]), max(80, box[1] + box[3]))
@@ -134,3 +135,30 @@ def test_a_frame_without_pixels_is_refused(size: tuple[int, int]) -> None:
             ThumbnailSpec(),
             max_pixels=MAX_PIXELS,
         )
+
+
+def gif_frame(local_palette: bytes, offset: tuple[int, int], canvas: tuple[int, int]) -> bytes:
+    whole = Image.new("P", (60, 40), 0)
+    whole.putpalette([*RED])
+    data = encode(whole, "GIF")
+    image_data = data[data.index(b"\x2c", 13) + 10 :]
+    size = {6: 0x80}[len(local_palette)]
+    descriptor = b"\x2c" + struct.pack("<HHHHB", *offset, 60, 40, size)
+    return (
+        b"GIF89a"
+        + struct.pack("<HHBBB", *canvas, 0x80, 0, 0)
+        + bytes(GREEN) * 2
+        + descriptor
+        + local_palette
+        + image_data
+    )
+
+
+def test_gif_with_a_local_palette() -> None:
+    assert_all(decoded(gif_frame(bytes(BLUE) * 2, (0, 0), (60, 40))), BLUE)
+
+
+def test_gif_frame_beyond_its_canvas_enlarges_it() -> None:
+    found = decoded(gif_frame(bytes(BLUE) * 2, (60, 0), (60, 40)), ThumbnailSpec(120, 40))
+    assert found.size == (120, 40)
+    assert near(at(found, 0.75, 0.5), BLUE)

@@ -21,7 +21,7 @@ from tests.pictures import chunk, encode, photo
 from tests.test_imaging_bmp import MASKS, bmp
 from tests.test_imaging_gif import gif
 from tests.test_imaging_limits import MEASURE
-from tests.tiff_kinds import SIZE
+from tests.tiff_pixels import SIZE
 from tests.tiffs import Written, assemble, write
 
 MAX_PIXELS = 100_000_000

@@ -11,7 +11,8 @@ from chalicelib.imaging import headers, render
 from chalicelib.imaging.decoders import libtiff
 from chalicelib.imaging.headers.tiff import TiffHeader
 from chalicelib.spec import ThumbnailSpec
-from tests.tiff_kinds import SIZE, Colours, Kind, kinds
+from tests.tiff_kinds import kinds
+from tests.tiff_pixels import SIZE, Colours, Kind
 from tests.tiffs import Written, write
 
 STORED: list[dict[str, Any]] = [
