@@ -122,6 +122,22 @@ def test_colours_without_masks(bits: int, header: int) -> None:
     assert_pixels(bmp(masked(masks), bits, header=header), colour, max(map(cut, masks)))
 
 
+@pytest.mark.parametrize("header", [56, 108, 124])
+@pytest.mark.parametrize("kind", ["1555", "8888"])
+def test_alpha_alone_has_a_mask(kind: str, header: int) -> None:
+    bits, masks = ALPHA_MASKS[kind]
+    opacity = masks[3].bit_count()
+    content = bmp(masked(masks), bits, header=header, compression=0, masks=(0, 0, 0, masks[3]))
+    assert_pixels(
+        content,
+        lambda x, y: [
+            on_white(channel, (alpha(x, y) >> 8 - opacity) * 255 / ((1 << opacity) - 1))
+            for channel in colour(x, y)
+        ],
+        max(map(cut, masks[:3])) + 1,
+    )
+
+
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 @pytest.mark.parametrize("header", [12, 16, 40, 48, 64, 108, 124])
 @pytest.mark.parametrize("from_top", [False, True])

@@ -17,6 +17,8 @@ _LEAST_HEADER = 16
 """Of OS/2 2.x, whose header may be cut off after any field."""
 _WITH_ALPHA = 56
 """From this size on, headers have four masks inside."""
+_WITH_SPACE = {16, 32}
+"""Bits of pixels that have some left for alpha."""
 _PILLOWS_HEADERS = {12, 40, 52, 56, 64, 108, 124}
 _RUN_LENGTHS = {1: 8, 2: 4}
 """Compressions by run lengths, and the bits that they go with."""
@@ -115,8 +117,12 @@ def _pixels(
     if compression and not masked:
         raise UnsupportedFormat("This BMP is compressed in a way that is not accepted; save it as PNG.")
     masks, end = _masks(content, size, compression) if masked else (_USUAL.get(bits, (0,) * 4), 14 + size)
+    if not masked and bits in _WITH_SPACE and size >= _WITH_ALPHA:
+        # Chromium, too, believes the mask of alpha alone when colours are said to need none.
+        masks = (*masks[:3], struct.unpack_from("<I", content, 14 + _WITH_ALPHA - 4)[0])
+        masked = masks[3] != 0
     usual = masks in _PILLOWS_MASKS[bits] if masked else bits != 2  # noqa: PLR2004 - bits
-    if usual and size in _PILLOWS_HEADERS and compression != _ALPHA_MASKED:
+    if usual and size in _PILLOWS_HEADERS and (compression == _MASKED or not masked):
         return None
     if not all(_fits(mask, bits) for mask in masks):
         raise UnsupportedFormat("This BMP mixes its colours in a way that is not accepted; save it as PNG.")
