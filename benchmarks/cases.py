@@ -4,70 +4,13 @@ What is right follows from how a picture is constructed, never from what some pr
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
-from benchmarks import chart, pictures, profiles
+from benchmarks import cases_heif, cases_layouts, cases_numbers, pictures, profiles
+from benchmarks.case import FILLED, GREY, NEGATIVE, SRGB, Case
 from benchmarks.colour import Triple
 from chalicelib.spec import Fit, ThumbnailSpec
 
-WHOLE = ThumbnailSpec(width=96, height=96, fit=Fit.CONTAIN)
-"""Shows the whole chart: 96 x 64 pixels."""
-FILLED = ThumbnailSpec()
-"""The default: 100 x 100, cropped to fill."""
-
-NOTICED = 3.0
-"""CIEDE2000 that a patch may be off: more is seen without comparing side by side."""
-NEGATIVE = 40.0
-"""CIEDE2000 that tells a negative from ink whose colour is anyone's guess, as no profile says it."""
-HAIR = 0.05
-"""Pixels of the thumbnail that a mark may be off the centre."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether a thumbnail is right, and the figure to show for it."""
-
-    right: bool
-    figure: str
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One picture and what its thumbnail must be.
-
-    `size` is the thumbnail's in pixels, `colours` are those of the chart's patches or the one of a flat
-    picture, `limit` is the CIEDE2000 that the worst patch may be off, `centred` says that a mark lies in the
-    centre.
-    """
-
-    name: str
-    expected: str
-    make: Callable[[], bytes]
-    size: tuple[int, int] = (96, 64)
-    spec: ThumbnailSpec = WHOLE
-    colours: tuple[Triple, ...] = ()
-    limit: float = NOTICED
-    centred: bool = False
-
-    def judge(self, thumbnail: bytes) -> Verdict:
-        """Measure a thumbnail as a colour-managed viewer shows it."""
-        image = chart.displayed(thumbnail)
-        if image.size != self.size:
-            return Verdict(False, f"{image.width} x {image.height} pixels")
-        if self.centred:
-            off = max(abs(distance) for distance in chart.off_centre(image))
-            return Verdict(off <= HAIR, f"{off:.2f} px")
-        error = (
-            chart.flat_error(image, self.colours[0])
-            if len(self.colours) == 1
-            else chart.colour_error(image, list(self.colours))
-        )
-        return Verdict(error.worst <= self.limit, f"{error.mean:.1f} / {error.worst:.1f}")
-
-
-SRGB = tuple(chart.PATCHES)
-GREY = tuple((float(grey), float(grey), float(grey)) for grey in chart.GREYS)
 WHITE: Triple = (255, 255, 255)
 ORANGE = (214, 126, 44)
 
@@ -363,9 +306,15 @@ def _geometry() -> list[Case]:
 GROUPS: dict[str, list[Case]] = {
     "Orientation": _orientation(),
     "Colour spaces": _colour_spaces(),
+    "Colour spaces told by numbers": cases_numbers.colours(),
+    "High dynamic range": cases_numbers.high_dynamic_range(),
     "Bit depths and palettes": _depths(),
+    "Rare layouts of TIFF": cases_layouts.tiff(),
+    "Rare layouts of BMP and GIF": cases_layouts.bitmaps(),
+    "Careless writers and losses": cases_layouts.careless(),
     "Transparency": _transparency(),
     "Files of several pictures": _several(),
+    "Crops, hidden pictures and sequences of HEIC and AVIF": cases_heif.containers_of_all_kinds(),
     "Geometry": _geometry(),
 }
 """All cases, by what they are about."""

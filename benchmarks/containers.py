@@ -4,6 +4,7 @@ Boxes after ISO/IEC 14496-12 and 23008-12 (HEIF), JPEG segments after ITU-T T.81
 ISO/IEC 15948, TIFF after TIFF 6.0.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from struct import pack, unpack_from
 from zlib import compress, crc32
@@ -23,13 +24,15 @@ class Coded:
 
 @dataclass(frozen=True, slots=True)
 class Transform:
-    """What a HEIF reader does after decoding: first turn by `quarter_turns` counter-clockwise, then mirror.
+    """What a HEIF reader does after decoding: crop, turn by `quarter_turns` counter-clockwise, mirror.
 
-    `mirror` is None, or imir's axis: 0 exchanges top and bottom, 1 left and right.
+    `mirror` is None, or imir's axis: 0 exchanges top and bottom, 1 left and right. `aperture` are clap's four
+    fractions: width, height, and the offsets of the centre to the right and down.
     """
 
     quarter_turns: int = 0
     mirror: int | None = None
+    aperture: tuple[int, ...] | None = None
 
 
 def coded(file: bytes) -> Coded:
@@ -40,12 +43,14 @@ def coded(file: bytes) -> Coded:
     return Coded(kind, _box(box, found[box]), found[b"mdat"])
 
 
-def heif(
+def heif(  # noqa: PLR0913, PLR0917 - what a picture may have
     tiles: list[Coded],
     tile_size: tuple[int, int],
     columns: int = 1,
     transform: Transform | None = None,
     exif: bytes = b"",
+    colours: Sequence[bytes] = (),
+    brand: bytes = b"",
 ) -> bytes:
     """Write a HEIF file of one picture, or of a grid of tiles.
 
@@ -55,6 +60,8 @@ def heif(
         columns: tiles to a row.
         transform: what readers shall do after decoding.
         exif: a TIFF structure, for an Exif item.
+        colours: contents of `colr` boxes, as `nclx` makes one.
+        brand: the only brand, in place of those that fit the coding.
 
     """
     width, height = tile_size
@@ -71,6 +78,12 @@ def heif(
         items.append((b"grid", pack(">4B2H", 0, 0, rows - 1, columns - 1, *size)))
         primary = len(items)
         references += _box(b"dimg", pack(f">2H{len(tiles)}H", primary, len(tiles), *range(1, len(tiles) + 1)))
+    for colour in colours:
+        properties.append(_box(b"colr", colour))
+        of_whole = [*of_whole, len(properties)]
+    if transform and transform.aperture:
+        properties.append(_box(b"clap", pack(">4IiIiI", *transform.aperture)))
+        of_whole = [*of_whole, len(properties)]
     if transform and transform.quarter_turns:
         properties.append(_box(b"irot", bytes((transform.quarter_turns,))))
         of_whole = [*of_whole, len(properties)]
@@ -81,19 +94,68 @@ def heif(
         items.append((b"Exif", bytes(4) + exif))
         references += _box(b"cdsc", pack(">3H", len(items), 1, primary))
     associated = dict.fromkeys(range(1, len(tiles) + 1), of_tile) | {primary: of_whole}
-    return _file(tiles[0].kind, items, primary, references, properties, associated)
+    brand = brand or (b"heic" if tiles[0].kind == b"hvc1" else b"avif")
+    brands = [brand] if brand == b"mif1" else [brand, b"mif1", b"miaf"]
+    return _file(brands, items, primary, references, properties, associated)
+
+
+def nclx(primaries: int, transfer: int, matrix: int = 6, *, full_range: bool = True) -> bytes:
+    """Content of a `colr` box that tells colours by the numbers of ITU-T H.273."""
+    return b"nclx" + pack(">3HB", primaries, transfer, matrix, full_range << 7)
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """A track of one sample; `auxiliary` is the type of what it adds to the first track, such as alpha."""
+
+    picture: Coded
+    size: tuple[int, int]
+    boxes: tuple[bytes, ...] = ()
+    auxiliary: bytes = b""
+
+
+def sequence(tracks: Sequence[Track], brand: bytes) -> bytes:
+    """Write a HEIF file of tracks, without a still; `brand` is the major one, such as `hevc` or `avis`."""
+    start = _box(b"ftyp", brand + bytes(4) + brand + b"msf1")
+
+    def movie(offset: int) -> bytes:
+        boxes = []
+        for number, track in enumerate(tracks, 1):
+            boxes.append(_track(number, track, offset))
+            offset += len(track.picture.data)
+        return _box(b"moov", b"".join(boxes))
+
+    offset = len(start) + len(movie(0)) + 8
+    return start + movie(offset) + _box(b"mdat", b"".join(track.picture.data for track in tracks))
+
+
+def _track(number: int, track: Track, offset: int) -> bytes:
+    width, height = track.size
+    entry = bytes(6) + pack(">H", 1) + bytes(16) + pack(">2H2I", width, height, 72 << 16, 72 << 16)
+    entry += bytes(4) + pack(">H", 1) + bytes(32) + pack(">Hh", 24, -1)
+    entry += track.picture.configuration + b"".join(track.boxes)
+    entry += _full(b"auxi", track.auxiliary + b"\0") if track.auxiliary else b""
+    tables = _full(b"stsd", pack(">I", 1) + _box(track.picture.kind, entry))
+    tables += _full(b"stts", pack(">3I", 1, 1, 1)) + _full(b"stsc", pack(">4I", 1, 1, 1, 1))
+    tables += _full(b"stsz", pack(">3I", 0, 1, len(track.picture.data)))
+    tables += _full(b"stco", pack(">2I", 1, offset))
+    header = pack(">5I", 0, 0, number, 0, 1) + bytes(52) + pack(">2I", width << 16, height << 16)
+    media = _full(b"mdhd", pack(">4I", 0, 0, 1, 1) + bytes(4))
+    media += _full(b"hdlr", bytes(4) + (b"auxv" if track.auxiliary else b"pict") + bytes(13))
+    boxes = _full(b"tkhd", header)
+    boxes += _box(b"tref", _box(b"auxl", pack(">I", 1))) if track.auxiliary else b""
+    return _box(b"trak", boxes + _box(b"mdia", media + _box(b"minf", _box(b"stbl", tables))))
 
 
 def _file(  # noqa: PLR0913, PLR0917 - one argument per box
-    kind: bytes,
+    brands: list[bytes],
     items: list[tuple[bytes, bytes]],
     primary: int,
     references: bytes,
     properties: list[bytes],
     associated: dict[int, list[int]],
 ) -> bytes:
-    brand = b"heic" if kind == b"hvc1" else b"avif"
-    start = _box(b"ftyp", brand + bytes(4) + brand + b"mif1" + b"miaf")
+    start = _box(b"ftyp", brands[0] + bytes(4) + b"".join(brands))
     infos = b"".join(
         _full(b"infe", pack(">2H4sB", number, 0, item, 0), version=2)
         for number, (item, _) in enumerate(items, 1)

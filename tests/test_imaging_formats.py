@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 from chalicelib.imaging import make_thumbnail
 from chalicelib.spec import ThumbnailSpec
 from tests import pictures
-from tests.pictures import BLUE, CORNERS, GREEN, RED, chart, encode
+from tests.pictures import BLUE, CORNERS, RED, chart, encode
 
 MAX_PIXELS = 100_000_000
 SPEC = ThumbnailSpec(60, 40)
@@ -294,33 +294,6 @@ def test_gif_with_transparency() -> None:
     image.paste(0, (0, 0, 60, 80))
     found = decoded(encode(image, "GIF", transparency=0))
     assert near(at(found, 0.25, 0.5), (255, 255, 255))
-    assert near(at(found, 0.75, 0.5), BLUE)
-
-
-def gif_frame(local_palette: bytes, offset: tuple[int, int], canvas: tuple[int, int]) -> bytes:
-    whole = Image.new("P", (60, 40), 0)
-    whole.putpalette([*RED])
-    data = encode(whole, "GIF")
-    image_data = data[data.index(b"\x2c", 13) + 10 :]
-    size = {6: 0x80}[len(local_palette)]
-    descriptor = b"\x2c" + struct.pack("<HHHHB", *offset, 60, 40, size)
-    return (
-        b"GIF89a"
-        + struct.pack("<HHBBB", *canvas, 0x80, 0, 0)
-        + bytes(GREEN) * 2
-        + descriptor
-        + local_palette
-        + image_data
-    )
-
-
-def test_gif_with_a_local_palette() -> None:
-    assert_all(decoded(gif_frame(bytes(BLUE) * 2, (0, 0), (60, 40))), BLUE)
-
-
-def test_gif_frame_beyond_its_canvas_enlarges_it() -> None:
-    found = decoded(gif_frame(bytes(BLUE) * 2, (60, 0), (60, 40)), ThumbnailSpec(120, 40))
-    assert found.size == (120, 40)
     assert near(at(found, 0.75, 0.5), BLUE)
 
 

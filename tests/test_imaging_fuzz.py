@@ -9,7 +9,9 @@ import struct
 import time
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -18,14 +20,44 @@ from hypothesis import strategies as st
 from chalicelib.errors import PictureError
 from chalicelib.imaging import check, make_thumbnail
 from chalicelib.spec import Fit, ThumbnailSpec
-from tests import pictures
+from tests import heif_kinds, jpegs, pictures
 from tests.pictures import chart, encode, photo
+from tests.test_imaging_bmp import ALPHA_MASKS, MASKS, bmp, masked
+from tests.test_imaging_camera_colours import told_colours
 from tests.test_imaging_formats import CHARTS, cmyk_jpeg, swapped_profile
+from tests.test_imaging_gif import gif
 from tests.test_imaging_png import KINDS, picture
+from tests.test_imaging_tiff import BY_NAME
+from tests.tiff_pixels import SIZE
+from tests.tiffs import Written, write
 
 MAX_PIXELS = 1_000_000
 MAX_SECONDS = 5
 SPECS = [ThumbnailSpec(20, 30), ThumbnailSpec(50, 50, fit=Fit.CONTAIN)]
+
+ODD_TIFFS = [
+    "grey of 12 bits, black is 0", "grey of 16 bits, white is 0, alpha", "RGB of 10 bits",
+    "RGB of 16 bits, multiplied by alpha", "CMYK of 8 bits, alpha", "palette of 4 bits, 8 in the map, alpha",
+    "CIE L*a*b* of 16 bits, alpha", "float of 16, RGB", "not a number, 3 of 32", "no data: -9999, 3 of 32",
+    "unsigned of 32", "measured, signed of 16",
+]  # fmt: skip
+"""Kinds of TIFF that Pillow does not read."""
+
+
+def masked_bmp(kind: str) -> bytes:
+    bits, masks = (MASKS | ALPHA_MASKS)[kind]
+    return bmp(masked(masks), bits, compression=6 if len(masks) > 3 else 3, masks=masks)
+
+
+def odd_tiff(name: str, number: int) -> bytes:
+    """One of `ODD_TIFFS`: in strips that are not compressed, or in tiles that are."""
+    kind = BY_NAME[name]
+    ways: tuple[dict[str, Any], ...] = (
+        {"rows": 7, "order": ">"},
+        {"tile": 16, "compression": "deflate", "separate": len(name) % 2 == 1},
+    )
+    return write(SIZE, kind.pixel, replace(kind.how, **ways[number]))
+
 
 SEEDS: dict[str, Callable[[], bytes]] = {
     **{kind: make for kind, make in CHARTS.items() if "large" not in kind},
@@ -50,9 +82,28 @@ SEEDS: dict[str, Callable[[], bytes]] = {
         chart(64, 48), "HEIF", exif=pictures.exif(6), icc_profile=swapped_profile()
     ),
     "TIFF with a profile": lambda: encode(photo(64, 48), "TIFF", icc_profile=swapped_profile()),
+    "TIFF in YCbCr": lambda: write(
+        (40, 30), lambda x, y: (x * 6, 90, y * 8), Written(6, subsampling=(2, 1), rows=8)
+    ),
     "TIFF of 16 bits": lambda: pictures.gray_tiff((32, 32), 16, bytes(range(256)) * 8, photometric=0),
     "BMP in runs": lambda: pictures.bmp((16, 16), 8, 1, bytes(1024), b"\x10\1\0\0" * 16 + b"\0\1"),
     **{f"PNG {kind}": partial(picture, *kind, interlaced=True) for kind in KINDS},
+    "PNG with a transparent colour of 16 bits": lambda: picture(
+        16, 2, interlaced=False, transparency=b"\1\2\3\4\5\6"
+    ),
+    "GIF with a small frame": lambda: gif((31, 17, 50, 41), transparent=1),
+    "JPEG without its end": lambda: encode(chart(64, 48), "JPEG")[:-2],
+    "progressive JPEG without its end": lambda: encode(chart(64, 48), "JPEG", progressive=True)[:-2],
+    "JPEG 4:1:1": lambda: jpegs.write(photo(70, 50), ((4, 1), (1, 1), (1, 1)), restart=2),
+    **{f"BMP {kind}": partial(masked_bmp, kind) for kind in ("444", "10 10 10 2", "1555")},
+    "BMP of 2 bits": lambda: bmp(lambda x, y: (x + y) % 4, 2, palette=[(9, 9, 9), (200, 9, 9), (9, 9, 200)]),
+    **{f"TIFF, {name}, {number}": partial(odd_tiff, name, number) for name in ODD_TIFFS for number in (0, 1)},
+    **{
+        f"{kind}, {name}": partial(make, kind)
+        for kind in ("HEIC", "AVIF")
+        for name, make in heif_kinds.KINDS.items()
+    },
+    **told_colours(),
 }
 
 

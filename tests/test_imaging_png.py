@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from collections.abc import Callable
 from io import BytesIO
 from itertools import product
 
@@ -9,6 +10,7 @@ import pytest
 from isal import isal_zlib
 from PIL import Image
 
+from chalicelib.errors import UndecodablePicture
 from chalicelib.imaging import make_thumbnail
 from chalicelib.imaging.decoders import png as decoder
 from chalicelib.imaging.geometry import plan
@@ -57,12 +59,7 @@ def expected(x: int, y: int, bit_depth: int, colour_type: int, transparency: byt
         return values[0], values[0], values[0], 0 if raw[0] == key else 255
     if colour_type == 2:
         keys = list(struct.unpack(">3H", transparency)) if transparency else None
-        # Of 16 bits, only the high bytes are compared: a documented limit.
-        shift = 8 if bit_depth == 16 else 0
-        transparent = keys is not None and all(
-            one >> shift == other >> shift for one, other in zip(raw, keys, strict=False)
-        )
-        return values[0], values[1], values[2], 0 if transparent else 255
+        return values[0], values[1], values[2], 0 if raw[:3] == keys else 255
     if colour_type == 4:
         return values[0], values[0], values[0], values[1]
     return values[0], values[1], values[2], values[3]
@@ -165,3 +162,107 @@ def test_more_data_than_rows_is_not_read() -> None:
 def test_a_reducer_without_bands_has_no_picture() -> None:
     with pytest.raises(ValueError, match="no band"):
         Reducer((10, 10), plan(10, 10, 1, ThumbnailSpec())).finish()
+
+
+# What is wrong with a file although every row is there.
+
+
+def with_data(content: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """The file with its image data changed, in one chunk."""
+    reading = header.read(content)
+    data = change(b"".join(content[start:end] for start, end in reading.data))
+    first, last = reading.data[0][0] - 8, reading.data[-1][1] + 4
+    return content[:first] + chunk(b"IDAT", data) + content[last:]
+
+
+CHECKSUMS: dict[str, Callable[[bytes], bytes]] = {
+    "wrong": lambda data: data[:-4] + bytes(value ^ 0x55 for value in data[-4:]),
+    "zeros": lambda data: data[:-4] + bytes(4),
+    "missing": lambda data: data[:-4],
+    "half": lambda data: data[:-2],
+    "wrong, more data behind": lambda data: data[:-4] + b"abcd" + bytes(500),
+}
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("checksum", CHECKSUMS)
+def test_a_wrong_checksum_alone_is_no_damage(checksum: str, kind: tuple[int, int], interlaced: bool) -> None:
+    content = picture(*kind, interlaced=interlaced)
+    odd = with_data(content, CHECKSUMS[checksum])
+    assert odd != content
+    spec = ThumbnailSpec()
+    assert make_thumbnail(odd, spec, max_pixels=10**6) == make_thumbnail(content, spec, max_pixels=10**6)
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("kind", [(8, 2), (16, 2), (1, 0)])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data[: len(data) * 3 // 4],
+        lambda data: data[:2] + bytes(40) + data[42:],
+        lambda data: b"\x78\x02" + data[2:],
+        lambda data: b"\x77\x85" + data[2:],
+        lambda data: b"\x78\x20" + data[2:],
+        lambda data: data[:1],
+        lambda _: b"",
+        lambda _: zlib.compress(b"\x09" + bytes(50_000_000))[:-4] + b"abcd",
+    ],
+    ids=[
+        "cut off",
+        "damaged",
+        "header's check",
+        "method",
+        "dictionary",
+        "a byte",
+        "none",
+        "a filter that there is not, and too much",
+    ],
+)
+def test_damaged_data_are_refused(
+    change: Callable[[bytes], bytes], kind: tuple[int, int], interlaced: bool
+) -> None:
+    odd = with_data(picture(*kind, interlaced=interlaced), change)
+    with pytest.raises(UndecodablePicture):
+        make_thumbnail(odd, ThumbnailSpec(), max_pixels=10**6)
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("kind", [(8, 2), (16, 2), (1, 0)])
+def test_more_data_than_rows_is_no_damage_either(kind: tuple[int, int], interlaced: bool) -> None:
+    odd = with_data(
+        picture(*kind, interlaced=interlaced), lambda _: zlib.compress(bytes(50_000_000))[:-4] + b"abcd"
+    )
+    assert make_thumbnail(odd, ThumbnailSpec(), max_pixels=10**6).width == SIZE[0]
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_a_transparent_colour_of_16_bits_is_told_by_both_bytes(interlaced: bool) -> None:
+    key = (0x1234, 0x5678, 0x9ABC)
+    others = [key, (0x1235, 0x5678, 0x9ABC), (0x1234, 0x5679, 0x9ABC), (0x1234, 0x5678, 0x9ABD), (0, 0, 0)]
+    content = pictures.png(
+        (len(others), 6),
+        16,
+        2,
+        lambda x, _: others[x],
+        interlaced=interlaced,
+        before_data=chunk(b"tRNS", struct.pack(">3H", *key)),
+    )
+    small = decoder.decode(header.read(content), content, ThumbnailSpec(len(others), 6)).image
+    alphas = small.convert("RGBA").getchannel("A")
+    assert [alphas.getpixel((x, 3)) for x in range(len(others))] == [0, 255, 255, 255, 255]
+
+
+def test_the_first_size_is_the_one_that_counts() -> None:
+    """Neither a second IHDR nor the sizes of an animation's frames are believed."""
+    content = picture(8, 2, interlaced=False)
+    frames = chunk(b"acTL", struct.pack(">II", 2, 0))
+    frames += chunk(b"fcTL", struct.pack(">5I2H2B", 0, 60000, 60000, 0, 0, 1, 10, 0, 0))
+    again = chunk(b"IHDR", struct.pack(">II5B", 60000, 60000, 8, 2, 0, 0, 0))
+    for inserted in (frames, again, frames + again):
+        odd = content[:33] + inserted + content[33:]
+        assert (header.read(odd).width, header.read(odd).height) == SIZE
+        assert make_thumbnail(odd, ThumbnailSpec(), max_pixels=10**4) == make_thumbnail(
+            content, ThumbnailSpec(), max_pixels=10**4
+        )

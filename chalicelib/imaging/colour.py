@@ -1,9 +1,13 @@
 """From whatever colours a picture has to sRGB on the background, at thumbnail size: there it costs little."""
 
+from dataclasses import replace
 from functools import lru_cache
 from io import BytesIO
 
 from PIL import Image, ImageCms
+
+from chalicelib.imaging import profiles, tone_mapping
+from chalicelib.imaging.spaces import BT709, D65, HLG, PQ, SRGB, Levels, Space
 
 Colour = tuple[int, int, int]
 
@@ -11,15 +15,32 @@ _SPACES = {"RGB": "RGB ", "L": "GRAY", "CMYK": "CMYK", "LAB": "Lab "}
 """By Pillow's mode: the colour space that a fitting profile names in its header (ICC.1:2022, 7.2.6)."""
 _16_BIT = 257
 """65535 / 255"""
+_FULL_RANGE = [min(255, max(0, round((level - 16) * 255 / 219))) for level in range(256)]
+"""Levels of narrow range, from 16 to 235, to those of 0 to 255 (ITU-T H.273, 8.3)."""
+_LUMA, _CHROMA = 255 / 219, 255 / 224
+_BT2020_LUMA = (0.2627, 0.6780, 0.0593)
+_FULL_RANGE_BT2020 = tuple(
+    number
+    for row in range(3)
+    for number in (
+        *((_LUMA - _CHROMA) * weight + _CHROMA * (row == index) for index, weight in enumerate(_BT2020_LUMA)),
+        -16 * _LUMA,
+    )
+)
+"""What RGB lacks whose luma and chroma were taken to be of full range: luma is stretched by 255/219 from 16
+on, and each colour's difference to it by 255/224. The weights are those of ITU-R BT.2020-2, table 4."""
 
 
-def flatten(image: Image.Image, profile: bytes | None, background: Colour) -> Image.Image:
+def flatten(
+    image: Image.Image, profile: bytes | None, background: Colour, space: Space | None = None
+) -> Image.Image:
     """Convert to sRGB and put transparent parts on the background.
 
     Args:
         image: of a mode that `shrink` returns.
         profile: the embedded ICC profile; ignored when it is broken or of another colour space.
         background: sRGB, three values of 0 to 255.
+        space: what RGB and grey samples mean where no profile can be used; None is sRGB.
 
     Returns:
         An RGB picture that carries no metadata.
@@ -32,7 +53,9 @@ def flatten(image: Image.Image, profile: bytes | None, background: Colour) -> Im
         image = image.convert({"RGBA": "RGB", "LA": "L"}[image.mode])
     elif image.mode in {"I", "F"}:
         image = _to_8_bits(image)
-    colours = _to_srgb(image, profile)
+    if profile and (told := profiles.hdr_space(profile)):
+        profile, space = None, told
+    colours = _by_profile(image, profile) or _by_space(image, space, alpha) or _plain(image)
     ground = Image.new("RGB", image.size, background)
     ground.paste(colours, mask=alpha)
     return ground
@@ -49,11 +72,30 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
     return image.point(lambda sample: sample * scale + (0.5 - low * scale)).convert("L")
 
 
-def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+def _by_profile(image: Image.Image, profile: bytes | None) -> Image.Image | None:
     for mode in (image.mode, "RGB"):  # a grey picture may come with an RGB profile
         transform = _transform(profile, mode) if profile else None
         if transform is not None and image.mode in {mode, "L"}:
             return transform.apply(image if image.mode == mode else image.convert(mode))
+    return None
+
+
+def _by_space(image: Image.Image, space: Space | None, alpha: Image.Image | None) -> Image.Image | None:
+    if space is None or image.mode not in {"RGB", "L"}:
+        return None
+    image = image.convert("RGB")
+    if space.levels is Levels.NARROW:
+        image = image.point(_FULL_RANGE * 3)
+    elif space.levels is Levels.NARROW_BT2020:
+        image = image.convert("RGB", _FULL_RANGE_BT2020)
+    if space.transfer in {PQ, HLG}:
+        return tone_mapping.to_srgb(image, space, alpha)
+    if space.transfer == SRGB and (space.primaries, space.white) == (BT709, D65):
+        return image
+    return _by_profile(image, profiles.of_space(replace(space, levels=Levels.FULL)))
+
+
+def _plain(image: Image.Image) -> Image.Image:
     if image.mode == "LAB":
         return _lab_transform().apply(image)
     return image.convert("RGB")

@@ -27,7 +27,9 @@ def render(source_format: str, header: Header, content: bytes, spec: ThumbnailSp
     Raises whatever the decoders raise for damaged pictures.
     """
     shrunk = decode(source_format, header, content, spec)
-    image = flatten(shrunk.image, shrunk.profile, spec.background)
+    image = flatten(shrunk.image, shrunk.profile, spec.background, shrunk.space)
+    if shrunk.alpha is not None:
+        image = Image.composite(image, Image.new("RGB", image.size, spec.background), shrunk.alpha)
     if shrunk.orientation in _UPRIGHT:
         image = image.transpose(_UPRIGHT[shrunk.orientation])
     return image

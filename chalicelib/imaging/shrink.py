@@ -19,7 +19,8 @@ _BAND_PIXELS = 1 << 16
 """Few enough for the processor's second cache; measured: 2**18 takes a fifth longer."""
 _SUPPORT = 3
 """Pixels of the result that the Lanczos filter reaches to each side."""
-_PIXEL_BYTES = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "RGBa": 4}
+PIXEL_BYTES = {"L": 1, "I;16": 2, "LA": 2, "RGB": 3, "RGBA": 4, "RGBa": 4}
+"""Of a mode of which `raw_by_bands` takes pixels: the bytes of one."""
 _AVERAGEABLE = {"L", "RGB", "CMYK", "RGBa", "La", "LAB", "I", "F"}
 
 Convert = Callable[[Image.Image], Image.Image]
@@ -64,7 +65,7 @@ def raw_by_bands(mode: str, size: tuple[int, int], data: memoryview, stride: int
 
     """
     (left, right), (first, last) = _window(size, plan)
-    width, pixel = right - left, _PIXEL_BYTES[mode]
+    width, pixel = right - left, PIXEL_BYTES[mode]
     reducer = Reducer((width, last - first), plan.moved(-left, -first))
     for top in range(first, last, reducer.band_rows):
         rows = min(reducer.band_rows, last - top)

@@ -18,6 +18,8 @@ _SIGNATURES = (
 # ISO 23008-12 (HEIF) and AV1 Image File Format: brands of files whose pictures are AV1 or HEVC.
 _AV1 = {b"avif", b"avis"}
 _HEVC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
+# Brands that say only that it is a picture or a sequence: the header tells what codes it.
+_ANY = {b"mif1", b"mif2", b"msf1"}
 _BRANDS_END = 256  # bytes; a real ftyp box lists a dozen brands
 
 
@@ -36,11 +38,12 @@ def sniff(content: bytes) -> str:
     if content[4:8] == b"ftyp":
         end = min(int.from_bytes(content[:4], "big"), _BRANDS_END)
         major, *others = (content[start : start + 4] for start in (8, *range(16, end - 3, 4)))
-        # The major brand decides: an AVIF or HEIC file may list the other as compatible. `mif1` and `msf1`
-        # say only that it is a picture or a sequence.
+        # The major brand decides: an AVIF or HEIC file may list the other as compatible.
         for brands in ({major}, set(others)):
             if brands & _AV1:
                 return "AVIF"
             if brands & _HEVC:
                 return "HEIF"
+        if {major, *others} & _ANY:
+            return "HEIF"
     raise UnsupportedFormat(f"This is not an image that can be used; send {ACCEPTED}.")

@@ -34,24 +34,20 @@ def decode(source_format: str, header: Header, content: bytes, spec: ThumbnailSp
             from chalicelib.imaging.decoders import webp
 
             return webp.decode(header, content, spec)
-        case HeifHeader() if source_format == "AVIF":
-            from chalicelib.imaging.decoders import heif
-
-            return heif.decode_avif(header, content, spec)
         case HeifHeader():
             from chalicelib.imaging.decoders import heif
 
-            return heif.decode_heic(header, content, spec)
+            return heif.decode(header, content, spec)
         case GifHeader():
-            from chalicelib.imaging.decoders import full
+            from chalicelib.imaging.decoders import gif
 
-            return full.decode_gif(header, content, spec)
+            return gif.decode(header, content, spec)
         case TiffHeader():
-            from chalicelib.imaging.decoders import full
+            from chalicelib.imaging.decoders import tiff
 
-            return full.decode_tiff(header, content, spec)
+            return tiff.decode(header, content, spec)
         case BmpHeader():
-            from chalicelib.imaging.decoders import full
+            from chalicelib.imaging.decoders import bmp
 
-            return full.decode_bmp(header, content, spec)
+            return bmp.decode(header, content, spec)
     raise TypeError(f"There is no decoder for a {type(header).__name__}.")

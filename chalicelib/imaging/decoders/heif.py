@@ -1,5 +1,6 @@
 """AVIF by Pillow's libavif, HEIC by pi-heif's libheif: both decode at full size."""
 
+from dataclasses import dataclass
 from io import BytesIO
 
 import _pi_heif  # type: ignore[import-not-found]  # it comes without types
@@ -8,62 +9,96 @@ from PIL.AvifImagePlugin import AvifImageFile
 
 from chalicelib.errors import TooManyPixels
 from chalicelib.imaging.decoders.decoded import Decoded
-from chalicelib.imaging.geometry import Plan, plan
+from chalicelib.imaging.decoders.heif_still import still
+from chalicelib.imaging.geometry import plan
 from chalicelib.imaging.headers import exif
+from chalicelib.imaging.headers.header import undecodable
 from chalicelib.imaging.headers.heif import HeifHeader
-from chalicelib.imaging.shrink import raw_by_bands, shrink
+from chalicelib.imaging.headers.heif_transforms import Crop
+from chalicelib.imaging.shrink import PIXEL_BYTES, raw_by_bands
 from chalicelib.spec import ThumbnailSpec
 
 _THREADS = 4
 """Of libheif, which decodes the tiles of a grid side by side; pi-heif's own default."""
 
 
-def decode_avif(header: HeifHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
-    """Decode the first picture of an AVIF and shrink it.
+def decode(header: HeifHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
+    """Decode the picture that a HEIF or AVIF file shows and shrink it.
+
+    Raises:
+        TooManyPixels: the decoder finds more than the file declares.
+        UndecodablePicture: the container declares another size than the coded data.
+
+    """
+    if not header.truthful:
+        raise undecodable()
+    decoder = _avif if header.coding == "AVIF" else _heic
+    return decoder(header, still(header, content), spec)
+
+
+def _avif(header: HeifHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
+    """Decode a still AVIF and shrink it.
 
     libavif leaves the container's rotation and mirroring to its caller; Pillow reports them as an EXIF
-    orientation, in place of what the file's EXIF says, which AVIF (as HEIF) tells readers to ignore.
+    orientation.
     """
     with AvifImageFile(BytesIO(content)) as image:
         _fits(image.size, header)
-        orientation = exif.orientation(image.info.get("exif", b""))
-        wanted = plan(image.width, image.height, orientation, spec)
-        return Decoded(_shrunk_avif(image, wanted), orientation, image.info.get("icc_profile"))
+        orientation = header.orientation if header.crop else exif.orientation(image.info.get("exif", b""))
+        decoder = getattr(image, "_decoder", None)
+        if decoder is None:  # Pillow keeps its decoder elsewhere
+            image.load()
+            pixels = memoryview(image.tobytes())
+        else:
+            pixels = memoryview(decoder.get_frame(0)[0])
+        area = _Area(image.mode, pixels, len(pixels) // image.height, header.crop or (0, 0, *image.size))
+        small = area.shrunk(orientation, spec)
+    return Decoded(small, orientation, header.profile, space=header.space)
 
 
-def decode_heic(header: HeifHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
-    """Decode the primary picture of a HEIC and shrink it.
+def _heic(header: HeifHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
+    """Decode a still HEIC and shrink it.
 
-    libheif applies the container's rotation and mirroring itself, so nothing is left to turn.
+    libheif applies the container's rotation and mirroring itself, where `still` has left them.
 
     pi-heif's C module is called directly: its Python classes read all metadata, too, which crashes the
     process for a file whose Exif item is declared to be of another type (1.4.0; a test keeps such a file).
     """
-    # Threads; 8 bits a sample; no BGR; rows without gaps; (16 bits otherwise); any decoder; limits on.
+    # Threads; 8 bits a sample (16 for grey of more); no BGR; rows without gaps; any decoder; limits on.
     images = _pi_heif.load_file(content, _THREADS, True, False, True, True, "", False)
     picture = next(image for image in images if image is not None and image.primary)
-    (width, height), mode = picture.size_mode
-    _fits((width, height), header)
+    size, mode = picture.size_mode
+    _fits(size, header)
     pixels = memoryview(picture.data)
-    if picture.size_mode != ((width, height), mode):
+    if picture.size_mode != (size, mode):
         raise ValueError("The decoded picture is another than the one declared.")
-    small = raw_by_bands(mode, (width, height), pixels, picture.stride, plan(width, height, 1, spec))
-    profile = picture.color_profile or {}
-    return Decoded(small, 1, profile.get("data") if profile.get("type") in {"rICC", "prof"} else None)
+    area = _Area(mode, pixels, picture.stride, header.crop or (0, 0, *size))
+    return Decoded(
+        area.shrunk(header.orientation, spec), header.orientation, header.profile, space=header.space
+    )
 
 
-def _shrunk_avif(image: AvifImageFile, wanted: Plan) -> Image.Image:
-    """Shrink from the decoder's own buffer; where Pillow keeps that elsewhere, from Pillow's copy."""
-    decoder = getattr(image, "_decoder", None)
-    if decoder is None:
-        image.load()
-        return shrink(image, wanted)
-    pixels = memoryview(decoder.get_frame(0)[0])
-    return raw_by_bands(image.mode, image.size, pixels, len(pixels) // image.height, wanted)
+@dataclass(frozen=True, slots=True)
+class _Area:
+    """What is shown of a decoder's buffer, whose rows are `stride` bytes apart."""
+
+    mode: str
+    pixels: memoryview
+    stride: int
+    crop: Crop
+
+    def shrunk(self, orientation: int, spec: ThumbnailSpec) -> Image.Image:
+        """Shrink it, straight from the buffer; what is cropped away is not passed over."""
+        left, top, width, height = self.crop
+        if (top + height) * self.stride > len(self.pixels):
+            raise ValueError("The picture is cropped to more than there is of it.")
+        start = top * self.stride + left * PIXEL_BYTES[self.mode]
+        wanted = plan(width, height, orientation, spec)
+        return raw_by_bands(self.mode, (width, height), self.pixels[start:], self.stride, wanted)
 
 
 def _fits(size: tuple[int, int], header: HeifHeader) -> None:
-    """Refuse a picture that turns out larger than the sizes its container declares."""
+    """Refuse a picture that turns out larger than all the sizes that its file states."""
     if size[0] * size[1] > header.pixels:
         raise TooManyPixels(
             f"The picture has {size[0]} x {size[1]} pixels, more than its container declares."

@@ -6,10 +6,10 @@ against a libwebp of its system or none, `AVAILABLE` is false.
 """
 
 import ctypes
-from pathlib import Path
 
-import PIL
 from PIL import Image
+
+from chalicelib.imaging.decoders import bundled
 
 _ABI = 0x0209
 _RGB, _RGBA_PREMULTIPLIED = 0, 7
@@ -52,12 +52,7 @@ class _Config(ctypes.Structure):
 
 
 def _load() -> ctypes.CDLL | None:
-    package = Path(PIL.__file__).parent
-    candidates = [*package.parent.glob("pillow.libs/libwebp-*"), *package.glob(".dylibs/libwebp.*")]
-    try:
-        library = ctypes.CDLL(str(candidates[0])) if candidates else None
-    except OSError:
-        return None
+    library = bundled.load("libwebp")
     if library is None or not library.WebPInitDecoderConfigInternal(ctypes.byref(_Config()), _ABI):
         return None
     library.WebPDecode.argtypes = (ctypes.c_char_p, ctypes.c_size_t, ctypes.POINTER(_Config))

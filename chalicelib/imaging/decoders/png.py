@@ -8,6 +8,7 @@ Pillow's own PNG decoder as an uncompressed stream, so that filters and pixel la
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial, reduce
 from io import BytesIO
 
@@ -18,7 +19,7 @@ from chalicelib.imaging.decoders.decoded import Decoded
 from chalicelib.imaging.geometry import Plan, plan
 from chalicelib.imaging.headers.png import PngHeader
 from chalicelib.imaging.shrink import Reducer, to_resizable
-from chalicelib.imaging.shrink import by_bands as by_bands_of
+from chalicelib.imaging.spaces import SRGB, table
 from chalicelib.spec import ThumbnailSpec
 
 try:
@@ -26,7 +27,7 @@ try:
 except ImportError:
     from zlib import decompressobj  # type: ignore[assignment]  # the same interface
 
-_GREY, _RGB, _PALETTE, _GREY_ALPHA = 0, 2, 3, 4
+_GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGB_ALPHA = 0, 2, 3, 4, 6
 _16_BITS = 16
 _BAND_MODES = {
     (1, _GREY): ("P", "P;1"),
@@ -47,6 +48,12 @@ _BAND_MODES = {
 next band, comes out again unchanged."""
 _MOST_STORED = 0xFFFF
 """Bytes of a block that is not compressed."""
+_RAW = -15
+"""zlib's number for deflate without a header and a checksum, of the largest window."""
+_ZLIB_HEADER, _DEFLATE = 2, 8
+_FINE_BANDS = 8
+"""Times as many rows are in a band when each is looked up in a table of 65,536 numbers, which takes 5 ms to
+hand over."""
 _SLICE = 1 << 16
 _MOST = 1 << 20
 """Bytes that are inflated at once."""
@@ -56,7 +63,10 @@ def decode(header: PngHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
     """Decode the default image of a PNG and shrink it."""
     wanted = plan(header.width, header.height, header.orientation, spec)
     small = whole(header, content, wanted) if header.whole else by_bands(header, content, wanted)
-    return Decoded(small, header.orientation, header.profile)
+    space = header.space
+    if space and header.exponent:
+        space = replace(space, transfer=SRGB)  # `_meaning` has brought the samples to it
+    return Decoded(small, header.orientation, header.profile, space=space)
 
 
 def by_bands(header: PngHeader, content: bytes, wanted: Plan) -> Image.Image:
@@ -68,7 +78,7 @@ def by_bands(header: PngHeader, content: bytes, wanted: Plan) -> Image.Image:
 
     """
     mode, layout = _BAND_MODES[header.bit_depth, header.colour_type]
-    reducer = Reducer((header.width, header.height), wanted, partial(_meaning, header, banded=True))
+    reducer = _reducer(header, wanted, banded=True)
     rows = _rows(header, content, reducer.band_rows)
     # The filters of a row refer to the row above: each band starts with the last row of the one before,
     # unfiltered.
@@ -83,6 +93,13 @@ def by_bands(header: PngHeader, content: bytes, wanted: Plan) -> Image.Image:
     return reducer.finish()
 
 
+def _reducer(header: PngHeader, wanted: Plan, *, banded: bool) -> Reducer:
+    reducer = Reducer((header.width, header.height), wanted, partial(_meaning, header, banded=banded))
+    if header.fine:
+        reducer.band_rows *= _FINE_BANDS
+    return reducer
+
+
 def whole(header: PngHeader, content: bytes, wanted: Plan) -> Image.Image:
     """Decode the picture at once: interlaced ones, and the rare 16-bit RGB."""
     stripped = [content[:33]]
@@ -90,9 +107,58 @@ def whole(header: PngHeader, content: bytes, wanted: Plan) -> Image.Image:
         stripped.append(_chunk(b"PLTE", header.palette))
     stripped += [content[start - 8 : end + 4] for start, end in header.data]
     stripped.append(_chunk(b"IEND", b""))
-    with PngImageFile(BytesIO(b"".join(stripped))) as image:
+    try:
+        image = _decoded(stripped)
+    except OSError:
+        end = _end_of_deflate(header, content)
+        compressed = b"".join(content[start:end] for start, end in header.data)[:end]
+        stripped = [*stripped[: -len(header.data) - 1], _chunk(b"IDAT", compressed), stripped[-1]]
+        image = _decoded(stripped)
+    coloured = header.colour_type in {_RGB, _RGB_ALPHA}
+    low = _decoded(stripped, low_bytes=True) if header.keyed or (header.fine and coloured) else None
+    reducer = _reducer(header, wanted, banded=False)
+    for top in range(0, image.height, reducer.band_rows):
+        box = (0, top, image.width, min(top + reducer.band_rows, image.height))
+        band = image.crop(box)
+        if low is not None:
+            band = _with_low_bytes(header, band, low.crop(box))
+        reducer.add(band)
+    return reducer.finish()
+
+
+def _decoded(chunks: list[bytes], *, low_bytes: bool = False) -> Image.Image:
+    """Decode at once; of samples of 16 bits the high bytes, or the low ones."""
+    with PngImageFile(BytesIO(b"".join(chunks))) as image:
+        if low_bytes:
+            image.tile = [tile._replace(args=f"{image.mode};16L") for tile in image.tile]
         image.load()
-        return by_bands_of(image, wanted, partial(_meaning, header, banded=False))
+        return image
+
+
+def _with_low_bytes(header: PngHeader, high: Image.Image, low: Image.Image) -> Image.Image:
+    """Return colours of 16 bits, of which these are the bytes, with all of those taken into account."""
+    visible = _visible(header, high, low) if header.keyed else None
+    if header.fine:
+        samples = [_of_16_bits(header, *pair) for pair in zip(high.split(), low.split(), strict=True)]
+        if high.mode == "RGBA":
+            samples[-1] = high.getchannel("A")
+        high = Image.merge(high.mode, samples)
+    if visible is not None:
+        high.putalpha(visible)
+    return high
+
+
+def _of_16_bits(header: PngHeader, high: Image.Image, low: Image.Image) -> Image.Image:
+    """Return samples of 16 bits, of which these are the bytes, in sRGB."""
+    both = Image.frombytes("I;16B", high.size, Image.merge("LA", (high, low)).tobytes())
+    return both.convert("I").point(table(header.exponent or 1, 1 << _16_BITS), "L")
+
+
+def _visible(header: PngHeader, high: Image.Image, low: Image.Image) -> Image.Image:
+    """Return 0 where a colour of 16 bits a sample, of which these are the bytes, is the transparent one."""
+    # High and low byte of red, of green and of blue, as the key has them.
+    samples = [sample for pair in zip(high.split(), low.split(), strict=True) for sample in pair]
+    return reduce(ImageChops.lighter, map(_differs, samples, header.transparency[:6]))
 
 
 def _rows(header: PngHeader, content: bytes, band_rows: int) -> Iterator[bytes]:
@@ -113,15 +179,62 @@ def _rows(header: PngHeader, content: bytes, band_rows: int) -> Iterator[bytes]:
 
 def _inflated(header: PngHeader, content: bytes) -> Iterator[bytes]:
     """Yield the image data, at most `_MOST` bytes at once."""
-    view = memoryview(content)
-    inflater = decompressobj()
-    for start, end in header.data:
-        for at in range(start, end, _SLICE):
-            compressed: bytes | memoryview = view[at : min(at + _SLICE, end)]
-            while compressed:
-                yield inflater.decompress(compressed, _MOST)
-                compressed = inflater.unconsumed_tail
+    inflater = decompressobj(wbits=_RAW)
+    for part in _deflated(header, content):
+        compressed: bytes | memoryview = part
+        while compressed:
+            yield inflater.decompress(compressed, _MOST)
+            compressed = inflater.unconsumed_tail
     yield inflater.flush()
+
+
+def _deflated(header: PngHeader, content: bytes) -> Iterator[memoryview]:
+    """Yield the image data as they are compressed, without the two bytes of zlib's header (RFC 1950, 2.2).
+
+    The checksum at the end is not compared: without a header, what inflates does not expect one. Pictures are
+    known whose checksum alone is wrong.
+
+    Raises:
+        ValueError: zlib's header is damaged, or asks for a dictionary.
+
+    """
+    view = memoryview(content)
+    head = b""
+    for start, end in header.data:
+        missing = min(_ZLIB_HEADER - len(head), end - start)
+        if missing:
+            head += view[start : start + missing]
+            if len(head) == _ZLIB_HEADER and (
+                head[0] & 0xF != _DEFLATE or head[1] & 0x20 or int.from_bytes(head) % 31
+            ):
+                raise ValueError("This is not zlib's header.")
+        for at in range(start + missing, end, _SLICE):
+            yield view[at : min(at + _SLICE, end)]
+
+
+def _end_of_deflate(header: PngHeader, content: bytes) -> int:
+    """Return how many bytes of image data there are before zlib's checksum.
+
+    Raises:
+        ValueError: the data go on beyond the rows of the picture, or end before.
+        zlib.error: the compressed data are damaged.
+
+    """
+    inflater = decompressobj(wbits=_RAW)
+    # Of an interlaced picture, each of seven parts has its own rows, each with a byte for the filter.
+    most = header.height * (header.row_bytes + 16) + 7 * header.height
+    taken, end = 0, _ZLIB_HEADER
+    for part in _deflated(header, content):
+        end += len(part)
+        compressed: bytes | memoryview = part
+        while compressed and not inflater.eof:
+            taken += len(inflater.decompress(compressed, _MOST))
+            compressed = inflater.unconsumed_tail
+        if inflater.eof:
+            return end - len(inflater.unused_data)
+        if taken > most:
+            break
+    raise ValueError("The image data do not end where the rows do.")
 
 
 def _stored(data: bytes) -> bytes:
@@ -148,14 +261,27 @@ def _meaning(header: PngHeader, band: Image.Image, *, banded: bool) -> Image.Ima
         band = _grey(header, band)
     elif header.colour_type == _GREY_ALPHA and band.mode == "RGBA":
         # By bands, these are the high and the low byte of each; Pillow has grey three times before alpha.
-        band = Image.merge("LA", (band.getchannel(0), band.getchannel(2 if banded else 3)))
-    elif header.colour_type == _RGB and header.transparency:
-        # Of 16 bits, Pillow keeps the high byte: a colour that differs in the low ones alone counts as the
-        # same.
-        keys = header.transparency[0 if header.bit_depth == _16_BITS else 1 : 6 : 2]
-        differing = [_differs(band.getchannel(index), key) for index, key in enumerate(keys)]
+        grey, low, alpha, _ = band.split()
+        grey = _of_16_bits(header, grey, low) if header.fine and banded else grey
+        band = Image.merge("LA", (grey, alpha if banded else band.getchannel(3)))
+    elif header.colour_type == _RGB and header.transparency and not header.keyed:
+        differing = [
+            _differs(band.getchannel(index), key) for index, key in enumerate(header.transparency[1:6:2])
+        ]
         band = Image.merge("RGBA", (*band.split(), reduce(ImageChops.lighter, differing)))
-    return to_resizable(band)
+    return to_resizable(_without_gamma(header, band, banded=banded))
+
+
+def _without_gamma(header: PngHeader, band: Image.Image, *, banded: bool) -> Image.Image:
+    """Bring samples of a power law to sRGB, alpha as it is: before they are averaged, so that darks last."""
+    done = header.fine and (header.colour_type != _GREY_ALPHA or banded)
+    if header.exponent is None or done:
+        return band
+    if band.mode == "P":
+        band = band.convert("RGBA" if "transparency" in band.info else "RGB")
+    colours = len(band.getbands()) - ("A" in band.getbands())
+    curve = table(header.exponent, 256) * colours
+    return band.point([*curve, *range(256)] if "A" in band.getbands() else list(curve))
 
 
 def _grey(header: PngHeader, band: Image.Image) -> Image.Image:
@@ -169,14 +295,15 @@ def _grey(header: PngHeader, band: Image.Image) -> Image.Image:
     elif band.mode == "P":
         band = band.point([min(index, most) * 255 // most for index in range(256)], "L")
     band = band.convert("L")
+    grey = _of_16_bits(header, band, low) if header.fine and low is not None else band
     if not header.transparency:
-        return band
+        return grey
     key = int.from_bytes(header.transparency[:2], "big")
     if low is None:
         visible = _differs(band, key * 255 // most)
     else:
         visible = ImageChops.lighter(_differs(band, key >> 8), _differs(low, key & 0xFF))
-    return Image.merge("LA", (band, visible))
+    return Image.merge("LA", (grey, visible))
 
 
 def _differs(samples: Image.Image, key: int) -> Image.Image:

@@ -42,6 +42,8 @@ def read(content: bytes) -> tuple[str, Header]:
         header: Header = _READERS[source_format](content)
     except (struct.error, IndexError, ValueError, OverflowError) as error:
         raise undecodable() from error
+    if isinstance(header, heif.HeifHeader):
+        source_format = header.coding  # the brands do not bind what the file holds
     if header.width < 1 or header.height < 1:
         raise UndecodablePicture("The picture has no pixels: its width or height is 0.")
     return source_format, header

@@ -14,10 +14,28 @@ _CONTROL = 0xF9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GifHeader(Header):
-    """A GIF up to its first frame: `stripped` and `content[frame:]` make a GIF without what lay between."""
+    """A GIF up to its first frame: `stripped` and `content[frame:]` make a GIF without what lay between.
+
+    `box` is where that frame lies on the canvas: left, top, right and bottom edge in pixels.
+    """
 
     stripped: bytes
     frame: int
+    box: tuple[int, int, int, int]
+
+    @property
+    def covered(self) -> bool:
+        """Whether the first frame covers the canvas."""
+        return self.box == (0, 0, self.width, self.height)
+
+    def cut_out(self, content: bytes) -> bytes:
+        """Return a GIF whose canvas is the first frame."""
+        left, top, right, bottom = self.box
+        size = struct.pack("<HH", right - left, bottom - top)
+        descriptor = content[self.frame : self.frame + 1] + bytes(4)
+        return b"".join(
+            (self.stripped[:6], size, self.stripped[10:], descriptor, memoryview(content)[self.frame + 5 :])
+        )
 
     def memory(self) -> int:
         """Count one byte a pixel for the frame, one for the canvas it is put on."""
@@ -55,9 +73,11 @@ def read(content: bytes) -> GifHeader:
         if label == _CONTROL:
             control = content[start:position]
     left, top, frame_width, frame_height = struct.unpack_from("<HHHH", content, position + 1)
+    right, bottom = left + frame_width, top + frame_height
     return GifHeader(
-        width=max(width, left + frame_width),
-        height=max(height, top + frame_height),
+        width=max(width, right),
+        height=max(height, bottom),
         stripped=stripped + control,
         frame=position,
+        box=(left, top, right, bottom),
     )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from chalicelib.errors import TooComplex, UndecodablePicture
+from chalicelib.imaging.spaces import Space
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -10,13 +11,15 @@ class Header:
     """A picture as its container describes it.
 
     `width` and `height` are in pixels, as stored: before the orientation is applied.
-    `orientation` is EXIF's 1 to 8. `profile` is the embedded ICC profile, unchecked.
+    `orientation` is EXIF's 1 to 8. `profile` is the embedded ICC profile, unchecked; `space` says what the
+    samples mean where there is no profile, or one that cannot be used. With neither they are sRGB.
     """
 
     width: int
     height: int
     orientation: int = 1
     profile: bytes | None = None
+    space: Space | None = None
 
     @property
     def pixels(self) -> int:

@@ -1,87 +1,145 @@
-"""HEIF (ISO 23008-12) and AVIF: the largest size that any part of the file declares."""
+"""HEIF (ISO/IEC 23008-12) and AVIF: the picture that is shown, and what it is made of.
+
+Only what that picture needs is looked at, and only that is handed to the decoder, in a file written anew by
+`heif_still`: reader and decoder cannot see different pictures where two places contradict each other.
+The size that counts is the largest of those that the container declares and those that the coded data does.
+"""
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from chalicelib.imaging.headers.header import Header, too_complex, undecodable
+from chalicelib.errors import UnsupportedFormat
+from chalicelib.imaging.headers import heif_coded
+from chalicelib.imaging.headers.header import Header
+from chalicelib.imaging.headers.heif_coded import AV1, HEVC, Size
+from chalicelib.imaging.headers.heif_parts import Parts, of_items
+from chalicelib.imaging.headers.heif_tracks import of_tracks
+from chalicelib.imaging.headers.heif_transforms import CLAP, TRANSFORMS, Crop, Transformed
+from chalicelib.imaging.headers.isobmff import Box, Items, Property, Reader, read_items
+from chalicelib.imaging.sniffing import ACCEPTED
+from chalicelib.imaging.spaces import Levels, Space, of_cicp
 
-MAX_BOXES = 10_000
-MAX_DEPTH = 8
-
-_FULL_BOX = 4
-_CONTAINERS = {b"meta": _FULL_BOX, b"iprp": 0, b"ipco": 0, b"moov": 0, b"trak": 0}
-"""Boxes that are looked into, and the bytes before the boxes in them."""
-_TRACK_SIZE = {0: 76, 1: 88}  # where tkhd of version 0 and 1 keeps width and height (ISO 14496-12, 8.3.2)
-
-_HIGH_BIT_DEPTH = 0x40  # a flag of av1C's third byte (AV1 in ISOBMFF, 2.3.3)
-_LUMA_DEPTH = 17  # the byte of hvcC that keeps the luma's bits beyond 8 (ISO 14496-15, 8.3.3.1.2)
+_BT2020 = 9
+"""MatrixCoefficients of H.273, table 4: BT.2020's, not of constant luminance."""
+_RANGE = 10
+"""Where the flag of full range is in nclx (14496-12, 12.1.5)."""
+_PROFILES = {b"prof", b"rICC"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeifHeader(Header):
-    """The largest area that the file declares: of the picture or of a tile, its alpha or its thumbnail.
+    """The picture that is shown, and its parts.
 
-    `deep` says that some part has more than 8 bits a sample. Orientation and profile are left to the decoder,
-    which has to resolve them anyway.
+    `width` and `height` are the largest area of any part: of the picture, a tile or its alpha, declared or
+    coded; `work` are the pixels of all its tiles or layers together. `coding` is the format's name.
+    `crop` is the part of the decoded picture that `clap` leaves, and `orientation` what `irot` and `imir` do
+    after that; without `clap`, the decoder turns the picture itself, and `orientation` is 1. `truthful` says
+    that declared and coded sizes agree.
     """
 
+    coding: str
+    crop: Crop | None
     deep: bool
+    truthful: bool
+    work: int
+    parts: Parts
 
     def memory(self) -> int:
-        """Count the decoded planes, their RGB copy and Python's: 12 bytes a pixel, 18 of more than 8 bits."""
-        return self.pixels * (18 if self.deep else 12)
+        """Count the decoded planes, their RGB copy and Python's: 12 bytes a pixel, 18 of more than 8 bits.
+
+        Alpha takes 2 more, or 4.
+        """
+        alpha = self.parts.alpha is not None
+        return max(self.pixels, self.work) * ((22 if alpha else 18) if self.deep else (14 if alpha else 12))
 
 
 def read(content: bytes) -> HeifHeader:
-    """Find the largest declared size.
+    """Find the picture that is shown and measure all of its parts.
 
     Raises:
-        TooComplex: more boxes than a real picture has.
-        UndecodablePicture: no size is declared anywhere.
+        TooComplex: more boxes, items or coded units than a real picture has.
+        UndecodablePicture: no picture, or one that is not described completely.
+        UnsupportedFormat: coded as neither HEVC nor AV1.
 
     """
-    sizes = []
-    deep = False
-    for kind, start, end in _boxes(content, 0, len(content)):
-        if kind == b"ispe":
-            sizes.append(struct.unpack_from(">II", content, start + _FULL_BOX))
-        elif kind == b"av1C":
-            deep |= bool(content[start + 2] & _HIGH_BIT_DEPTH)
-        elif kind == b"hvcC":
-            deep |= bool(content[start + _LUMA_DEPTH] & 7)
-        elif kind == b"tkhd":
-            at = start + _TRACK_SIZE.get(content[start], _TRACK_SIZE[0])
-            if at + 8 <= end:
-                width, height = struct.unpack_from(">II", content, at)
-                sizes.append((width >> 16, height >> 16))
-    if not sizes:
-        raise undecodable()
-    width, height = max(sizes, key=lambda size: size[0] * size[1])
-    return HeifHeader(width=width, height=height, deep=deep)
+    reader = Reader(content)
+    top: dict[bytes, Box] = {}
+    for box in reader.boxes(0, len(content)):
+        top.setdefault(box.kind, box)
+    items = read_items(reader, top[b"meta"]) if b"meta" in top else Items()
+    # The major brand `avis` means the track, even where there is a still beside it: libavif's rule.
+    if b"moov" in top and (items.primary not in items.kinds or content[8:12] == b"avis"):
+        parts = of_tracks(reader, top[b"moov"])
+    else:
+        parts = of_items(reader, items)
+    measured = heif_coded.measure(content, parts)
+    if measured.codings not in ({AV1}, {HEVC}):
+        raise UnsupportedFormat(f"This is not an image that can be used; send {ACCEPTED}.")
+    width, height = max(measured.sizes, key=lambda size: size[0] * size[1])
+    transformed = _transformed(parts, (width, height))
+    coding = measured.codings.pop()
+    profile, space = _colours(parts, measured.colour, coding)
+    return HeifHeader(
+        width=width,
+        height=height,
+        orientation=transformed.orientation if transformed else 1,
+        profile=profile,
+        space=space,
+        coding=coding,
+        crop=transformed.crop if transformed else None,
+        deep=measured.deep,
+        truthful=measured.truthful,
+        work=measured.work,
+        parts=parts,
+    )
 
 
-def _boxes(content: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield type, start and end of the content of each box, containers before what they contain."""
-    pending = [(start, end, 0)]
-    count = 0
-    while pending:
-        position, end, depth = pending.pop()
-        while position + 8 <= end:
-            count += 1
-            if count > MAX_BOXES:
-                raise too_complex("boxes")
-            size, kind = struct.unpack_from(">I4s", content, position)
-            header = 8
-            if size == 1:
-                (size,) = struct.unpack_from(">Q", content, position + 8)
-                header = 16
-            elif size == 0:
-                size = end - position
-            if size < header:
-                raise undecodable()
-            box_end = min(position + size, end)
-            yield kind, position + header, box_end
-            if kind in _CONTAINERS and depth < MAX_DEPTH:
-                pending.append((position + header + _CONTAINERS[kind], box_end, depth + 1))
-            position += size
+def _transformed(parts: Parts, size: Size) -> Transformed | None:
+    """Return what is left of the picture and how it is turned; None where the decoder does all that.
+
+    That is so without `clap`, which libavif leaves to its caller, and of which libheif refuses small ones.
+    """
+    part = parts.every[parts.primary]
+    steps = [
+        found
+        for each in (part, *reversed(parts.views))
+        for found, _ in each.properties
+        if found.kind in TRANSFORMS
+    ]
+    if not parts.views and all(step.kind != CLAP for step in steps):
+        return None
+    transformed = Transformed((0, 0, *(heif_coded.declared_size(part) or size)))
+    for step in steps:
+        transformed = transformed.after(step)
+    return transformed
+
+
+def _colours(parts: Parts, coded: tuple[int, int] | None, coding: str) -> tuple[bytes | None, Space | None]:
+    """Return the ICC profile, and the space by numbers: the container's, or else the coded data's.
+
+    A derived picture without any has those of its first part (MIAF, ISO/IEC 23000-22, 7.3.6.4).
+
+    Of BT.2020 in narrow range, libavif's conversion to 8 bits is off by up to 7 of 255 in blue (libyuv's
+    coefficients end at 2): it is asked for full range instead, and `Levels` tells what that leaves to do.
+    """
+    part = next((view for view in parts.views if view.property(b"colr")), parts.every[parts.primary])
+    while part.inputs and part.property(b"colr") is None:
+        part = parts.every[part.inputs[0]]
+    profile = None
+    numbers = coded
+    levels = Levels.FULL
+    for found, _ in part.properties:
+        kind = bytes(found.content[:4]) if found.kind == b"colr" else b""
+        if kind in _PROFILES and profile is None:
+            profile = bytes(found.content[4:])
+        elif kind == b"nclx":
+            primaries, transfer, matrix = struct.unpack_from(">3H", found.content, 4)
+            numbers = primaries, transfer
+            if coding == AV1 and profile is None and matrix == _BT2020 and not is_full_range(found):
+                levels = Levels.NARROW_BT2020
+    return profile, of_cicp(*numbers, levels) if numbers else None
+
+
+def is_full_range(nclx: Property) -> bool:
+    """Whether a `colr` box of type nclx says that luma and chroma are of full range."""
+    return len(nclx.content) > _RANGE and nclx.content[_RANGE] >> 7 == 1

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from chalicelib.imaging.headers import exif
 from chalicelib.imaging.headers.header import Header, too_complex, undecodable
+from chalicelib.imaging.spaces import Levels, Space, of_cicp, of_gamma
 
 MAX_CHUNKS = 50_000
 """Encoders write image data in chunks of 8 KB or more: 400 MB of them."""
@@ -15,7 +16,12 @@ MAX_PROFILE = 4 << 20
 _SIGNATURE = 8
 _TYPES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 16}}
-_PALETTE = 3
+_RGB, _PALETTE = 2, 3
+_ANYWHERE = {b"PLTE", b"tRNS", b"iCCP", b"eXIf"}
+_BEFORE_DATA = {b"cICP", b"sRGB", b"gAMA", b"cHRM"}
+"""Chunks of which the first one counts; the latter are ignored behind the first IDAT."""
+_FINE = 1.5
+"""Below this exponent, 256 levels are too few for the darks; sRGB's curve is near 2.2."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +50,28 @@ class PngHeader(Header):
         return (self.width * self.channels * self.bit_depth + 7) // 8
 
     def memory(self) -> int:
-        """Count 5 bytes a pixel for pictures that are held whole; the others pass by bands of rows."""
-        return self.pixels * 5 if self.whole else self.row_bytes * 64
+        """Count 5 bytes a pixel for pictures that are held whole; the others pass by bands of rows.
+
+        Pictures of which the low bytes matter are held twice.
+        """
+        return self.pixels * (10 if self.keyed or self.fine else 5) if self.whole else self.row_bytes * 64
+
+    @property
+    def exponent(self) -> float | None:
+        """The power law from samples to light that there is in place of sRGB's curve and of a profile."""
+        if self.profile or self.space is None or self.space.levels is not Levels.FULL:
+            return None
+        return self.space.transfer if isinstance(self.space.transfer, float) else None
+
+    @property
+    def fine(self) -> bool:
+        """Whether the low bytes of samples of 16 bits show: where light is stored almost as it is."""
+        return self.bit_depth == 16 and self.exponent is not None and self.exponent < _FINE  # noqa: PLR2004 - PNG's number
+
+    @property
+    def keyed(self) -> bool:
+        """Whether one colour of 16 bits a sample is transparent."""
+        return self.bit_depth == 16 and self.colour_type == _RGB and len(self.transparency) >= 6  # noqa: PLR2004 - PNG's numbers
 
     @property
     def whole(self) -> bool:
@@ -75,19 +101,24 @@ def read(content: bytes) -> PngHeader:
     if bit_depth not in _DEPTHS.get(colour_type, ()) or compression or filtering or interlace > 1:
         raise undecodable()
     first: dict[bytes, bytes] = {}
-    data = []
+    data: list[tuple[int, int]] = []
     for kind, start, end in chunks[1:]:
         if kind == b"IDAT":
             data.append((start, end))
-        elif kind in {b"PLTE", b"tRNS", b"iCCP", b"eXIf"} and kind not in first:
-            first[kind] = content[start:end]
+        elif kind in _ANYWHERE or (kind in _BEFORE_DATA and not data):
+            first.setdefault(kind, content[start:end])
     if not data or (colour_type == _PALETTE and not first.get(b"PLTE")):
         raise undecodable()
+    space = _cicp(first.get(b"cICP", b""))
+    profile = None if space else _profile(first.get(b"iCCP", b""))
+    if space is None and b"sRGB" not in first:
+        space = _gamma(first.get(b"gAMA", b""), first.get(b"cHRM", b""))
     return PngHeader(
         width=width,
         height=height,
         orientation=exif.orientation(first.get(b"eXIf", b"")),
-        profile=_profile(first.get(b"iCCP", b"")),
+        profile=profile,
+        space=space,
         bit_depth=bit_depth,
         colour_type=colour_type,
         interlaced=interlace == 1,
@@ -110,6 +141,25 @@ def _chunks(content: bytes) -> list[tuple[bytes, int, int]]:
             break
         position += length + 12
     return chunks
+
+
+def _cicp(chunk: bytes) -> Space | None:
+    """Read cICP, which goes before all others (11.3.2.6); with YCbCr's matrix it is not valid."""
+    if len(chunk) != 4 or chunk[2]:  # noqa: PLR2004 - its fixed size
+        return None
+    return of_cicp(chunk[0], chunk[1], Levels.FULL if chunk[3] else Levels.NARROW)
+
+
+def _gamma(gamma: bytes, chromaticities: bytes) -> Space | None:
+    """Read gAMA and cHRM (11.3.2.1, 11.3.2.2), in 1/100,000; as in browsers, cHRM says nothing alone."""
+    if len(gamma) != 4 or not any(gamma):  # noqa: PLR2004 - its fixed size
+        return None
+    exponent = 100_000 / int.from_bytes(gamma, "big")
+    if len(chromaticities) != 32:  # noqa: PLR2004 - its fixed size
+        return of_gamma(exponent)
+    numbers = [value / 100_000 for value in struct.unpack(">8I", chromaticities)]
+    white, red, green, blue = zip(numbers[::2], numbers[1::2], strict=True)
+    return of_gamma(exponent, (red, green, blue), white)
 
 
 def _profile(chunk: bytes) -> bytes | None:
