@@ -7,12 +7,10 @@ import itertools
 import json
 import logging
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -30,7 +28,6 @@ from chalicelib.clients import redis_client, s3_client
 from chalicelib.clock import now_ms
 from chalicelib.pipeline import Pipeline
 from chalicelib.spec import ThumbnailSpec
-from deploy import package, template
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -308,8 +305,13 @@ def api(
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> template.Template:
-    """Made by Chalice's own `package`, under this Python: it only differs in the runtime's name."""
+def stack(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The template, made by Chalice's own `package` under this Python: it only differs in the runtime's name."""
+    import sys
+    from pathlib import Path
+
+    from deploy import package, template
+
     folder = tmp_path_factory.mktemp("stack")
     package.stage(folder / "project")
     made = template.run_chalice(Path(sys.executable), folder / "project", "arm64", folder / "out")
@@ -320,6 +322,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> template.Template:
 
 
 @pytest.fixture(scope="session")
-def resources(stack: template.Template) -> dict[str, dict[str, Any]]:
+def resources(stack: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The template's resources, by their logical ids."""
     found: dict[str, dict[str, Any]] = stack["Resources"]
     return found
