@@ -59,6 +59,30 @@ def picture(width: int = 300, height: int = 200, *, image_format: str = "JPEG", 
 
 
 @pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The template, made by Chalice under this Python: it only differs in the runtime's name."""
+    import sys
+    from pathlib import Path
+
+    from deploy import package, template
+
+    folder = tmp_path_factory.mktemp("stack")
+    package.stage(folder / "project")
+    made = template.run_chalice(Path(sys.executable), folder / "project", "arm64", folder / "out")
+    for properties in template.functions(made).values():
+        properties["Runtime"] = "python3.13"
+        properties["CodeUri"] = {"Bucket": "artifacts", "Key": "code.zip"}
+    return made
+
+
+@pytest.fixture(scope="session")
+def resources(stack: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The template's resources, by their logical ids."""
+    found: dict[str, dict[str, Any]] = stack["Resources"]
+    return found
+
+
+@pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
     with ValkeyServer() as server:
         yield server.connection_url
@@ -302,27 +326,3 @@ def api(
     served.events()
     with served.session:
         yield served
-
-
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The template, made by Chalice's own `package` under this Python: it only differs in the runtime's name."""
-    import sys
-    from pathlib import Path
-
-    from deploy import package, template
-
-    folder = tmp_path_factory.mktemp("stack")
-    package.stage(folder / "project")
-    made = template.run_chalice(Path(sys.executable), folder / "project", "arm64", folder / "out")
-    for properties in template.functions(made).values():
-        properties["Runtime"] = "python3.13"
-        properties["CodeUri"] = {"Bucket": "artifacts", "Key": "code.zip"}
-    return made
-
-
-@pytest.fixture(scope="session")
-def resources(stack: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The template's resources, by their logical ids."""
-    found: dict[str, dict[str, Any]] = stack["Resources"]
-    return found
