@@ -7,12 +7,10 @@ import itertools
 import json
 import logging
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -34,7 +32,6 @@ from chalicelib.records.store import RecordStore
 from chalicelib.spec import ThumbnailSpec
 from chalicelib.work.process import Processor
 from chalicelib.work.upload import Uploader
-from deploy import package, template
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -65,6 +62,28 @@ def picture(width: int = 300, height: int = 200, *, image_format: str = "JPEG", 
     out = BytesIO()
     image.save(out, image_format)
     return out.getvalue()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The template, made by Chalice under this Python: it only differs in the runtime's name."""
+    import sys
+    from pathlib import Path
+
+    folder = tmp_path_factory.mktemp("stack")
+    package.stage(folder / "project")
+    made = template.run_chalice(Path(sys.executable), folder / "project", "arm64", folder / "out")
+    for properties in template.functions(made).values():
+        properties["Runtime"] = "python3.13"
+        properties["CodeUri"] = {"Bucket": "artifacts", "Key": "code.zip"}
+    return made
+
+
+@pytest.fixture(scope="session")
+def resources(stack: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The template's resources, by their logical ids."""
+    found: dict[str, dict[str, Any]] = stack["Resources"]
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -356,21 +375,3 @@ def fault(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyError("state of the record")
 
     monkeypatch.setattr(app, "downloader", fail)
-
-
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> template.Template:
-    """Made by Chalice's own `package`, under this Python: it only differs in the runtime's name."""
-    folder = tmp_path_factory.mktemp("stack")
-    package.stage(folder / "project")
-    made = template.run_chalice(Path(sys.executable), folder / "project", "arm64", folder / "out")
-    for properties in template.functions(made).values():
-        properties["Runtime"] = "python3.13"
-        properties["CodeUri"] = {"Bucket": "artifacts", "Key": "code.zip"}
-    return made
-
-
-@pytest.fixture(scope="session")
-def resources(stack: template.Template) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = stack["Resources"]
-    return found

@@ -52,7 +52,7 @@ def test_what_is_due_is_dealt_with(api: Api, redis_url: str, redis_server: "redi
     redis_server.zadd("due", {record["id"]: 1})
     done = command("reconcile", BUCKET=api.bucket.name, REDIS_URL=redis_url)
     assert done.returncode == 0, done.stderr
-    assert "         1  driven again: ready\n" in done.stdout
+    assert "         1  retried: ready\n" in done.stdout
     assert api("GET", f"/{record['id']}").json()["ready"] is True
 
 
