@@ -135,6 +135,22 @@ def test_ycbcr(pieces: dict[str, Any], compression: str, subsampling: tuple[int,
     assert_pixels(rendered(write(size, ycbcr, how), size), patch, 3)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_ycbcr_of_another_range(order: str) -> None:
+    """ReferenceBlackWhite and YCbCrCoefficients: here those of BT.709 video."""
+    reference = ("R", (16, 1, 235, 1, 128, 1, 240, 1, 128, 1, 240, 1))
+    coefficients = ("R", (2126, 10000, 7152, 10000, 722, 10000))
+    how = Written(6, order=order, subsampling=(2, 1), tags={532: reference, 529: coefficients})
+
+    def video(x: int, y: int) -> tuple[int, int, int]:
+        red, green, blue = patch(x, y)
+        luma = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+        chroma = (blue - luma) / 1.8556 * 224 / 255, (red - luma) / 1.5748 * 224 / 255
+        return round(16 + luma * 219 / 255), round(128 + chroma[0]), round(128 + chroma[1])
+
+    assert_pixels(rendered(write((27, 19), video, how), (27, 19)), patch, 4)
+
+
 def test_ycbcr_in_planes() -> None:
     size = (27, 19)
     content = write(size, ycbcr, Written(6, separate=True, subsampling=(1, 1), rows=8))

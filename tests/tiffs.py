@@ -11,7 +11,7 @@ Pixel = Callable[[int, int], Sequence[Number]]
 """The samples of the pixel at x, y."""
 
 COMPRESSIONS = {"none": 1, "lzw": 5, "deflate": 8, "old deflate": 32946, "packbits": 32773, "lzma": 34925}
-_TYPES = {"B": 1, "H": 3, "I": 4, "Q": 16, "s": 2}
+_TYPES = {"B": 1, "H": 3, "I": 4, "Q": 16, "s": 2, "R": 5}
 _FLOATS = {16: "e", 32: "f", 64: "d"}
 _INTEGERS = {8: "B", 16: "H", 32: "I", 64: "Q"}
 
@@ -21,7 +21,8 @@ class Written:
     """How a TIFF is written.
 
     `tile` is the side of square tiles; without it, `rows` are those of a strip (0: all). `tags` are further
-    ones, each with the `struct` code of its values, or None for a tag that shall be missing.
+    ones, each with the `struct` code of its values ("s" is text, "R" numerators and denominators), or None
+    for a tag that shall be missing.
     """
 
     photometric: int = 1
@@ -229,8 +230,10 @@ def assemble(
     values_at = directory + (16 if how.big else 6) + entry * len(present)
     entries = values = b""
     for tag, (code, numbers) in sorted(present.items()):
-        packed = bytes(numbers) if code == "s" else struct.pack(f"{order}{len(numbers)}{code}", *numbers)
-        entries += struct.pack(f"{order}HH{offset}", tag, _TYPES[code], len(numbers))
+        stored = code.replace("R", "I").replace("s", "B")
+        packed = struct.pack(f"{order}{len(numbers)}{stored}", *numbers)
+        count = len(numbers) // 2 if code == "R" else len(numbers)
+        entries += struct.pack(f"{order}HH{offset}", tag, _TYPES[code], count)
         if len(packed) <= struct.calcsize(offset):
             entries += packed.ljust(struct.calcsize(offset), b"\0")
         else:
