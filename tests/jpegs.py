@@ -71,6 +71,22 @@ def write(
     return out + _stuffed("".join(parts)) + b"\xff\xd9"
 
 
+def in_scans(image: Image.Image) -> bytes:
+    """Write a JPEG of full colour resolution with a scan for each component."""
+    content = write(image)
+    width, height = -(-image.width // 8) * 8, -(-image.height // 8) * 8
+    out = content[: content.index(b"\xff\xda")]
+    for index, plane in enumerate(image.convert("YCbCr").crop((0, 0, width, height)).split()):
+        out += segment(0xDA, bytes((1, index + 1, 0, 0, 63, 0)))
+        bits, last = "", 0
+        for top, left in product(range(0, height, 8), range(0, width, 8)):
+            dc, rest = _block(plane.crop((left, top, left + 8, top + 8)).tobytes())
+            bits += _bits(dc - last, f"{abs(dc - last).bit_length():04b}") + rest
+            last = dc
+        out += _stuffed(bits)
+    return out + b"\xff\xd9"
+
+
 def segment(marker: int, content: bytes) -> bytes:
     """Write a segment."""
     return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content

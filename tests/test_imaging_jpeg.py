@@ -111,6 +111,7 @@ ENDS: dict[str, Callable[[], bytes]] = {
     "baseline, CMYK": lambda: encode(photo(320, 240).convert("CMYK"), "JPEG"),
     "baseline, restart markers": lambda: encode(photo(320, 240), "JPEG", restart_marker_blocks=4),
     "baseline, large": lambda: encode(photo(1700, 1650), "JPEG"),
+    "baseline, a scan for each component": lambda: jpegs.in_scans(photo(160, 120)),
     "progressive": lambda: encode(photo(320, 240), "JPEG", progressive=True),
     "progressive, 4:4:4": lambda: encode(photo(320, 240), "JPEG", progressive=True, subsampling="4:4:4"),
     "progressive, restart markers": lambda: encode(
@@ -147,10 +148,11 @@ def test_a_truncated_picture_is_refused(kind: str) -> None:
     assert not accepted
 
 
-def test_a_progressive_picture_without_its_last_scans_is_refused() -> None:
-    content = encode(photo(320, 240), "JPEG", progressive=True)
+@pytest.mark.parametrize("kind", ["progressive", "baseline, a scan for each component"])
+def test_a_picture_without_its_last_scans_is_refused(kind: str) -> None:
+    content = ENDS[kind]()
     starts = [scan.start for scan in header_of(content).scans]
-    assert len(starts) > 6
+    assert len(starts) > (6 if kind == "progressive" else 2)
     for start in starts[1:]:
         with pytest.raises(UndecodablePicture):
             thumbnail(content[:start])
