@@ -88,6 +88,7 @@ SHARP := sharp@0.35.5
 bench-imaging: $(BENCH)/.ready
 	$(BENCH)/python/bin/python -m benchmarks.imaging --write
 
+# A Chromium or Chrome on PATH fills a column of its own.
 scorecard: $(BENCH)/.ready
 	$(BENCH)/python/bin/python -m benchmarks.scorecard
 

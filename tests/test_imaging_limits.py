@@ -7,8 +7,10 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
+import pillow_heif
 import pytest
 from PIL import Image
 
@@ -260,6 +262,9 @@ LARGE: dict[str, Callable[[], bytes]] = {
     "AVIF": lambda: encode(large("RGB"), "AVIF", speed=10),
     "AVIF with alpha": lambda: encode(large("RGBA"), "AVIF", speed=10, subsampling="4:4:4"),
     "HEIC": lambda: encode(large("RGB"), "HEIF", enc_params={"preset": "ultrafast"}),
+    "HEIC with alpha": lambda: encode(large("RGBA"), "HEIF", enc_params={"preset": "ultrafast"}),
+    "HEIC of 10 bits with alpha": lambda: deep_heic(2000),
+    "PNG of light": lambda: png_of_light(2000),
 }
 
 
@@ -268,6 +273,23 @@ def large(mode: str, side: int = 3000) -> Image.Image:
     if mode == "RGBA":
         image.putalpha(Image.radial_gradient("L").resize(image.size))
     return image.convert(mode)
+
+
+def deep_heic(side: int) -> bytes:
+    image = large("RGBA", side)
+    samples = Image.merge("LA", (image.getchannel("R"), image.getchannel("G"))).tobytes() * 4
+    heif = pillow_heif.from_bytes(mode="RGBA;16", size=image.size, data=samples)
+    out = BytesIO()
+    heif.save(out, quality=50, chroma=444, enc_params={"preset": "ultrafast"})
+    return out.getvalue()
+
+
+def png_of_light(side: int) -> bytes:
+    row = b"\0" + struct.pack(">4H", 20_000, 300, 50_000, 40_000) * side
+    header = struct.pack(">IIBBBBB", side, side, 16, 6, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"gAMA", struct.pack(">I", 100_000))
+    body += chunk(b"IDAT", zlib.compress(row * side)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
 
 
 def adam7(side: int) -> bytes:
