@@ -70,6 +70,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     import sys
     from pathlib import Path
 
+    from deploy import package, template
+
     folder = tmp_path_factory.mktemp("stack")
     package.stage(folder / "project")
     made = template.run_chalice(Path(sys.executable), folder / "project", "arm64", folder / "out")
