@@ -94,7 +94,6 @@ def prepare(stack: Stack, account: Account, declared: template.Template, given: 
     if status is not None and status not in UPDATABLE:
         raise UserError(_not_updatable(stack.name, status))
     current = stack.parameters()
-    given = parameters.with_backstop(given, current)
     parameters.check(declared, given, current | _found(stack, account, given, current))
     own_redis = _own_redis(stack, given, current)
     planned, sentence = reservations(account.concurrency(), given, current)

@@ -161,22 +161,6 @@ def effective(template: Template, given: Mapping[str, str], current: Mapping[str
     }
 
 
-def with_backstop(given: Values, current: Mapping[str, str]) -> Values:
-    """Let S3 itself remove what has ended a day before, if the parameters name a `Retention` and no days.
-
-    `ExpireAfterDays` that was named in an earlier deployment stays.
-    """
-    if "Retention" not in given or "ExpireAfterDays" in given:
-        return given
-    was_named = current.get("ExpireAfterDays", "0") != backstop(current.get("Retention", "0"))
-    return given if was_named else given | {"ExpireAfterDays": backstop(given["Retention"])}
-
-
-def backstop(retention: str) -> str:
-    """Days after which S3 removes objects of pictures that are kept for `retention` seconds; 0 is never."""
-    return str(-(-int(retention) // _DAY) + 1 if int(retention) else 0)
-
-
 def shortened(given: Mapping[str, str], current: Mapping[str, str]) -> list[str]:
     """What S3 would remove of an existing deployment, a line each; empty if nothing."""
     after, before = int(given.get("ExpireAfterDays", 0)), int(current.get("ExpireAfterDays", 0))

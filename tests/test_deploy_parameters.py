@@ -231,28 +231,6 @@ def test_a_failover_is_turned_on_and_off_while_there_are_two_nodes(
 
 
 @pytest.mark.parametrize(
-    ("given", "current", "days"),
-    [
-        ({"Retention": "1"}, {}, "2"),
-        ({"Retention": "86400"}, {}, "2"),
-        ({"Retention": "86401"}, {}, "3"),
-        ({"Retention": "0"}, {}, "0"),
-        ({"Retention": "60", "ExpireAfterDays": "0"}, {}, "0"),
-        ({"Retention": "60"}, {"Retention": "0", "ExpireAfterDays": "400"}, None),
-        ({"Retention": "60"}, {"Retention": "86400", "ExpireAfterDays": "2"}, "2"),
-        ({"Retention": "0"}, {"Retention": "86400", "ExpireAfterDays": "2"}, "0"),
-        ({}, {}, None),
-    ],
-)
-def test_the_buckets_own_rule_comes_after_the_end(
-    given: dict[str, str], current: dict[str, str], days: str | None
-) -> None:
-    completed = parameters.with_backstop(given, current)
-    assert completed.get("ExpireAfterDays") == days
-    assert completed.items() >= given.items()
-
-
-@pytest.mark.parametrize(
     ("days", "current", "asked"),
     [
         ("2", {}, False),
