@@ -3,8 +3,8 @@
 import logging
 import time
 
-from app import log
 from chalicelib import metrics
+from chalicelib.services import log
 
 _SHOWN_FIRST = ("status", "outcome", "method", "route", "milliseconds", "record_id")
 
