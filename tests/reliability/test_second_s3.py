@@ -12,7 +12,7 @@ import pytest
 import redis as redis_py
 
 from chalicelib import naming, services
-from deploy import CannotGoOn
+from deploy import UserError
 from tests.conftest import picture
 from tests.e2e import ministack
 from tests.reliability.deployment import LATE_MS, Deployment, deployed
@@ -27,7 +27,7 @@ def second_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     try:
         running = ministack.server(tmp_path_factory.mktemp("second-s3") / "log.txt")
         endpoint = running.__enter__()
-    except CannotGoOn as reason:
+    except UserError as reason:
         pytest.skip(f"MiniStack cannot be installed here: {reason}")
     yield endpoint
     running.__exit__(None, None, None)
