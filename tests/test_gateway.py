@@ -30,7 +30,7 @@ def connect(api: Api) -> socket.socket:
 def begin_upload(api: Api) -> socket.socket:
     """Send the head of an upload and nothing of its body."""
     connection = connect(api)
-    connection.sendall(b"POST /api/v1/thumbnail HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+    connection.sendall(b"POST /api/v1/thumbnail HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n")
     return connection
 
 
@@ -122,11 +122,11 @@ def test_a_silent_client_is_left(
 
 @pytest.mark.parametrize("method", ["TRACE", "QUERY", "BREW", "get"])
 def test_a_method_of_any_name_is_answered_and_its_body_is_no_request(api: Api, method: str) -> None:
-    smuggled = f"DELETE {PULSE} HTTP/1.1\r\nHost: x\r\n\r\n"
+    smuggled = f"DELETE {PULSE} HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with connect(api) as connection:
         connection.sendall(
-            f"{method} /api/v1/thumbnail HTTP/1.1\r\nHost: x\r\nContent-Length: {len(smuggled)}\r\n\r\n"
-            f"{smuggled}GET {PULSE} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+            f"{method} /api/v1/thumbnail HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(smuggled)}\r\n\r\n"
+            f"{smuggled}GET {PULSE} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
         )
         received = b""
         while piece := connection.recv(4096):
