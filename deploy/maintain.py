@@ -81,8 +81,9 @@ def in_this_process(function: str) -> dict[str, Any]:
 
     """
     import app
+    from chalicelib import services
 
-    app.settings()
+    services.settings()
     handler = {"reconcile": app.reconcile, "rebuild": app.rebuild}[function]
     answer: dict[str, Any] = handler({}, LambdaContext(function, memory_size=2048, max_runtime_ms=_RUN_MS))
     return answer

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from app import bucket, catalogue
+from chalicelib.services import bucket, store
 from local.gateway import create_server
 from local.hosts import allowed_hosts
 from local.processes import end_with_parent
@@ -16,7 +16,7 @@ def main(host: str, port: int) -> None:
     make_logs_readable()
     # Made before the threads are: making clients is not thread-safe in boto3, using them is.
     bucket()
-    catalogue()
+    store()
     create_server(host, port, hosts=allowed_hosts(os.environ)).run()
 
 

@@ -21,8 +21,9 @@ from uuid import uuid4
 from chalice.local import CustomLocalChalice, LambdaContext, LocalChalice
 from chalice.package import YAMLTemplateSerializer
 
-from app import UNAUTHORIZED, app, settings
-from chalicelib import cors
+from app import UNAUTHORIZED, app
+from chalicelib.http import cors
+from chalicelib.services import settings
 from local.hosts import is_local
 from local.http_server import DEADLINE_SECONDS, PATIENCE_SECONDS, Server
 

@@ -15,7 +15,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from chalice.local import LambdaContext
 
-from chalicelib import keys
+from chalicelib import naming
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -57,7 +57,7 @@ def connect(bucket: str) -> str:
         "Id": _RULE,
         "QueueArn": arn,
         "Events": ["s3:ObjectCreated:*"],
-        "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": keys.ORIGINALS}]}},
+        "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": naming.ORIGINALS}]}},
     }
     rules: Any = found | {"QueueConfigurations": [*others, ours]}
     s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=rules)

@@ -4,7 +4,7 @@ import logging
 import time
 
 from app import log
-from chalicelib import signals
+from chalicelib import metrics
 
 _SHOWN_FIRST = ("status", "outcome", "method", "route", "milliseconds", "record_id")
 
@@ -21,8 +21,8 @@ class ReadableFormatter(logging.Formatter):
         Of what is down, the causes are named; what is a bug is shown with its traceback.
         """
         when = time.strftime("%H:%M:%S", time.localtime(record.created))
-        if (metrics := getattr(record, "metrics", None)) is not None:
-            figures = [f"{name}={value:g}" for name, value in metrics.items()]
+        if (measured := getattr(record, "metrics", None)) is not None:
+            figures = [f"{name}={value:g}" for name, value in measured.items()]
             figures += [f"{name}={value}" for name, value in getattr(record, "dimensions", {}).items()]
             return " ".join((when, "metrics", *figures))
         parts = [when, record.getMessage()]
@@ -43,5 +43,5 @@ class ReadableFormatter(logging.Formatter):
 
 def make_logs_readable() -> None:
     """Let the service's logger write for people from now on."""
-    for handler in (*logging.getLogger(log.service).handlers, *signals.lines.handlers):
+    for handler in (*logging.getLogger(log.service).handlers, *metrics.lines.handlers):
         handler.setFormatter(ReadableFormatter())

@@ -5,8 +5,9 @@ import threading
 
 from chalice.local import LambdaContext
 
-from app import log, make_thumbnail, pipeline, reconcile
+from app import log, make_thumbnail, reconcile
 from chalicelib.errors import ServiceError
+from chalicelib.services import processor
 from local.notifications import deliver, queue_client
 from local.processes import end_with_parent
 from local.readable import make_logs_readable
@@ -21,7 +22,7 @@ def main(queue_url: str) -> None:
     end_with_parent()
     make_logs_readable()
     # Made before the threads are: making clients is not thread-safe in boto3, using them is.
-    pipeline()
+    processor()
     sqs, stop = queue_client(), threading.Event()
     for _ in range(CONCURRENCY):
         threading.Thread(target=deliver, args=(sqs, queue_url, make_thumbnail, stop), daemon=True).start()

@@ -5,7 +5,7 @@ from typing import Any
 import schemathesis
 from hypothesis import strategies as st
 
-from chalicelib.upload import FIELD
+from chalicelib.http.multipart import FIELD
 from tests.conftest import picture
 
 PICTURES = [picture(), picture(image_format="PNG"), picture(seed=1), picture()[:400]]

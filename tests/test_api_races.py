@@ -12,7 +12,7 @@ import requests
 
 import app
 from app import V1
-from chalicelib import keys
+from chalicelib import naming, services
 from chalicelib.errors import BucketUnavailable
 from tests.conftest import Api, just_after, just_before, keys_in, picture
 
@@ -94,7 +94,7 @@ def test_an_upload_whose_confirmation_is_lost_after_its_event_leaves_nothing_beh
 
 def test_a_download_of_a_thumbnail_that_is_being_replaced(api: Api, s3: "S3Client") -> None:
     key = "originals/mine.jpg"
-    path = f"/{keys.record_id(key)}/download"
+    path = f"/{naming.record_id(key)}/download"
 
     def put(seed: int) -> None:
         s3.put_object(Bucket=api.bucket.name, Key=key, Body=picture(seed=seed))
@@ -130,9 +130,9 @@ def test_a_delete_while_the_thumbnail_is_made(api: Api) -> None:
     record = api.upload()
     events = api.events()
     status: list[int] = []
-    pipeline = app.pipeline()
+    processor = services.processor()
     just_before(
-        pipeline.bucket, "PutObject", lambda: status.append(api("DELETE", f"/{record['id']}").status_code)
+        processor.bucket, "PutObject", lambda: status.append(api("DELETE", f"/{record['id']}").status_code)
     )
     api.deliver(events)
     assert status == [200]
@@ -170,7 +170,7 @@ def test_one_event_with_several_objects_of_which_one_fails(api: Api, s3: "S3Clie
         s3.put_object(Bucket=api.bucket.name, Key=f"originals/{name}", Body=picture())
     event = {"Records": [record for event in api.events() for record in event["Records"]]}
     event["Records"].insert(1, {"eventSource": "aws:ses", "surprise": True})
-    just_before(app.pipeline().bucket, "GetObject", fail, skip=1)
+    just_before(services.processor().bucket, "GetObject", fail, skip=1)
     with pytest.raises(BucketUnavailable):
         api.deliver([event])
     ready = {record["filename"] for record in api("GET").json() if record["ready"]}
@@ -191,7 +191,7 @@ def test_a_presigned_post_is_an_upload_too(api: Api, s3: "S3Client") -> None:
     api.deliver()
     (record,) = api("GET").json()
     assert (record["filename"], record["ready"]) == ("from a form.jpg", True)
-    assert record["id"] == keys.record_id("originals/from a form.jpg")
+    assert record["id"] == naming.record_id("originals/from a form.jpg")
 
 
 def test_logs_are_json_with_ids_and_without_names(api: Api, caplog: pytest.LogCaptureFixture) -> None:

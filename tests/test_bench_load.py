@@ -28,6 +28,7 @@ from benchmarks.load_plan import (
     requests_table,
     uploads_table,
 )
+from chalicelib.records.record import Failure
 from local.gateway import CONNECTIONS
 from tests.conftest import Api, picture
 from tests.service import ROOT
@@ -223,7 +224,9 @@ def test_the_audit_asks_the_service_itself(api: Api, monkeypatch: pytest.MonkeyP
     api.deliver()
     deleted, failed, waiting = (api.upload(picture(seed=seed))["id"] for seed in range(3))
     api("DELETE", f"/{deleted}")
-    api.catalogue.finish_failed(failed, None, "Broken.")
+    record = api.store.find(failed)
+    assert record is not None
+    api.store.finish(record, Failure("undecodable", "Broken."))
     monkeypatch.setattr(load, "SETTLE_SECONDS", 0)
     pictures = [Picture(ready), Picture(deleted, may_be_gone=True), Picture(failed), Picture(waiting)]
     pictures.append(Picture("00000000-0000-4000-8000-000000000000"))

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
-from chalicelib.bucket import Bucket
 from chalicelib.clients import s3_client
 from chalicelib.errors import BucketUnavailable
+from chalicelib.objects.bucket import Bucket
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

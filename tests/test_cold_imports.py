@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.lambda_events import http_event, s3_event, upload_event
-from chalicelib.bucket import Bucket
+from chalicelib.objects.bucket import Bucket
 from local.owners import TRIAL, token
 from tests.conftest import picture
 
@@ -92,11 +92,11 @@ def test_of_chalice_only_what_is_packaged_is_imported(at_init: Imported) -> None
 
 
 def test_the_apis_description_is_imported_for_who_asks_for_it(at_init: Imported) -> None:
-    assert "chalicelib.openapi" not in at_init.modules
+    assert "chalicelib.http.openapi" not in at_init.modules
     added = imported(
         "app", json.dumps(http_event("GET", "/api/v1/openapi.json")), BUCKET="bucket", REDIS_URL="redis://x"
     )
-    assert "chalicelib.openapi" in added.modules
+    assert "chalicelib.http.openapi" in added.modules
 
 
 def test_of_cryptography_the_name_alone_is_imported(at_init: Imported) -> None:
@@ -131,7 +131,7 @@ def test_an_upload_makes_an_s3_client_and_imports_no_pillow(bucket: Bucket, redi
     event = json.dumps(upload_event(picture(20, 10)))
     added = imported("app", event, REDIS_URL=redis_url, BUCKET=bucket.name)
     assert added.made_s3_client
-    assert "chalicelib.pipeline" not in added.modules
+    assert "chalicelib.work.process" not in added.modules
     assert "PIL" not in added.packages()
 
 

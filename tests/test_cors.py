@@ -9,7 +9,8 @@ import pytest
 import requests
 
 import app
-from chalicelib import cors
+from chalicelib import services
+from chalicelib.http import cors
 from local.gateway import CONNECTIONS
 from tests.conftest import Api, picture
 from tests.test_gateway import PULSE, connect, full
@@ -33,11 +34,11 @@ def allow(api: Api, monkeypatch: pytest.MonkeyPatch) -> Iterator[Allow]:
 
     def set_to(origins: str) -> None:
         monkeypatch.setenv("ALLOWED_ORIGINS", origins)
-        app.settings.cache_clear()
+        services.settings.cache_clear()
 
     yield set_to
     monkeypatch.undo()
-    app.settings.cache_clear()
+    services.settings.cache_clear()
 
 
 def ask(api: Api, method: str, path: str, origin: str | None, **headers: str) -> requests.Response:
@@ -174,9 +175,9 @@ def test_errors_of_the_gateway_name_one_origin_or_none(
     assert_readable(reply, readable_by)
 
 
-def test_a_fault_can_be_read(api: Api, allow: Allow, redis_server: "redis.Redis") -> None:
+@pytest.mark.usefixtures("fault")
+def test_a_fault_can_be_read(api: Api, allow: Allow) -> None:
     allow(OURS)
-    redis_server.hset(f"record:{UNKNOWN}", mapping={"state": "no such state"})
     reply = ask(api, "GET", "/api/v1/thumbnail/{record_id}", OURS)
     assert reply.status_code == 500
     assert_readable(reply, OURS)

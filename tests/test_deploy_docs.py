@@ -52,7 +52,7 @@ def test_every_metric() -> None:
     documented = {
         name for names, *_ in rows("## Metrics", OPERATIONS) for name in re.findall(r"`(\w+)`", names)
     }
-    source = (ROOT / "chalicelib" / "signals.py").read_text()
+    source = (ROOT / "chalicelib" / "metrics.py").read_text()
     assert documented == set(re.findall(r'Metric\("(\w+)"', source))
 
 

@@ -10,6 +10,10 @@ import pytest
 
 import app
 from chalicelib import errors
+from chalicelib.http.errors import RETRY_SECONDS, STATUS, error_response, framework_error
+from chalicelib.objects.events import FailureReason
+from chalicelib.records.record import Failure
+from chalicelib.work.process import failure_of
 
 ROOT = Path(app.__file__).parent
 TREE = {
@@ -21,17 +25,71 @@ LEAVES = {item for item in TREE.values() if not any(item in other.__bases__ for 
 OWN_SENTENCE = sorted(name for name, item in TREE.items() if item in LEAVES and "__init__" in vars(item))
 
 
-def test_every_leaf_has_a_status_and_nothing_else_has() -> None:
-    assert set(app.STATUS) == LEAVES
+def leaves(root: type[errors.ServiceError]) -> set[type[errors.ServiceError]]:
+    return {item for item in LEAVES if issubclass(item, root)}
+
+
+def test_every_error_of_a_request_or_a_dependency_has_a_status() -> None:
+    """Of those of a picture, the ones that an upload's header already shows."""
+    at_upload = {errors.UnsupportedFormat, errors.TooManyPixels, errors.TooComplex}
+    assert set(STATUS) == leaves(errors.RequestError) | leaves(errors.Unavailable) | at_upload
+
+
+def test_every_error_is_of_one_of_the_three_trees() -> None:
+    roots: list[type[errors.ServiceError]] = [errors.RequestError, errors.PictureError, errors.Unavailable]
+    trees = [leaves(root) for root in roots]
+    assert set().union(*trees) == LEAVES
+    assert sum(map(len, trees)) == len(LEAVES)
+
+
+def test_every_failure_of_a_picture_has_a_code_of_its_own() -> None:
+    codes = [vars(item)["code"] for item in leaves(errors.PictureError)]
+    assert len(set(codes)) == len(codes)
+    assert all(re.fullmatch("[a-z]+(_[a-z]+)*", code) for code in codes)
+    assert not [name for name, item in TREE.items() if item not in LEAVES and "code" in vars(item)]
+
+
+def test_a_failed_record_keeps_code_and_sentence() -> None:
+    for item in (errors.OriginalMissing, errors.RetriesExhausted, errors.OutOfMemory):
+        error = item()
+        assert failure_of(error) == Failure(error.code, str(error))
+
+
+def test_every_reason_of_a_failed_event_has_an_error_of_its_own() -> None:
+    assert app.ERROR_BY_REASON.keys() == set(FailureReason)
+    assert len(set(app.ERROR_BY_REASON.values())) == len(FailureReason)
 
 
 def test_statuses_are_errors_of_the_contract() -> None:
-    assert set(app.STATUS.values()) == {400, 401, 404, 409, 413, 415, 422, 503}
+    assert set(STATUS.values()) == {400, 401, 404, 409, 413, 415, 422, 503}
 
 
 def test_retries_are_advised_for_what_passes_by_itself() -> None:
-    assert set(app.RETRY_SECONDS) == {409, 503}
-    assert all(seconds >= 1 for seconds in app.RETRY_SECONDS.values())
+    assert set(RETRY_SECONDS) == {409, 503}
+    assert all(seconds >= 1 for seconds in RETRY_SECONDS.values())
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 500])
+def test_an_error_of_the_framework_is_one_sentence_in_our_form(status: int) -> None:
+    body = framework_error(status, "In the framework's words.", "PATCH")
+    assert list(body) == ["error"]
+    assert is_one_sentence(body["error"])
+    assert ("PATCH" in body["error"]) == (status == 405)
+    assert ("framework" in body["error"]) == (status not in {405, 500})
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "headers"),
+    [
+        (errors.UnknownThumbnail(), 404, {}),
+        (errors.ThumbnailNotReady(), 409, {"Retry-After": "1"}),
+        (errors.BucketUnavailable(), 503, {"Retry-After": "5"}),
+        (errors.RecordUnreadable("its format is '9'"), 503, {"Retry-After": "5"}),
+        (errors.TooComplex("It has too many chunks."), 413, {}),
+    ],
+)
+def test_the_response_of_an_error(error: errors.ServiceError, status: int, headers: dict[str, str]) -> None:
+    assert error_response(error) == (status, {"error": str(error)}, headers)
 
 
 def test_the_tree_is_drawn_as_it_is() -> None:
@@ -81,7 +139,9 @@ def test_the_rule_for_sentences_can_fail(text: str) -> None:
 
 @pytest.mark.parametrize("name", OWN_SENTENCE)
 def test_an_error_with_one_sentence_of_its_own_is_made_with_it(name: str) -> None:
-    assert is_one_sentence(str(TREE[name]()))
+    made = TREE[name]
+    values = ["its format is '9'"] if made is errors.RecordUnreadable else []
+    assert is_one_sentence(str(made(*values)))
 
 
 def raised_sentences() -> Iterator[tuple[str, str]]:
@@ -124,4 +184,9 @@ def test_what_an_error_says_is_one_sentence_for_a_person(place: str, sentence: s
 
 
 def test_every_error_without_a_sentence_of_its_own_is_given_one_somewhere() -> None:
-    assert {place.partition(":")[0] for place, _ in SENTENCES} >= {"app.py", "catalogue.py", "upload.py"}
+    assert {place.partition(":")[0] for place, _ in SENTENCES} >= {
+        "app.py",
+        "index.py",
+        "multipart.py",
+        "upload.py",
+    }

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib import keys
-from chalicelib.events import created_keys
+from chalicelib import naming
+from chalicelib.objects.events import created_keys
 
 BUCKET = "pictures"
 
@@ -39,7 +39,7 @@ def record(key: Any = "originals/photo.jpg", size: Any = 343_956, **changes: Any
 
 
 def found(*records: Any, bucket: str = BUCKET) -> list[str]:
-    return created_keys({"Records": list(records)}, bucket=bucket, prefix=keys.ORIGINALS)
+    return created_keys({"Records": list(records)}, bucket=bucket, prefix=naming.ORIGINALS)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_the_test_event_of_s3_creates_nothing() -> None:
         "RequestId": "5582815E1AEA5ADF",
         "HostId": "8cLeGAmw098X5cv4Zkwcmo8vvZa3eH3eKxsPzbB9wrR",
     }
-    assert created_keys(event, bucket=BUCKET, prefix=keys.ORIGINALS) == []
+    assert created_keys(event, bucket=BUCKET, prefix=naming.ORIGINALS) == []
 
 
 STRANGERS = [
@@ -157,7 +157,7 @@ def test_what_is_not_for_us_is_passed_over_and_keeps_nothing_back(stranger: Any)
     ],
 )
 def test_what_is_no_notification_creates_nothing(event: Any) -> None:
-    assert created_keys(event, bucket=BUCKET, prefix=keys.ORIGINALS) == []
+    assert created_keys(event, bucket=BUCKET, prefix=naming.ORIGINALS) == []
 
 
 @pytest.mark.parametrize("size", [1, 343_956])
@@ -184,7 +184,7 @@ anything = st.recursive(
 
 @given(anything)
 def test_no_json_at_all_raises(event: Any) -> None:
-    assert created_keys(event, bucket=BUCKET, prefix=keys.ORIGINALS) == []
+    assert created_keys(event, bucket=BUCKET, prefix=naming.ORIGINALS) == []
 
 
 PLACES = [
@@ -207,13 +207,13 @@ def test_nothing_in_any_place_of_a_record_raises(place: tuple[str, ...], value: 
     for name in way:
         inner = inner[name]
     inner[last] = value
-    assert all(key.startswith(keys.ORIGINALS) for key in found(broken))
+    assert all(key.startswith(naming.ORIGINALS) for key in found(broken))
 
 
 @given(st.text(st.characters(), max_size=100))
 def test_whatever_is_found_can_be_asked_for(encoded: str) -> None:
     for key in found(record("originals/" + encoded)):
-        keys.record_id(key)
+        naming.record_id(key)
 
 
 @given(st.text(max_size=100))

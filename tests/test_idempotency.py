@@ -1,4 +1,4 @@
-"""An upload that is repeated under its Idempotency-Key: at once, later, after the first one died."""
+"""An upload that is repeated under its Idempotency-Key: simultaneously, later, after the first one died."""
 
 import threading
 from collections.abc import Callable
@@ -9,10 +9,10 @@ import pytest
 import requests
 
 from app import V1
-from chalicelib import keys
-from chalicelib.catalogue import IN_FLIGHT_MS
+from chalicelib import naming, services
 from chalicelib.errors import BadParameter, BucketUnavailable
-from chalicelib.upload import parse_idempotency_key
+from chalicelib.http.multipart import parse_idempotency_key
+from chalicelib.records.lifecycle import IN_FLIGHT_MS
 from tests.conftest import Api, SettableClock, just_after, just_before, keys_in, picture
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ def listed(api: Api) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("then", ["at once", "when ready", "after Redis was lost"])
+@pytest.mark.parametrize("then", ["immediately", "when ready", "after Redis was lost"])
 def test_a_repeated_upload_gets_the_first_ones_record(
     api: Api, redis_server: "redis.Redis", then: str
 ) -> None:
     first = send(api)
-    if then != "at once":
+    if then != "immediately":
         api.deliver()
     shown = api("GET", f"/{first.json()['id']}").json()
     if then == "after Redis was lost":
@@ -61,8 +61,8 @@ def test_with_quotes_and_without_is_the_same_key(api: Api) -> None:
 
 def test_the_id_is_like_any_other(api: Api) -> None:
     record = send(api).json()
-    assert keys.is_id(record["id"])
-    assert keys.is_minted(keys.original(record["id"]))
+    assert naming.is_id(record["id"])
+    assert naming.is_upload_key(naming.original(record["id"]))
     assert send(api, key="another").json()["id"] != record["id"]
 
 
@@ -124,27 +124,25 @@ def test_after_the_first_one_failed_half_way(api: Api, hook: Callable[..., None]
     assert [record["ready"] for record in listed(api)] == [True]
 
 
-def test_after_the_first_one_failed_and_was_forgotten(api: Api, clock: SettableClock) -> None:
+def test_after_the_first_one_failed_and_was_discarded(api: Api, clock: SettableClock) -> None:
     just_before(api.bucket, "PutObject", fail)
     assert send(api).status_code == 503
     clock.advance(ms=IN_FLIGHT_MS + 1)
-    assert api.reconcile()["dead uploads forgotten"] == 1
+    assert api.reconcile()["abandoned uploads discarded"] == 1
     assert listed(api) == []
     assert send(api).status_code == 201
     api.deliver()
     assert [record["ready"] for record in listed(api)] == [True]
 
 
-def test_one_that_is_repeated_late_is_not_forgotten_meanwhile(api: Api, clock: SettableClock) -> None:
+def test_one_that_is_repeated_late_is_not_discarded_meanwhile(api: Api, clock: SettableClock) -> None:
     just_before(api.bucket, "PutObject", fail)
     assert send(api).status_code == 503
     clock.advance(ms=IN_FLIGHT_MS + 1)
     # The reconciler has just seen that the original is not there when it comes.
-    import app
-
     repeated: list[int] = []
-    just_after(app.pipeline().bucket, "HeadObject", lambda: repeated.append(send(api).status_code))
-    assert "dead uploads forgotten" not in api.reconcile()
+    just_after(services.processor().bucket, "HeadObject", lambda: repeated.append(send(api).status_code))
+    assert "abandoned uploads discarded" not in api.reconcile()
     assert repeated == [201]
     api.deliver()
     assert [record["ready"] for record in listed(api)] == [True]

@@ -13,9 +13,10 @@ import pytest
 from chalice.local import LambdaContext
 
 import app
-from chalicelib import keys
-from chalicelib.catalogue import IN_FLIGHT_MS, Which
-from chalicelib.reconcile import RECORDS_EVERY_MS
+from chalicelib import naming, services
+from chalicelib.records.lifecycle import IN_FLIGHT_MS, RemovalScope
+from chalicelib.records.record import UNRESTRICTED
+from chalicelib.work.audit import RECORDS_EVERY_MS
 from deploy import ROOT, template
 from local.owners import TRIAL, token
 from tests.conftest import Api, SettableClock, keys_in, picture, report
@@ -75,7 +76,7 @@ def calls(api: Api) -> Callable[[], set[Grant]]:
         recorded.clear()
         return taken
 
-    for adapter in (app.bucket(), app.pipeline().bucket):
+    for adapter in (services.bucket(), services.processor().bucket):
         adapter._s3.meta.events.register("before-parameter-build.s3", record)
     return take
 
@@ -153,12 +154,12 @@ def test_making_a_thumbnail(api: Api, s3: "S3Client", calls: Callable[[], set[Gr
         s3.put_object(Bucket=api.bucket.name, Key="originals/a.jpg", Body=content)
         deliver()
     gone = api.upload()
-    s3.delete_object(Bucket=api.bucket.name, Key=keys.original(gone["id"]))
+    s3.delete_object(Bucket=api.bucket.name, Key=naming.original(gone["id"]))
     deliver()
     late = api.upload()
-    content = s3.get_object(Bucket=api.bucket.name, Key=keys.original(late["id"]))["Body"].read()
+    content = s3.get_object(Bucket=api.bucket.name, Key=naming.original(late["id"]))["Body"].read()
     api("DELETE", f"/{late['id']}")
-    s3.put_object(Bucket=api.bucket.name, Key=keys.original(late["id"]), Body=content)
+    s3.put_object(Bucket=api.bucket.name, Key=naming.original(late["id"]), Body=content)
     deliver()
     assert keys_in(api.bucket, "originals/") == ["originals/a.jpg"]
     assert used | by_the_platform("MakeThumbnail") == allowed(policy_of("make_thumbnail"))
@@ -167,22 +168,22 @@ def test_making_a_thumbnail(api: Api, s3: "S3Client", calls: Callable[[], set[Gr
 def test_marking_what_failed(api: Api, s3: "S3Client", calls: Callable[[], set[Grant]]) -> None:
     used = set()
 
-    def give_up() -> None:
+    def fail() -> None:
         events = api.events()
         calls()  # the API's
-        assert api.give_up(*map(report, events)) == []
+        assert api.fail(*map(report, events)) == []
         used.update(calls())
 
     api.upload()
-    give_up()
+    fail()
     # One that made a thumbnail, and died before it could say so; then its record is deleted, and the
     # original comes once more.
     late = api.upload()
-    content = s3.get_object(Bucket=api.bucket.name, Key=keys.original(late["id"]))["Body"].read()
+    content = s3.get_object(Bucket=api.bucket.name, Key=naming.original(late["id"]))["Body"].read()
     api.deliver()
     api("DELETE", f"/{late['id']}")
-    s3.put_object(Bucket=api.bucket.name, Key=keys.original(late["id"]), Body=content)
-    give_up()
+    s3.put_object(Bucket=api.bucket.name, Key=naming.original(late["id"]), Body=content)
+    fail()
     assert len(keys_in(api.bucket)) == 1
     assert used | by_the_platform("MarkFailed") == allowed(policy_of("mark_failed"))
 
@@ -192,13 +193,13 @@ def test_asking_for_tokens(
 ) -> None:
     for name, value in TRIAL.items():
         monkeypatch.setenv(name, value)
-    app.settings.cache_clear()
+    services.settings.cache_clear()
     arn = "arn:aws:execute-api:us-east-1:123456789012:abc123/live/GET/api/v1/thumbnail"
     event = {"type": "TOKEN", "methodArn": arn, "authorizationToken": f"Bearer {token('alice', TRIAL)}"}
     assert app.authorize(event, None)["principalId"] == "alice"
     monkeypatch.undo()
-    app.settings.cache_clear()
-    app.tokens.cache_clear()
+    services.settings.cache_clear()
+    services.tokens.cache_clear()
     assert calls() | by_the_platform("Authorize") == allowed(policy_of("authorize"))
 
 
@@ -209,10 +210,12 @@ def leftovers(api: Api, s3: "S3Client", clock: SettableClock) -> None:
     api.upload()
     api.events()
     s3.put_object(Bucket=api.bucket.name, Key="originals/a.jpg", Body=picture())
-    s3.put_object(Bucket=api.bucket.name, Key=keys.thumbnail(keys.new_id(), "e-0123456789abcdef"), Body=b"x")
+    s3.put_object(
+        Bucket=api.bucket.name, Key=naming.thumbnail(naming.new_id(), "e-0123456789abcdef"), Body=b"x"
+    )
     for key in keys_in(api.bucket, f"thumbnails/{lost['id']}/"):
         s3.delete_object(Bucket=api.bucket.name, Key=key)
-    api.catalogue.start_removal(removed["id"], Which.ALIVE)
+    api.store.start_removal(removed["id"], RemovalScope.VISIBLE, UNRESTRICTED)
     clock.advance(ms=IN_FLIGHT_MS + 1000)
 
 
@@ -240,9 +243,9 @@ def test_rebuilding(
     context = LambdaContext("rebuild", 2048, 900_000)
     assert app.rebuild({}, context)["done"]
     late = api.upload()
-    content = s3.get_object(Bucket=api.bucket.name, Key=keys.original(late["id"]))["Body"].read()
+    content = s3.get_object(Bucket=api.bucket.name, Key=naming.original(late["id"]))["Body"].read()
     api("DELETE", f"/{late['id']}")
-    s3.put_object(Bucket=api.bucket.name, Key=keys.original(late["id"]), Body=content)
+    s3.put_object(Bucket=api.bucket.name, Key=naming.original(late["id"]), Body=content)
     clock.advance(ms=RECORDS_EVERY_MS)
     api.events()
     used = {grant for grant in calls() if grant.action != "s3:PutObject"}  # that was the API's

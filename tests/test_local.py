@@ -11,7 +11,7 @@ import pytest
 import requests
 from PIL import Image
 
-from chalicelib import keys
+from chalicelib import naming
 from tests.conftest import picture
 from tests.service import ROOT, Service, eventually, is_alive, processes_of
 
@@ -121,7 +121,7 @@ def test_other_servers_are_used_when_they_are_named(redis_url: str, s3_endpoint:
     with Service(named) as first:
         record = first.wait_for_end(first.upload(picture())["id"])
         s3.upload_fileobj(BytesIO(picture()), "named-pictures", "originals/put straight+in.jpg")
-        straight = first.wait_for_end(keys.record_id("originals/put straight+in.jpg"))
+        straight = first.wait_for_end(naming.record_id("originals/put straight+in.jpg"))
         assert (straight["filename"], straight["ready"]) == ("put straight+in.jpg", True)
         assert "in memory" not in first.output
     # They outlive the service, and so does what they hold.

@@ -1,12 +1,13 @@
-"""Pictures that Lambda has given up on: their records get an error, and nothing else changes."""
+"""Pictures whose events failed each time: their records get an error, and nothing else changes."""
 
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chalicelib import events, keys
+from chalicelib import naming, services
 from chalicelib.errors import BucketUnavailable
+from chalicelib.objects import events
 from tests.conftest import Api, just_before, keys_in, picture, report
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def test_a_pending_record_gets_an_error_that_says_what_to_do(api: Api) -> None:
     record = api.upload()
     reports = [report(event) for event in api.events()]
     for _ in range(2):  # SQS delivers at least once
-        assert api.give_up(*reports) == []
+        assert api.fail(*reports) == []
         failed = shown(api, record["id"])
         assert failed == record | {"error": failed["error"]}
         assert "upload it again" in failed["error"]
@@ -94,7 +95,7 @@ def test_a_pending_record_gets_an_error_that_says_what_to_do(api: Api) -> None:
 def test_the_error_says_what_happened_and_what_to_do(api: Api, changes: dict[str, Any], said: str) -> None:
     record = api.upload()
     (event,) = api.events()
-    assert api.give_up(report(event) | changes) == []
+    assert api.fail(report(event) | changes) == []
     error = shown(api, record["id"])["error"]
     assert said in error
     assert "upload" in error
@@ -105,8 +106,8 @@ def test_every_record_of_every_report_is_marked(api: Api, s3: "S3Client") -> Non
     s3.put_object(Bucket=api.bucket.name, Key=CLIENTS_KEY, Body=picture())
     first, *others = api.events()
     first["Records"] += [record for event in others[:1] for record in event["Records"]]
-    assert api.give_up(report(first), *map(report, others[1:])) == []
-    for record_id in [*ids, keys.record_id(CLIENTS_KEY)]:
+    assert api.fail(report(first), *map(report, others[1:])) == []
+    for record_id in [*ids, naming.record_id(CLIENTS_KEY)]:
         assert "error" in shown(api, record_id)
 
 
@@ -115,7 +116,7 @@ def test_a_record_that_is_ready_stays_so(api: Api) -> None:
     sent = api.events()
     api.deliver(sent)
     ready = shown(api, record["id"])
-    assert api.give_up(*map(report, sent)) == []
+    assert api.fail(*map(report, sent)) == []
     assert shown(api, record["id"]) == ready
     assert api("GET", f"/{record['id']}/download").status_code == 200
 
@@ -125,7 +126,7 @@ def test_a_picture_that_is_damaged_keeps_its_own_error(api: Api) -> None:
     sent = api.events()
     api.deliver(sent)
     failed = shown(api, record["id"])
-    api.give_up(*map(report, sent))
+    api.fail(*map(report, sent))
     assert shown(api, record["id"]) == failed
 
 
@@ -133,19 +134,17 @@ def test_a_deleted_record_stays_deleted(api: Api, redis_server: "redis.Redis") -
     record = api.upload()
     sent = api.events()
     api("DELETE", f"/{record['id']}")
-    assert api.give_up(*map(report, sent)) == []
+    assert api.fail(*map(report, sent)) == []
     assert api("GET", f"/{record['id']}").status_code == 404
     assert api("GET").json() == []
     assert keys_in(api.bucket) == []
 
 
 def test_it_is_deleted_meanwhile(api: Api) -> None:
-    import app
-
     record = api.upload()
     sent = api.events()
-    just_before(app.pipeline().bucket, "HeadObject", lambda: api("DELETE", f"/{record['id']}"))
-    assert api.give_up(*map(report, sent)) == []
+    just_before(services.processor().bucket, "HeadObject", lambda: api("DELETE", f"/{record['id']}"))
+    assert api.fail(*map(report, sent)) == []
     assert api("GET").json() == []
     assert keys_in(api.bucket) == []
 
@@ -153,9 +152,9 @@ def test_it_is_deleted_meanwhile(api: Api) -> None:
 def test_an_object_without_a_record_gets_one_with_the_error(api: Api, s3: "S3Client") -> None:
     """Redis was away when it was put into the bucket, for as long as Lambda tried."""
     s3.put_object(Bucket=api.bucket.name, Key=CLIENTS_KEY, Body=picture())
-    assert api.give_up(*map(report, api.events())) == []
+    assert api.fail(*map(report, api.events())) == []
     (record,) = api("GET").json()
-    assert (record["id"], record["filename"]) == (keys.record_id(CLIENTS_KEY), "red+flower & ü.jpg")
+    assert (record["id"], record["filename"]) == (naming.record_id(CLIENTS_KEY), "red+flower & ü.jpg")
     assert "error" in record
 
 
@@ -163,30 +162,28 @@ def test_a_version_that_came_since_is_left_to_its_own_event(api: Api, s3: "S3Cli
     s3.put_object(Bucket=api.bucket.name, Key=CLIENTS_KEY, Body=picture())
     failed = api.events()
     s3.put_object(Bucket=api.bucket.name, Key=CLIENTS_KEY, Body=picture(500, 100))
-    assert api.give_up(*map(report, failed)) == []
+    assert api.fail(*map(report, failed)) == []
     api.deliver()
-    assert shown(api, keys.record_id(CLIENTS_KEY))["ready"] is True
+    assert shown(api, naming.record_id(CLIENTS_KEY))["ready"] is True
 
 
 def test_an_original_that_is_gone_fails_for_that_reason(api: Api, s3: "S3Client") -> None:
     record = api.upload()
-    s3.delete_object(Bucket=api.bucket.name, Key=keys.original(record["id"]))
-    api.give_up(*map(report, api.events()))
+    s3.delete_object(Bucket=api.bucket.name, Key=naming.original(record["id"]))
+    api.fail(*map(report, api.events()))
     assert "removed" in shown(api, record["id"])["error"]
 
 
 def test_only_what_could_not_be_marked_comes_again(api: Api) -> None:
-    import app
-
     ids = [api.upload()["id"] for _ in range(3)]
     sent = api.events()
 
     def fail() -> None:
         raise BucketUnavailable
 
-    just_before(app.pipeline().bucket, "GetObject", fail, skip=1)
-    assert api.give_up(*map(report, sent)) == ["1"]
-    assert api.give_up(report(sent[1])) == []
+    just_before(services.processor().bucket, "GetObject", fail, skip=1)
+    assert api.fail(*map(report, sent)) == ["1"]
+    assert api.fail(report(sent[1])) == []
     assert all("error" in shown(api, record_id) for record_id in ids)
 
 
@@ -195,7 +192,7 @@ def test_only_what_could_not_be_marked_comes_again(api: Api) -> None:
     ["no JSON", "[]", "null", "{}", '{"requestPayload": 1}', '{"requestPayload": {"Event": "s3:TestEvent"}}'],
 )
 def test_a_message_that_reports_nothing_is_done_with(api: Api, body: str) -> None:
-    ((message_id, event, _),) = events.given_up({"Records": [{"messageId": "m", "body": body}]})
+    ((message_id, event, _),) = events.failed_events({"Records": [{"messageId": "m", "body": body}]})
     assert message_id == "m"
-    assert events.created_objects(event, bucket=api.bucket.name, prefix=keys.ORIGINALS) == []
-    assert api.give_up(json.loads(body) if body != "no JSON" else body) == []
+    assert events.created_objects(event, bucket=api.bucket.name, prefix=naming.ORIGINALS) == []
+    assert api.fail(json.loads(body) if body != "no JSON" else body) == []

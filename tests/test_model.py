@@ -39,20 +39,23 @@ from hypothesis.stateful import (
 )
 from moto.s3 import models as moto_s3
 
-from chalicelib import keys, reconcile
-from chalicelib.bucket import Bucket, ObjectInfo
-from chalicelib.catalogue import IN_FLIGHT_MS, Catalogue, Which
+from chalicelib import naming
 from chalicelib.clients import redis_client, s3_client
-from chalicelib.errors import IdempotencyKeyReused, OriginalUnsettled, TriedTooOften, Unavailable
-from chalicelib.intake import Intake
-from chalicelib.pipeline import Pipeline
-from chalicelib.reconcile import BUCKET_EVERY_MS, RECORDS_EVERY_MS, Reconciler
-from chalicelib.record import GONE, Record, State, end_of_life
-from chalicelib.removal import remove
+from chalicelib.errors import IdempotencyKeyReused, OriginalChanging, RetriesExhausted, Unavailable
+from chalicelib.objects.bucket import Bucket, ObjectInfo
+from chalicelib.records import lifecycle
+from chalicelib.records.lifecycle import IN_FLIGHT_MS, RemovalScope
+from chalicelib.records.record import UNRESTRICTED, Record, State, expiry_of
+from chalicelib.records.store import RecordStore
 from chalicelib.spec import ThumbnailSpec
-from chalicelib.upload import Upload
+from chalicelib.work import repair
+from chalicelib.work.audit import BUCKET_EVERY_MS, RECORDS_EVERY_MS
+from chalicelib.work.process import Processor
+from chalicelib.work.remove import remove
+from chalicelib.work.upload import Upload, Uploader
 from tests.conftest import picture
 from tests.faults.injector import Fault, Injector, Killed, Meanwhile
+from tests.reconciler import Reconciler
 
 if TYPE_CHECKING:
     import redis
@@ -123,7 +126,7 @@ class Told:
         if self.put is not None and record.etag == self.put.etag and is_settled:
             self.accept(self.put.etag, record.expires_ms, record.download_expires_ms)
             self.put = None
-        elif not keys.is_minted(self.object_key) and (record.expires_ms or 0) > (self.end_ms or 0):
+        elif not naming.is_upload_key(self.object_key) and (record.expires_ms or 0) > (self.end_ms or 0):
             # The event of what was put there with the same content.
             self.end_ms, self.download_end_ms = record.expires_ms, record.download_expires_ms
         elif self.word is Word.PERHAPS and record.state is State.READY and self.put is None:
@@ -168,11 +171,11 @@ def world(
     client = redis_client(redis_url, timeout=5)
     injector = Injector()
     made = World(client, s3_client(timeout=10, attempts=1), s3, injector)
-    injector.watch(Catalogue(client), Bucket(made.s3, ""))
+    injector.watch(RecordStore(client), Bucket(made.s3, ""))
     # One clock for all, S3's server included; ids by number and one thread, so that a run can be repeated.
     monkeypatch.setattr(moto_s3, "utcnow", lambda: datetime.fromtimestamp(made.now_ms / 1000, UTC))
-    monkeypatch.setattr(keys, "new_id", made.new_id)
-    monkeypatch.setattr(reconcile, "_AT_ONCE", 1)
+    monkeypatch.setattr(naming, "new_id", made.new_id)
+    monkeypatch.setattr(repair, "_THREADS", 1)
     yield made
     client.close()
 
@@ -189,11 +192,11 @@ class Service:
         self.world = world
         self.retention = retention
         self.keep_originals = keep_originals
-        self.catalogue = Catalogue(world.client, world.clock)
+        self.store = RecordStore(world.client, world.clock)
         self.bucket = Bucket(world.s3, name)
-        self.intake = Intake(self.catalogue, self.bucket, world.clock, retention)
-        self.pipeline = Pipeline(
-            self.catalogue,
+        self.uploader = Uploader(self.store, self.bucket, world.clock, retention, UNRESTRICTED)
+        self.processor = Processor(
+            self.store,
             self.bucket,
             ThumbnailSpec(4, 4),
             max_bytes=1_000_000,
@@ -201,9 +204,7 @@ class Service:
             retention=retention,
             keep_originals=keep_originals,
         )
-        self.reconciler = Reconciler(
-            self.catalogue, self.bucket, self.pipeline, world.clock, time_is_up=lambda: False
-        )
+        self.reconciler = Reconciler(self.processor, world.clock)
 
     def objects(self) -> dict[str, ObjectInfo]:
         """All that is in the bucket, by key."""
@@ -211,22 +212,22 @@ class Service:
 
     def ids(self) -> list[str]:
         """The ids of all records, visible or not."""
-        found: Any = self.world.client.keys(keys.record("*"))
-        return sorted(key.removeprefix(keys.record("")) for key in found)
+        found: Any = self.world.client.keys(naming.record("*"))
+        return sorted(key.removeprefix(naming.record("")) for key in found)
 
     def put(self, object_key: str, number: int) -> Put:
         """What a client of S3 does."""
         self.world.plain.put_object(Bucket=self.bucket.name, Key=object_key, Body=CONTENTS[number])
-        record = self.catalogue.find(keys.record_id(object_key))
+        record = self.store.find(naming.record_id(object_key))
         is_sure = record is None or record.state is not State.DELETING or record.etag != ETAGS[number]
-        return Put(ETAGS[number], end_of_life(self.world.now_ms, self.retention), is_sure)
+        return Put(ETAGS[number], expiry_of(self.world.now_ms, self.retention), is_sure)
 
     def walk(self) -> list[Record]:
         """The whole list, by pages of two."""
-        page = self.catalogue.page(2, None)
+        page = self.store.page(2, None, UNRESTRICTED)
         records = page.records
         while page.cursor is not None:
-            page = self.catalogue.page(2, page.cursor)
+            page = self.store.page(2, page.cursor, UNRESTRICTED)
             records += page.records
         return records
 
@@ -237,8 +238,8 @@ class Service:
             self.world.now_ms += RECORDS_EVERY_MS + IN_FLIGHT_MS
             self.reconciler.sweep()
             self.reconciler.audit()
-            hashes = [self.world.client.hgetall(keys.record(record_id)) for record_id in self.ids()]
-            after = (self.objects(), hashes, self.world.client.zrange(keys.INDEX, 0, -1))
+            hashes = [self.world.client.hgetall(naming.record(record_id)) for record_id in self.ids()]
+            after = (self.objects(), hashes, self.world.client.zrange(naming.INDEX, 0, -1))
             if after == before:
                 return
             before = after
@@ -251,16 +252,17 @@ class Service:
         named = set()
         for record in shown.values():
             if record.state is State.READY:
-                named.add(keys.thumbnail(record.id, str(record.thumbnail)))
+                named.add(naming.thumbnail(record.id, str(record.thumbnail)))
             if record.state is State.FAILED or self.keep_originals:
                 named.add(record.object_key)
         assert set(self.objects()) == named
-        states = {one.state for one in self.catalogue.find_all(self.ids()) if one and one.id not in shown}
-        assert states <= {State.DELETED}
-        assert [entry.record_id for entry in self.catalogue.entries(1000, None)] == [
+        found = self.store.find_all(self.ids())
+        states = {one.state for one in found if isinstance(one, Record) and one.id not in shown}
+        assert states <= {State.TOMBSTONE}
+        assert [entry.record_id for entry in self.store.index.oldest(1000, None)] == [
             record.id for record in sorted(shown.values(), key=lambda one: (one.created_ms, one.id))
         ]
-        due: Any = self.world.client.zrange(keys.DUE, 0, -1)
+        due: Any = self.world.client.zrange(naming.DUE, 0, -1)
         assert set(due) == {record.id for record in shown.values() if record.ends_ms is not None}
 
 
@@ -302,18 +304,20 @@ class Machine(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 2), fault=faults(3))
     def upload(self, number: int, fault: Chosen) -> None:
-        answer = self._attempt(fault, lambda: self.service.intake.store(upload_of(number)))
+        answer = self._attempt(fault, lambda: self.service.uploader.upload(upload_of(number)))
         record_id = self.world.ids[-1]
-        self.told[record_id] = Told(keys.original(record_id))
+        self.told[record_id] = Told(naming.original(record_id))
         self._uploaded(record_id, number, answer)
 
     @rule(key=st.sampled_from(IDEMPOTENCY_KEYS), number=st.integers(0, 2), fault=faults(4))
     def upload_once(self, key: str, number: int, fault: Chosen) -> None:
-        record_id = keys.id_of_key(key)
-        told = self.told.setdefault(record_id, Told(keys.original(record_id)))
+        record_id = naming.id_for_idempotency_key(key)
+        told = self.told.setdefault(record_id, Told(naming.original(record_id)))
         expected = told.expected(self.world.now_ms)
         try:
-            answer = self._attempt(fault, lambda: self.service.intake.store_once(upload_of(number), key))
+            answer = self._attempt(
+                fault, lambda: self.service.uploader.upload_idempotently(upload_of(number), key)
+            )
         except IdempotencyKeyReused:
             assert expected is not Word.NOTHING
             assert expected is not Word.ACCEPTED or told.etag != ETAGS[number]
@@ -327,7 +331,7 @@ class Machine(RuleBasedStateMachine):
         if answer and told.word is not Word.ACCEPTED:
             told.accept(ETAGS[number], answer[0].expires_ms)
         elif told.word is Word.NOTHING:
-            found = self.service.catalogue.find(record_id)
+            found = self.service.store.find(record_id)
             told.word = Word.NOTHING if found is None else Word.PERHAPS
         if (stored := self.service.objects().get(told.object_key)) is not None:
             self.events.append(Event(told.object_key, stored.etag))
@@ -335,7 +339,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(object_key=st.sampled_from(CLIENTS_KEYS), number=st.integers(0, 2))
     def put(self, object_key: str, number: int) -> None:
-        told = self.told.setdefault(keys.record_id(object_key), Told(object_key))
+        told = self.told.setdefault(naming.record_id(object_key), Told(object_key))
         self.world.now_ms += 1000
         told.put = self.service.put(object_key, number)
         self.events.append(Event(object_key, told.put.etag))
@@ -344,14 +348,14 @@ class Machine(RuleBasedStateMachine):
     @rule(index=some, again=st.booleans(), fault=faults(8))
     def deliver(self, index: int, again: bool, fault: Chosen) -> None:
         event = self._of(self.events, index)
-        if self._attempt(fault, lambda: self.service.pipeline.process(event.object_key)) and not again:
+        if self._attempt(fault, lambda: self.service.processor.process(event.object_key)) and not again:
             self.events.remove(event)
 
     @precondition(lambda self: self.events)
     @rule(index=some, fault=faults(8))
-    def give_up(self, index: int, fault: Chosen) -> None:
+    def fail(self, index: int, fault: Chosen) -> None:
         event = self._of(self.events, index)
-        action = partial(self.service.pipeline.give_up, event.object_key, event.etag, TriedTooOften())
+        action = partial(self.service.processor.fail, event.object_key, event.etag, RetriesExhausted())
         if self._attempt(fault, action):
             self.events.remove(event)
 
@@ -366,8 +370,10 @@ class Machine(RuleBasedStateMachine):
         record_id = self._of(list(self.told), index)
         told = self.told[record_id]
         expected = told.expected(self.world.now_ms)
-        catalogue, bucket = self.service.catalogue, self.service.bucket
-        answer = self._attempt(fault, lambda: remove(catalogue, bucket, record_id, Which.ALIVE))
+        store, bucket = self.service.store, self.service.bucket
+        answer = self._attempt(
+            fault, lambda: remove(store, bucket, record_id, RemovalScope.VISIBLE, UNRESTRICTED)
+        )
         if answer and answer[0] is not None:
             assert expected is not Word.NOTHING
             told.forget(Word.REMOVED)
@@ -381,7 +387,7 @@ class Machine(RuleBasedStateMachine):
         self.upload(number, None)
         record_id = self.world.ids[-1]
         self._delete_meanwhile(
-            record_id, step, partial(self.service.pipeline.process, keys.original(record_id))
+            record_id, step, partial(self.service.processor.process, naming.original(record_id))
         )
 
     @precondition(lambda self: self.told)
@@ -389,7 +395,7 @@ class Machine(RuleBasedStateMachine):
     def delete_meanwhile(self, what: str, index: int, step: int) -> None:
         record_id = self._of(list(self.told), index)
         actions: dict[str, Callable[[], object]] = {
-            "event": partial(self.service.pipeline.process, self.told[record_id].object_key),
+            "event": partial(self.service.processor.process, self.told[record_id].object_key),
             "sweep": self.service.reconciler.sweep,
             "audit": self.service.reconciler.audit,
         }
@@ -399,7 +405,9 @@ class Machine(RuleBasedStateMachine):
         removed: list[Record | None] = []
 
         def delete() -> None:
-            removed.append(remove(self.service.catalogue, self.service.bucket, record_id, Which.ALIVE))
+            removed.append(
+                remove(self.service.store, self.service.bucket, record_id, RemovalScope.VISIBLE, UNRESTRICTED)
+            )
 
         self._attempt((step, Meanwhile(delete)), action)
         if any(removed):
@@ -409,11 +417,11 @@ class Machine(RuleBasedStateMachine):
     @rule(index=some, fault=faults(1))
     def download(self, index: int, fault: Chosen) -> None:
         record_id = self._of(list(self.told), index)
-        record = self.service.catalogue.get(record_id)
+        record = self.service.store.get(record_id, UNRESTRICTED)
         if record is None or record.state is not State.READY or record.download_expires_ms is not None:
             return
-        self._attempt(fault, lambda: self.service.catalogue.end_after_download(record, AFTER_DOWNLOAD))
-        found = self.service.catalogue.find(record_id)
+        self._attempt(fault, lambda: self.service.store.expire_after_download(record, AFTER_DOWNLOAD))
+        found = self.service.store.find(record_id)
         assert found is not None
         self.told[record_id].download_end_ms = found.download_expires_ms
 
@@ -441,12 +449,12 @@ class Machine(RuleBasedStateMachine):
             expected = told.expected(now)
             told.download_end_ms = None
             if expected is not Word.ACCEPTED:
-                thumbnails = f"{keys.THUMBNAILS}{record_id}/"
+                thumbnails = f"{naming.THUMBNAILS}{record_id}/"
                 left = any(key == told.object_key or key.startswith(thumbnails) for key in stored)
                 told.forget(Word.PERHAPS if left else Word.NOTHING)
-            elif not keys.is_minted(told.object_key):
+            elif not naming.is_upload_key(told.object_key):
                 # Its end is that of what was put there last, which an event has perhaps not told yet.
-                record = self.service.catalogue.find(record_id)
+                record = self.service.store.find(record_id)
                 assert record is not None
                 told.end_ms = record.expires_ms
 
@@ -467,7 +475,7 @@ class Machine(RuleBasedStateMachine):
                 step, kind = fault
                 with self.world.injector.inject(step, kind or Meanwhile(self._deliver_last)):
                     answer.append(action())
-        except OriginalUnsettled:
+        except OriginalChanging:
             pass
         except (Killed, Unavailable):
             assert fault is not None
@@ -481,13 +489,13 @@ class Machine(RuleBasedStateMachine):
 
     def _deliver_last(self) -> None:
         for event in self.events[-1:]:
-            with suppress(OriginalUnsettled):
-                self.service.pipeline.process(event.object_key)
+            with suppress(OriginalChanging):
+                self.service.processor.process(event.object_key)
 
     def _look_for_removal(self, record_id: str) -> None:
         """What has been hidden, though nobody was told, stays hidden."""
-        found = self.service.catalogue.find(record_id)
-        if found is not None and found.state in GONE:
+        found = self.service.store.find(record_id)
+        if found is not None and lifecycle.is_gone(found):
             self.told[record_id].forget(Word.REMOVED)
 
     # --- what has to hold ---
@@ -499,7 +507,7 @@ class Machine(RuleBasedStateMachine):
         visible: dict[str, Record] = {}
         accepted: list[str] = []
         for record_id, told in self.told.items():
-            record = self.service.catalogue.get(record_id)
+            record = self.service.store.get(record_id, UNRESTRICTED)
             if record is not None:
                 visible[record_id] = record
                 told.see(record)
@@ -512,7 +520,9 @@ class Machine(RuleBasedStateMachine):
                 accepted.append(record_id)
                 self._assert_kept(told, record, stored)
             if record.state is State.READY:
-                assert stored[keys.thumbnail(record_id, str(record.thumbnail))].size == record.thumbnail_size
+                assert (
+                    stored[naming.thumbnail(record_id, str(record.thumbnail))].size == record.thumbnail_size
+                )
         walked = self.service.walk()
         assert walked == sorted(walked, key=lambda one: (one.created_ms, one.id), reverse=True)
         listed = {record.id: record for record in walked}
@@ -569,7 +579,7 @@ def test_whatever_happens(world: World, keep_originals: bool) -> None:
 # --- what the machine has found in the service, shrunk; all of it is mended ---
 
 KEY = CLIENTS_KEYS[0]
-ID = keys.record_id(KEY)
+ID = naming.record_id(KEY)
 
 
 def kill(service: Service, step: int, action: Callable[[], object]) -> None:
@@ -589,7 +599,7 @@ def ending(world: World) -> Service:
     """A deployment where pictures end, holding a client's own object that has its thumbnail."""
     service = Service(world, keep_originals=True, retention=RETENTION)
     service.put(KEY, 0)
-    service.pipeline.process(KEY)
+    service.processor.process(KEY)
     return service
 
 
@@ -597,7 +607,7 @@ def test_what_is_put_after_an_expiry_that_stopped_half_way_is_kept(ending: Servi
     """Nobody has deleted anything: the old picture has ended, and the new one is lost."""
     ending.world.now_ms += RETENTION * 1000 + 1000
     kill(ending, 6, ending.reconciler.sweep)
-    halfway = ending.catalogue.find(ID)
+    halfway = ending.store.find(ID)
     assert halfway is not None
     assert halfway.state is State.DELETING
     ending.put(KEY, 1)
@@ -607,7 +617,7 @@ def test_what_is_put_after_an_expiry_that_stopped_half_way_is_kept(ending: Servi
 
 
 def test_what_is_put_after_a_delete_that_stopped_half_way_is_kept(ending: Service) -> None:
-    kill(ending, 3, lambda: remove(ending.catalogue, ending.bucket, ID, Which.ALIVE))
+    kill(ending, 3, lambda: remove(ending.store, ending.bucket, ID, RemovalScope.VISIBLE, UNRESTRICTED))
     ending.put(KEY, 1)
     ending.world.now_ms += IN_FLIGHT_MS + 1000
     ending.reconciler.sweep()
@@ -637,8 +647,8 @@ def test_a_new_version_of_a_restored_record_has_its_own_end(world: World) -> Non
     redis_is_lost(service)
     world.now_ms += DAY_MS
     put = service.put(KEY, 1)
-    service.pipeline.process(KEY)
-    record = service.catalogue.get(ID)
+    service.processor.process(KEY)
+    record = service.store.get(ID, UNRESTRICTED)
     assert record is not None
     assert record.ends_ms == put.end_ms
 
@@ -646,9 +656,9 @@ def test_a_new_version_of_a_restored_record_has_its_own_end(world: World) -> Non
 def test_the_same_content_put_again_keeps_its_end_when_redis_is_lost(ending: Service) -> None:
     ending.world.now_ms += DAY_MS
     put = ending.put(KEY, 0)
-    ending.pipeline.process(KEY)
+    ending.processor.process(KEY)
     redis_is_lost(ending)
-    record = ending.catalogue.get(ID)
+    record = ending.store.get(ID, UNRESTRICTED)
     assert record is not None
     assert record.ends_ms == put.end_ms
 
@@ -658,7 +668,7 @@ def test_the_same_content_put_again_has_its_own_end_without_its_event(ending: Se
     put = ending.put(KEY, 0)
     ending.world.now_ms += BUCKET_EVERY_MS
     ending.reconciler.audit()
-    record = ending.catalogue.get(ID)
+    record = ending.store.get(ID, UNRESTRICTED)
     assert record is not None
     assert record.ends_ms == put.end_ms
 
@@ -666,13 +676,13 @@ def test_the_same_content_put_again_has_its_own_end_without_its_event(ending: Se
 def test_the_end_of_a_download_is_not_that_of_a_new_version(world: World) -> None:
     service = Service(world, keep_originals=True)
     service.put(KEY, 0)
-    service.pipeline.process(KEY)
-    downloaded = service.catalogue.get(ID)
+    service.processor.process(KEY)
+    downloaded = service.store.get(ID, UNRESTRICTED)
     assert downloaded is not None
-    service.catalogue.end_after_download(downloaded, AFTER_DOWNLOAD)
+    service.store.expire_after_download(downloaded, AFTER_DOWNLOAD)
     service.put(KEY, 1)
-    service.pipeline.process(KEY)
-    record = service.catalogue.get(ID)
+    service.processor.process(KEY)
+    record = service.store.get(ID, UNRESTRICTED)
     assert record is not None
     assert record.ends_ms is None
 
@@ -681,5 +691,5 @@ def test_a_record_whose_event_died_is_listed_and_due(world: World) -> None:
     service = Service(world, keep_originals=True)
     service.put(KEY, 0)
     for step in range(4):
-        kill(service, step, lambda: service.pipeline.process(KEY))
-        assert (service.catalogue.get(ID) is None) == (service.walk() == [])
+        kill(service, step, lambda: service.processor.process(KEY))
+        assert (service.store.get(ID, UNRESTRICTED) is None) == (service.walk() == [])

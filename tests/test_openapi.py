@@ -13,16 +13,18 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 import app
-from chalicelib import errors, keys, openapi
-from chalicelib.catalogue import Catalogue
+from chalicelib import errors
 from chalicelib.clients import redis_client
 from chalicelib.clock import now_ms
-from chalicelib.upload import FIELD
+from chalicelib.http import openapi, paging
+from chalicelib.http.errors import STATUS
+from chalicelib.http.multipart import FIELD
+from chalicelib.records.store import RecordStore
 from tests.conftest import Api, picture
 from tests.test_gateway import full
 
 if TYPE_CHECKING:
-    import redis
+    pass
 
 __all__ = ["full"]
 
@@ -151,7 +153,7 @@ def test_each_operation_has_a_name_of_its_own_and_a_summary() -> None:
 
 
 def test_constants_are_those_of_the_app() -> None:
-    assert (openapi.V1, openapi.LIST_LIMIT) == (app.V1, app.LIST_LIMIT)
+    assert (openapi.V1, openapi.LIST_LIMIT) == (app.V1, paging.LIST_LIMIT)
 
 
 def test_paths_stay_behind_a_stage(api: Api) -> None:
@@ -182,20 +184,23 @@ def test_examples_fit_their_schemas() -> None:
 
 # --- the table of errors ---
 
-_UNAVAILABLE: set[type[errors.ServiceError]] = {errors.CatalogueUnavailable, errors.BucketUnavailable}
+_UNAVAILABLE: set[type[errors.ServiceError]] = {errors.RecordStoreUnavailable, errors.BucketUnavailable}
 RAISES: dict[str, set[type[errors.ServiceError]]] = {
     "getPage": set(),
     "getPulse": set(),
     "getHealth": _UNAVAILABLE,
     "getDescription": set(),
-    "getRecords": {errors.BadParameter, errors.CatalogueUnavailable},
+    "getRecords": {errors.BadParameter, errors.RecordStoreUnavailable},
     "uploadPicture": _UNAVAILABLE
+    | {errors.RecordUnreadable}
     | {errors.MalformedUpload, errors.BadParameter, errors.UnsupportedFormat, errors.IdempotencyKeyReused}
-    | {errors.TooManyBytes, errors.TooManyPixels, errors.TooComplex},
-    "orderTicket": {errors.MalformedUpload, errors.UnsupportedFormat, errors.CatalogueUnavailable},
-    "getRecord": {errors.UnknownThumbnail, errors.CatalogueUnavailable},
-    "deleteRecord": _UNAVAILABLE | {errors.UnknownThumbnail, errors.OriginalUnsettled},
-    "getThumbnail": _UNAVAILABLE | {errors.UnknownThumbnail, errors.ThumbnailNotReady, errors.PictureFailed},
+    | {errors.UploadTooLarge, errors.TooManyPixels, errors.TooComplex},
+    "orderTicket": {errors.MalformedUpload, errors.UnsupportedFormat, errors.RecordStoreUnavailable},
+    "getRecord": {errors.UnknownThumbnail, errors.RecordStoreUnavailable},
+    "deleteRecord": _UNAVAILABLE
+    | {errors.RecordUnreadable, errors.UnknownThumbnail, errors.OriginalChanging},
+    "getThumbnail": _UNAVAILABLE
+    | {errors.RecordUnreadable, errors.UnknownThumbnail, errors.ThumbnailNotReady, errors.ThumbnailFailed},
 }
 
 
@@ -205,14 +210,14 @@ def test_errors_have_the_statuses_of_the_table() -> None:
         of_gateway = {429, 500, 503} | ({401, 403} if "security" in says else set())
         of_gateway |= {413} if "requestBody" in says else set()
         described = {status for status in OPERATIONS[name].responses() if status >= 400}
-        assert described == of_gateway | {app.STATUS[error] for error in raised}, name
+        assert described == of_gateway | {STATUS[error] for error in raised}, name
 
 
 def test_each_error_of_the_table_is_one_of_an_operation() -> None:
     assert {name for name in OPERATIONS if not name.startswith("head")} == RAISES.keys()
-    in_records = {*app.GIVEN_UP.values(), errors.UndecodablePicture}
-    shared = {errors.TokenRefused}  # in the same words wherever a token may be asked for
-    assert set().union(*RAISES.values()) == app.STATUS.keys() - in_records - shared
+    in_records = {*app.ERROR_BY_REASON.values(), errors.UndecodablePicture}
+    shared = {errors.InvalidToken}  # in the same words wherever a token may be asked for
+    assert set().union(*RAISES.values()) == STATUS.keys() - in_records - shared
 
 
 # --- what the service answers ---
@@ -353,8 +358,8 @@ def with_a_body(name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", [name for name, raised in RAISES.items() if raised])
 def test_without_redis(api: Api, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    nowhere = Catalogue(redis_client("redis://127.0.0.1:1", timeout=1), now_ms)
-    monkeypatch.setattr(app, "catalogue", lambda: nowhere)
+    nowhere = RecordStore(redis_client("redis://127.0.0.1:1", timeout=1), now_ms)
+    monkeypatch.setattr(app, "store", lambda: nowhere)
     reply = ask(api, name, **with_a_body(name))
     assert reply.status_code == 503
     assert_described(OPERATIONS[name], reply)
@@ -367,9 +372,9 @@ def test_beyond_the_gateways_limits(api: Api, full: ExitStack) -> None:
         assert_described(OPERATIONS[name], reply)
 
 
+@pytest.mark.usefixtures("fault")
 @pytest.mark.parametrize("name", ["getRecord", "getThumbnail"])
-def test_a_fault(api: Api, redis_server: "redis.Redis", name: str) -> None:
-    redis_server.hset(keys.record(UNKNOWN), mapping={"state": "no such state"})
+def test_a_fault(api: Api, name: str) -> None:
     reply = ask(api, name)
     assert reply.status_code == 500
     assert_described(OPERATIONS[name], reply)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from chalicelib import keys
+from chalicelib import naming
 from tests.conftest import picture
 from tests.proxy import Mode, Proxy
 from tests.service import Service
@@ -111,4 +111,4 @@ def test_a_picture_that_came_during_an_outage_is_made_afterwards(
         service.says("thumbnail to be retried")
     finally:
         proxies["redis"].become(Mode.OPEN)
-    assert service.wait_for_end(keys.record_id(key))["ready"] is True
+    assert service.wait_for_end(naming.record_id(key))["ready"] is True

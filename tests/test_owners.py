@@ -13,8 +13,9 @@ import requests
 
 import app
 from app import V1
-from chalicelib import keys
-from chalicelib.catalogue import Catalogue
+from chalicelib import naming, services
+from chalicelib.records.record import UNRESTRICTED
+from chalicelib.records.store import RecordStore
 from chalicelib.settings import SettingsError
 from deploy import template
 from local.owners import TRIAL, token, with_trial_owners
@@ -39,12 +40,12 @@ def owned(api: Api, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     """The API with owners on, and a session that says nothing of who asks."""
     for name, value in TRIAL.items():
         monkeypatch.setenv(name, value)
-    app.settings.cache_clear()
-    app.tokens.cache_clear()
+    services.settings.cache_clear()
+    services.tokens.cache_clear()
     yield api
     monkeypatch.undo()
-    app.settings.cache_clear()
-    app.tokens.cache_clear()
+    services.settings.cache_clear()
+    services.tokens.cache_clear()
 
 
 def bearer(subject: str) -> dict[str, str]:
@@ -157,7 +158,7 @@ def test_when_nobody_can_say_it_is_403_and_the_log_says_why(
     monkeypatch.setenv("AUTH_ALGORITHM", "RS256")
     monkeypatch.delenv("AUTH_SECRET")
     monkeypatch.setenv("AUTH_JWKS_URL", "http://127.0.0.1:1/keys")
-    app.settings.cache_clear()
+    services.settings.cache_clear()
     payload = "eyJzdWIiOiJhbGljZSJ9"
     by_keys = f"Bearer eyJhbGciOiJSUzI1NiJ9.{payload}.AAAA"
     assert_as_on_aws(send(owned, "GET", f"{V1}/thumbnail", {"Authorization": by_keys}), "ACCESS_DENIED")
@@ -242,7 +243,9 @@ def test_asking_for_anothers_costs_what_asking_for_none_does(
     record = upload(alice)
     owned.deliver()
     asked_s3: list[str] = []
-    app.bucket()._s3.meta.events.register("before-call.s3", lambda model, **_: asked_s3.append(model.name))
+    services.bucket()._s3.meta.events.register(
+        "before-call.s3", lambda model, **_: asked_s3.append(model.name)
+    )
 
     def calls(record_id: str) -> tuple[dict[str, int], list[str]]:
         redis_server.config_resetstat()
@@ -294,13 +297,13 @@ def test_idempotency_keys_are_each_owners_own(owned: Api, alice: Client, bob: Cl
     assert upload(bob, headers=key)["id"] == theirs["id"]
 
 
-def test_tickets_are_each_owners_own(owned: Api, alice: Client, bob: Client) -> None:
-    ticket = alice("POST", "/upload", json={"filename": "big.jpg"}).json()
-    path = f"/{ticket['id']}"
+def test_presigned_uploads_are_each_owners_own(owned: Api, alice: Client, bob: Client) -> None:
+    presigned = alice("POST", "/upload", json={"filename": "big.jpg"}).json()
+    path = f"/{presigned['id']}"
     assert alice("GET", path).status_code == 200
     for method in ("GET", "DELETE"):
         assert bob(method, path).status_code == 404
-    sent = requests.post(ticket["url"], data=ticket["fields"], files={"file": picture()}, timeout=20)
+    sent = requests.post(presigned["url"], data=presigned["fields"], files={"file": picture()}, timeout=20)
     assert sent.ok
     owned.deliver()
     assert bob("GET").json() == []
@@ -311,12 +314,12 @@ def test_tickets_are_each_owners_own(owned: Api, alice: Client, bob: Client) -> 
 
 
 def test_what_is_put_into_the_bucket_has_no_owner_and_is_seen_by_nobody(
-    owned: Api, alice: Client, s3: "S3Client", catalogue: Catalogue
+    owned: Api, alice: Client, s3: "S3Client", store: RecordStore
 ) -> None:
     s3.put_object(Bucket=owned.bucket.name, Key="originals/a.jpg", Body=picture())
     owned.deliver()
-    record_id = keys.record_id("originals/a.jpg")
-    found = catalogue.get(record_id)
+    record_id = naming.record_id("originals/a.jpg")
+    found = store.get(record_id, UNRESTRICTED)
     assert found is not None
     assert (found.state, found.owner) == ("ready", None)
     assert alice("GET").json() == []

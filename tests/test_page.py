@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-import app
-from chalicelib.page import make_page
+from chalicelib import services
+from chalicelib.http.page import make_page
 from tests.browser.front import Front
 from tests.conftest import Api
 
@@ -119,20 +119,20 @@ def test_data_never_becomes_markup() -> None:
 
 def test_it_knows_the_deployments_limits(api: Api) -> None:
     (html,) = [attributes for tag, attributes in Elements(get(api).text).tags if tag == "html"]
-    assert html["data-max-upload"] == str(app.settings().max_upload_bytes)
-    assert html["data-max-original"] == str(app.settings().max_original_bytes)
+    assert html["data-max-upload"] == str(services.settings().max_upload_bytes)
+    assert html["data-max-original"] == str(services.settings().max_original_bytes)
     assert html["data-ends-by-download"] == ""
 
 
 @pytest.fixture
 def ending(api: Api, monkeypatch: pytest.MonkeyPatch) -> "Iterator[Api]":
     monkeypatch.setenv("RETENTION_AFTER_DOWNLOAD", "60")
-    app.settings.cache_clear()
-    app.page.cache_clear()
+    services.settings.cache_clear()
+    services.page.cache_clear()
     yield api
     monkeypatch.undo()
-    app.settings.cache_clear()
-    app.page.cache_clear()
+    services.settings.cache_clear()
+    services.page.cache_clear()
 
 
 def test_it_knows_that_downloads_end_pictures(ending: Api) -> None:

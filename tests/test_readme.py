@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import app
+from chalicelib.http.errors import STATUS
 from chalicelib.settings import Settings
 from tests.conftest import picture
 from tests.service import ROOT, Service
@@ -107,8 +108,8 @@ def test_the_routes_are_those_of_the_code() -> None:
 def test_the_statuses_are_those_of_the_code() -> None:
     errors = rows(section("The API").split("Every error")[1])
     listed = {int(status) for row in errors for status in row[0].split(",")}
-    assert set(app.STATUS.values()) <= listed
-    assert listed - set(app.STATUS.values()) == {403, 405, 429}, "the gateway's own"
+    assert set(STATUS.values()) <= listed
+    assert listed - set(STATUS.values()) == {403, 405, 429}, "the gateway's own"
 
 
 @pytest.mark.parametrize("page", sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("docs/**/*.md")), ids=str)

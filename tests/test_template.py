@@ -12,7 +12,9 @@ import pytest
 from cfnlint.api import lint_file
 
 import app
-from chalicelib import cors, fetch, keys
+from chalicelib import naming
+from chalicelib.auth import fetch
+from chalicelib.http import cors
 from chalicelib.settings import Settings
 from deploy import ROOT, CannotGoOn, package, template
 from deploy.emulators import TARGETS
@@ -87,7 +89,7 @@ def test_what_has_no_retention_does_not_log(resources: Resources) -> None:
 def test_the_trigger_is_limited_to_originals(resources: Resources) -> None:
     (event,) = resources["MakeThumbnail"]["Properties"]["Events"].values()
     rules = event["Properties"]["Filter"]["S3Key"]["Rules"]
-    assert rules == [{"Name": "prefix", "Value": keys.ORIGINALS}]
+    assert rules == [{"Name": "prefix", "Value": naming.ORIGINALS}]
 
 
 def test_runs_of_the_reconciler_do_not_overlap(resources: Resources) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import FilePayload, Locator, Page, expect
 
-import app
+from chalicelib import services
 from tests.browser.conftest import Visit
 from tests.browser.front import Answer, Asked, Front, error
 from tests.conftest import Api, picture
@@ -158,7 +158,7 @@ def test_a_file_above_the_limit_goes_by_a_ticket(visit: Visit, api: Api) -> None
     out = BytesIO()
     Image.linear_gradient("L").resize((1500, 1200)).convert("RGB").save(out, "BMP")
     content = out.getvalue()
-    assert len(content) > app.settings().max_upload_bytes
+    assert len(content) > services.settings().max_upload_bytes
     choose(page, file("big <b>.bmp", content))
     expect(page.get_by_text(MAKING)).to_be_visible()
     assert visit.front.count("POST", "/thumbnail") == 0
@@ -545,14 +545,14 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """Sets variables of the deployment for one test; read anew when the page is."""
     yield monkeypatch
     monkeypatch.undo()
-    app.settings.cache_clear()
-    app.page.cache_clear()
+    services.settings.cache_clear()
+    services.page.cache_clear()
 
 
 def apply() -> None:
-    app.settings.cache_clear()
-    app.page.cache_clear()
-    app.pipeline.cache_clear()
+    services.settings.cache_clear()
+    services.page.cache_clear()
+    services.processor.cache_clear()
 
 
 def test_a_picture_that_ends_says_when(visit: Visit, api: Api, settings: pytest.MonkeyPatch) -> None:

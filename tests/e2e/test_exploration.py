@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import app
-from chalicelib import openapi
+from chalicelib.http import openapi
 from local.owners import token
 from tests.e2e.target import Target
 from tests.exploration import explore, operations_tested

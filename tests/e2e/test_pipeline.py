@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 from PIL import Image
 
-from chalicelib import keys
+from chalicelib import naming
 from tests.conftest import picture
 from tests.e2e.target import Target
 from tests.service import eventually
@@ -56,7 +56,7 @@ def test_every_upload_of_a_burst_gets_its_thumbnail(target: Target) -> None:
 def test_an_object_that_is_put_straight_into_the_bucket(target: Target, key: str) -> None:
     s3, bucket = target.storage
     s3.put_object(Bucket=bucket, Key=key, Body=picture())
-    record = target.end_of(keys.record_id(key))
+    record = target.end_of(naming.record_id(key))
     assert record["ready"], record
     assert record["filename"] == key.rpartition("/")[2]
     with Image.open(BytesIO(target("GET", f"/{record['id']}/download").content)) as image:
@@ -70,8 +70,8 @@ def test_an_object_beside_the_originals_is_left_alone(target: Target) -> None:
     s3.put_object(Bucket=bucket, Key="elsewhere/a.jpg", Body=picture())
     # One that is put later has been dealt with: the other had its chance.
     s3.put_object(Bucket=bucket, Key="originals/after.jpg", Body=picture())
-    after = target.end_of(keys.record_id("originals/after.jpg"))
-    assert target("GET", f"/{keys.record_id('elsewhere/a.jpg')}").status_code == 404
+    after = target.end_of(naming.record_id("originals/after.jpg"))
+    assert target("GET", f"/{naming.record_id('elsewhere/a.jpg')}").status_code == 404
     target.remove(after["id"])
     s3.delete_object(Bucket=bucket, Key="elsewhere/a.jpg")
 
@@ -113,7 +113,7 @@ def test_when_a_dependency_fails_for_good_the_record_says_so(target: Target) -> 
         ours = target.upload(picture())
         s3.put_object(Bucket=bucket, Key=key, Body=picture())
         # AWS tries again after one and after two minutes.
-        ends = [target.end_of(record_id, 360) for record_id in (ours["id"], keys.record_id(key))]
+        ends = [target.end_of(record_id, 360) for record_id in (ours["id"], naming.record_id(key))]
     for record in ends:
         assert record["ready"] is False
         assert "upload it again" in record["error"]

@@ -5,13 +5,13 @@ them), a script, a request, and the reading of an object's body. What sets up a 
 are none. First record an operation, then run it again for each of its steps and each fault:
 
     injector = Injector()
-    injector.watch(catalogue, bucket)
+    injector.watch(store, bucket)
     with injector.record() as steps:
-        pipeline.process(key)               # steps == ["S3 GetObject originals/", "EVALSHA begin", ...]
+        processor.process(key)              # steps == ["S3 GetObject originals/", "ZADD due", ...]
     with injector.inject(1, Fault.KILLED_AFTER), pytest.raises(Killed):
-        pipeline.process(key)               # the server has run the script, and nobody has seen its reply
+        processor.process(key)              # the server has run the script, and nobody has seen its reply
     injector.revive()
-    pipeline.process(key)                   # the event comes again
+    processor.process(key)                  # the event comes again
 
 `inject` fails when its step does not come. It yields the steps as `record` does, so that the way which an
 operation takes after a fault can be known; several at once share one count:
@@ -47,8 +47,8 @@ from redis.commands.core import Script
 from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
-from chalicelib.bucket import Bucket
-from chalicelib.catalogue import Catalogue
+from chalicelib.objects.bucket import Bucket
+from chalicelib.records.store import RecordStore
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -117,6 +117,15 @@ class _Call:
     injected: Exception | None = None
 
 
+def scripts_of(store: RecordStore) -> dict[str, Script]:
+    """The scripts that a store calls, by the names that steps have."""
+    return {
+        "replace": store._replace._replace,
+        "replace when full": store._replace._replace_when_full,
+        "reschedule": store.schedule._reschedule,
+    }
+
+
 class Injector:
     """Counts steps, and makes one of them fail. One injector may watch several clients."""
 
@@ -132,15 +141,13 @@ class Injector:
 
     # --- which clients ---
 
-    def watch(self, *adapters: Catalogue | Bucket) -> None:
-        """Watch the clients of these adapters; a script is called as the attribute that holds it."""
+    def watch(self, *adapters: RecordStore | Bucket) -> None:
+        """Watch the clients of these adapters; scripts are named as in `scripts_of`."""
         for adapter in adapters:
             if isinstance(adapter, Bucket):
                 self.watch_s3(adapter._s3)
             else:
-                held = vars(adapter).items()
-                scripts = {name.strip("_"): one for name, one in held if isinstance(one, Script)}
-                self.watch_redis(adapter._redis, scripts)
+                self.watch_redis(adapter._redis, scripts_of(adapter))
 
     def watch_redis(self, client: "redis.Redis", scripts: Mapping[str, Script] | None = None) -> None:
         """Watch a client of one Redis over TCP, with the names that its scripts shall have.
@@ -418,7 +425,7 @@ class _RedisConnection(redis.Connection):
     def _name(self, command: tuple[Any, ...]) -> str:
         word, *arguments = (str(part) for part in command)
         if word == "EVALSHA":
-            return f"{word} {self.scripts.get(arguments[0], arguments[0][:8])}"
+            return f"{word} {self.scripts.get(arguments[0], arguments[0][:8])} {_prefix(arguments[2])}"
         return f"{word} {_prefix(arguments[0])}" if arguments else word
 
 

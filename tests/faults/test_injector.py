@@ -15,13 +15,15 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
-from chalicelib import keys
-from chalicelib.bucket import Bucket
-from chalicelib.catalogue import Catalogue
+from chalicelib import naming
 from chalicelib.clients import redis_client, s3_client
-from chalicelib.errors import BucketUnavailable, CatalogueUnavailable
-from chalicelib.pipeline import Outcome, Pipeline
-from chalicelib.record import Record, State
+from chalicelib.errors import BucketUnavailable, RecordStoreUnavailable
+from chalicelib.objects.bucket import Bucket
+from chalicelib.records import codec
+from chalicelib.records.record import UNRESTRICTED, Record, State
+from chalicelib.records.store import RecordStore
+from chalicelib.work.process import Outcome, Processor
+from chalicelib.work.remove import thumbnail_keys
 from tests.conftest import keys_in, picture
 from tests.faults.injector import Fault, Injector, Killed, Meanwhile, MeanwhileFailed
 
@@ -278,44 +280,47 @@ STEPS = [
     "S3 GetObject originals/",
     "ZADD due",
     "ZADD records",
-    "EVALSHA begin",
+    "HGETALL record:",
+    "EVALSHA replace record:",
     "S3 DeleteObjects thumbnails/",
     "S3 GetObject originals/ body",
     "S3 PutObject thumbnails/",
-    "EVALSHA finish",
+    "EVALSHA replace when full record:",
     "S3 HeadObject originals/",
 ]
 
 
-def uploaded(catalogue: Catalogue, bucket: Bucket) -> Record:
-    record_id = keys.new_id()
-    record = Record(record_id, keys.original(record_id), "a.jpg", 1_700_000_000_000, len(picture()))
-    catalogue.create(record)
-    bucket.put(record.object_key, picture(), content_type="image/jpeg", metadata=record.original_metadata())
+def uploaded(store: RecordStore, bucket: Bucket) -> Record:
+    record_id = naming.new_id()
+    record = Record(record_id, naming.original(record_id), "a.jpg", 1_700_000_000_000, len(picture()))
+    store.create(record)
+    bucket.put(
+        record.object_key, picture(), content_type="image/jpeg", metadata=codec.original_metadata(record)
+    )
     return record
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["scripts known", "scripts unknown"])
 def test_the_steps_of_an_operation(
     injector: Injector,
-    pipeline: Pipeline,
-    catalogue: Catalogue,
+    processor: Processor,
+    store: RecordStore,
     bucket: Bucket,
     redis_server: "redis.Redis",
     known: bool,
 ) -> None:
-    injector.watch(catalogue, bucket)
+    injector.watch(store, bucket)
     with injector.record() as steps:
-        record = uploaded(catalogue, bucket)
+        record = uploaded(store, bucket)
     assert steps == ["ZADD due", "ZADD records", "HSET record:", "S3 PutObject originals/"]
     if not known:
         redis_server.script_flush()
     with injector.record() as steps:
-        pipeline.process(record.object_key)
+        processor.process(record.object_key)
     assert steps == [step for step in STEPS if step != "S3 DeleteObjects thumbnails/"]
-    assert catalogue.get(record.id) is not None
+    assert store.get(record.id, UNRESTRICTED) is not None
     with injector.record() as steps:
-        catalogue.page(10, None)
+        store.page(10, None, UNRESTRICTED)
     assert steps == ["ZRANGE records", "HGETALL record:"]
 
 
@@ -324,20 +329,20 @@ CELLS = list(itertools.product(range(len(STEPS) - 1), [fault for fault in Fault 
 
 @pytest.mark.parametrize(("step", "fault"), CELLS, ids=str)
 def test_an_event_that_is_delivered_until_it_is_done(
-    injector: Injector, pipeline: Pipeline, catalogue: Catalogue, bucket: Bucket, step: int, fault: Fault
+    injector: Injector, processor: Processor, store: RecordStore, bucket: Bucket, step: int, fault: Fault
 ) -> None:
     """How a matrix is made of this, and the smallest one there is."""
-    record = uploaded(catalogue, bucket)
-    injector.watch(catalogue, bucket)
+    record = uploaded(store, bucket)
+    injector.watch(store, bucket)
     with (
         injector.inject(step, fault),
-        pytest.raises((Killed, CatalogueUnavailable, BucketUnavailable)),
+        pytest.raises((Killed, RecordStoreUnavailable, BucketUnavailable)),
     ):
-        pipeline.process(record.object_key)
+        processor.process(record.object_key)
     injector.revive()
-    assert pipeline.process(record.object_key) in {Outcome.READY, Outcome.UNCHANGED}
+    assert processor.process(record.object_key) in {Outcome.READY, Outcome.UNCHANGED}
     injector.land()
-    found = catalogue.get(record.id)
+    found = store.get(record.id, UNRESTRICTED)
     assert found is not None
     assert found.state is State.READY
-    assert found.thumbnail_keys() == keys_in(bucket, "thumbnails/")
+    assert thumbnail_keys(found) == keys_in(bucket, "thumbnails/")

@@ -8,11 +8,14 @@ import pytest
 import redis
 
 from benchmarks.documents import markers
-from chalicelib import keys
-from chalicelib.record import Record, State
-from tests.faults import matrix
+from chalicelib import naming
+from chalicelib.records.record import Record, State
+from tests import invariants
+from tests.faults import matrix, operations
 from tests.faults.injector import MeanwhileFailed
-from tests.faults.matrix import OPERATIONS, Column, Kind, Operation, Promises, Row, Stored, World
+from tests.faults.operations import OPERATIONS
+from tests.faults.world import Column, Kind, Operation, Row, World
+from tests.invariants import Promises, Stored
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
 
@@ -35,19 +38,19 @@ def world(redis_url: str) -> Iterator[World]:
 NOW = 1_790_000_000_000
 ID = "0b5b2c50-9b4d-4a57-8f39-0f3b6f1d8f11"
 READY = Record(
-    ID, keys.original(ID), "a.jpg", NOW, 900, State.READY, etag="e", thumbnail="e-1", thumbnail_size=300
+    ID, naming.original(ID), "a.jpg", NOW, 900, State.READY, etag="e", thumbnail="e-1", thumbnail_size=300
 )
 WHOLE = Stored(
     now_ms=NOW,
     records={ID: READY},
     index=[f"{NOW}:{ID}"],
     due={},
-    objects={READY.object_key: ("e", 900), keys.thumbnail(ID, "e-1"): ("t", 300)},
+    objects={READY.object_key: ("e", 900), naming.thumbnail(ID, "e-1"): ("t", 300)},
     listed=[ID],
 )
 NOTHING = Stored(NOW, {}, [], {}, {})
 ENDS = replace(READY, expires_ms=NOW + 1000)
-KEPT = {keys.thumbnail(ID, "e-1"): ("t", 300)}
+KEPT = {naming.thumbnail(ID, "e-1"): ("t", 300)}
 PENDING = replace(READY, state=State.PENDING, thumbnail_size=None)
 DELETING = replace(READY, state=State.DELETING)
 FAILED = replace(READY, state=State.FAILED, thumbnail_size=None, error="No.")
@@ -65,13 +68,13 @@ def promises() -> Promises:
         (NOTHING, Promises(answered={ID}, accepted={ID}, removed={ID})),
         (replace(WHOLE, objects=KEPT), replace(promises(), keep_originals=False)),
         (replace(WHOLE, records={ID: ENDS}, due={ID: NOW + 1000}), promises()),
-        (replace(NOTHING, records={ID: replace(DELETING, state=State.DELETED)}), Promises(removed={ID})),
+        (replace(NOTHING, records={ID: replace(DELETING, state=State.TOMBSTONE)}), Promises(removed={ID})),
     ],
     ids=["ready", "nothing", "removed", "original not kept", "with an end", "tombstone"],
 )
 def test_what_is_whole_is_not_reported(stored: Stored, promised: Promises) -> None:
-    assert matrix.broken_now(stored, promised) == []
-    assert matrix.broken_for_good(stored, promised) == []
+    assert invariants.broken_now(stored, promised) == []
+    assert invariants.broken_for_good(stored, promised) == []
 
 
 @pytest.mark.parametrize(
@@ -81,7 +84,7 @@ def test_what_is_whole_is_not_reported(stored: Stored, promised: Promises) -> No
         (replace(WHOLE, objects=KEPT), "the upload was answered, and there is no original"),
         (replace(WHOLE, objects={READY.object_key: ("e", 900)}), "is ready, and has no thumbnail"),
         (
-            replace(WHOLE, objects={**WHOLE.objects, keys.thumbnail(ID, "e-1"): ("t", 299)}),
+            replace(WHOLE, objects={**WHOLE.objects, naming.thumbnail(ID, "e-1"): ("t", 299)}),
             "says 300 bytes, and has 299",
         ),
         (replace(WHOLE, listed=[]), "is visible, and 0 times in the list"),
@@ -91,12 +94,12 @@ def test_what_is_whole_is_not_reported(stored: Stored, promised: Promises) -> No
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_broken_at_a_moment_is_reported(stored: Stored, said: str) -> None:
-    assert f"{ID}: {said}" in matrix.broken_now(stored, promises())
-    assert f"{ID}: {said}" in matrix.broken_for_good(stored, promises())
+    assert f"{ID}: {said}" in invariants.broken_now(stored, promises())
+    assert f"{ID}: {said}" in invariants.broken_for_good(stored, promises())
 
 
 def test_what_is_removed_and_visible_is_reported() -> None:
-    assert matrix.broken_now(WHOLE, Promises(removed={ID})) == [f"{ID}: is removed, and visible"]
+    assert invariants.broken_now(WHOLE, Promises(removed={ID})) == [f"{ID}: is removed, and visible"]
 
 
 @pytest.mark.parametrize(
@@ -109,10 +112,10 @@ def test_what_is_removed_and_visible_is_reported() -> None:
             replace(WHOLE, records={ID: FAILED}, objects=KEPT),
             f"{ID}: is failed, and has no original",
         ),
-        (replace(WHOLE, records={ID: FAILED}), f"{next(iter(KEPT))}: is stored, and nobody names it"),
+        (replace(WHOLE, records={ID: FAILED}), f"{next(iter(KEPT))}: is stored, and no record names it"),
         (
             replace(WHOLE, objects={**WHOLE.objects, "originals/x": ("e", 1)}),
-            "originals/x: is stored, and nobody names it",
+            "originals/x: is stored, and no record names it",
         ),
         (
             replace(WHOLE, objects={**WHOLE.objects, READY.object_key: ("f", 900)}),
@@ -126,21 +129,22 @@ def test_what_is_removed_and_visible_is_reported() -> None:
     ids=lambda value: value.rpartition(": ")[2] if isinstance(value, str) else "",
 )
 def test_what_is_broken_for_good_is_reported(stored: Stored, said: str) -> None:
-    assert said in matrix.broken_for_good(stored, promises())
+    assert said in invariants.broken_for_good(stored, promises())
 
 
 def test_an_original_that_is_not_to_be_kept_is_reported() -> None:
     promised = replace(promises(), keep_originals=False)
-    assert matrix.broken_for_good(WHOLE, promised) == [f"{READY.object_key}: is stored, and nobody names it"]
+    unnamed = f"{READY.object_key}: is stored, and no record names it"
+    assert invariants.broken_for_good(WHOLE, promised) == [unnamed]
 
 
 @pytest.mark.parametrize("raised", [TypeError("x"), redis.ConnectionError("x"), MeanwhileFailed()])
 def test_what_is_none_of_our_errors_is_reported(world: World, raised: BaseException) -> None:
     def run(*_: object) -> None:
-        world.watched.catalogue.ping()
+        world.watched.store.ping()
         raise raised
 
-    operation = Operation("raises", Kind.REQUEST, matrix.nothing, run)
+    operation = Operation("raises", Kind.REQUEST, operations.nothing, run)
     world._scenes[operation.name] = replace(world._scene(OPERATIONS[0]), steps=["PING"])
     (broken, *_) = world.run(Row(operation, 1, "PING"), Column.ERROR_ONCE)
     assert broken.startswith("raised ")
@@ -162,15 +166,15 @@ def test_cells(world: World, operation: Operation, column: Column) -> None:
 
 
 @pytest.mark.slow
-def test_the_table_in_the_documentation_is_the_runs(world: World) -> None:
+def test_the_summary_in_the_documentation_is_the_runs(world: World) -> None:
     all_rows = [row for operation in OPERATIONS for row in matrix.rows(world, operation)]
     begin, end = markers(matrix.COMMAND)
     written = DOCUMENT.read_text(encoding="utf-8").partition(begin)[2].partition(end)[0]
-    assert written.strip("\n") == matrix.table(all_rows), "run: make fault-matrix"
+    assert written.strip("\n") == matrix.summary(all_rows, {}), "run: make fault-matrix"
 
 
-def test_a_cell_that_does_not_hold_is_seen_in_the_table() -> None:
+def test_a_cell_that_does_not_hold_is_seen_in_the_summary() -> None:
     row = Row(OPERATIONS[0], 1, "PING")
-    table = matrix.table([row], lambda _, column: column is not Column.LATE)
-    assert "8 cells: 7 hold (✓), 1 do not (✗)." in table
-    assert table.splitlines()[-1] == "| upload | 1 PING | ✓ | ✓ | ✓ | ✓ | ✓ | ✓ | · | ✗ | · | ✓ |"
+    text = matrix.summary([row], {(str(row), Column.LATE): ["it is gone"]})
+    assert text.startswith("8 cells: 7 hold, 1 do not.")
+    assert text.endswith("- upload: 1 PING | late: it is gone")

@@ -21,14 +21,15 @@ import pytest
 import requests
 from PIL import Image
 
-from chalicelib import keys
-from chalicelib.bucket import Bucket
-from chalicelib.catalogue import Catalogue
+from chalicelib import naming
 from chalicelib.clients import redis_client, s3_client
-from chalicelib.pipeline import Pipeline
-from chalicelib.reconcile import RECORDS_EVERY_MS, Reconciler
+from chalicelib.objects.bucket import Bucket
+from chalicelib.records.store import RecordStore
+from chalicelib.work.audit import RECORDS_EVERY_MS
+from chalicelib.work.process import Processor
 from local.notifications import QUEUE
 from tests.conftest import SettableClock, picture
+from tests.reconciler import Reconciler
 from tests.service import Service, eventually, is_alive, processes_of
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def environment(redis_url: str, redis_server: "redis.Redis", s3_endpoint: str) -
 
 
 def test_what_was_promised_outlives_every_process(
-    environment: dict[str, str], s3: "S3Client", sqs: "SQSClient", pipeline: Pipeline
+    environment: dict[str, str], s3: "S3Client", sqs: "SQSClient", processor: Processor
 ) -> None:
     clients = [Client(number) for number in range(CLIENTS)]
     stop = threading.Event()
@@ -161,18 +162,18 @@ def test_what_was_promised_outlives_every_process(
 
         left = leftovers(service, s3)
         assert not left & (kept.keys() | deleted), "only of requests without an answer may anything be left"
-        reconcile(environment["REDIS_URL"], pipeline)
+        reconcile(environment["REDIS_URL"], processor)
         assert_promises_are_kept(service, s3, kept, deleted)
         assert not leftovers(service, s3)
     assert "Traceback" not in "".join(one.output for one in running)
 
 
-def reconcile(redis_url: str, pipeline: Pipeline) -> None:
+def reconcile(redis_url: str, processor: Processor) -> None:
     """Let the reconciler do on the next day, and the day after that, what it has to do by then."""
     clock = SettableClock()
-    catalogue = Catalogue(redis_client(redis_url, timeout=5), clock)
-    pipeline = replace(pipeline, catalogue=catalogue, bucket=Bucket(s3_client(timeout=5, attempts=2), BUCKET))
-    reconciler = Reconciler(catalogue, pipeline.bucket, pipeline, clock, time_is_up=lambda: False)
+    store = RecordStore(redis_client(redis_url, timeout=5), clock)
+    processor = replace(processor, store=store, bucket=Bucket(s3_client(timeout=5, attempts=2), BUCKET))
+    reconciler = Reconciler(processor, clock)
     for _ in range(2):
         clock.advance(ms=RECORDS_EVERY_MS)
         reconciler.sweep()
@@ -238,13 +239,13 @@ def assert_promises_are_kept(
     assert not listed.keys() & deleted
     objects = all_objects(s3)
     for record_id, which in kept.items():
-        assert objects[keys.original(record_id)] == len(PICTURES[which])
+        assert objects[naming.original(record_id)] == len(PICTURES[which])
         assert service("GET", f"/{record_id}").json() == listed[record_id]
     for record_id in deleted:
         assert service("GET", f"/{record_id}").status_code == 404
     assert not {key for key in objects if id_of(key) in deleted}
     for record_id, record in listed.items():
-        sizes = [size for key, size in objects.items() if key.startswith(f"{keys.THUMBNAILS}{record_id}/")]
+        sizes = [size for key, size in objects.items() if key.startswith(f"{naming.THUMBNAILS}{record_id}/")]
         assert sizes == ([record["size"]["thumbnail"]] if record["ready"] else []), record
         if record["ready"]:
             content = service("GET", f"/{record_id}/download").content
@@ -259,7 +260,7 @@ def leftovers(service: Service, s3: "S3Client") -> set[str]:
     without_original = {
         record_id
         for record_id, record in listed.items()
-        if not record["ready"] and keys.original(record_id) not in objects
+        if not record["ready"] and naming.original(record_id) not in objects
     }
     return without_original | ({id_of(key) for key in objects} - listed.keys())
 
@@ -283,4 +284,4 @@ def all_objects(s3: "S3Client") -> dict[str, int]:
 
 def id_of(key: str) -> str:
     """The record that an object belongs to."""
-    return key.split("/")[1] if key.startswith(keys.THUMBNAILS) else keys.record_id(key)
+    return key.split("/")[1] if key.startswith(naming.THUMBNAILS) else naming.record_id(key)

@@ -1,0 +1,33 @@
+"""How long others may keep a thumbnail, and whether a client has it already (RFC 9110, RFC 9111)."""
+
+from chalicelib import naming
+from chalicelib.records.record import Record
+
+ONE_YEAR = 365 * 24 * 3600
+"""Seconds; longer ages mean nothing to caches."""
+
+
+def cache_control(record: Record, now_ms: int, *, expires_after_download: bool) -> str:
+    """Cache-Control of a thumbnail: not beyond its expiry, and revalidated if it may be replaced.
+
+    Args:
+        record: the record of the thumbnail.
+        now_ms: the time, in milliseconds since the epoch.
+        expires_after_download: whether a download lets the picture expire.
+
+    """
+    if expires_after_download:
+        return "no-store"
+    if record.owner is not None:
+        return "private, no-cache"
+    if record.presigned_until_ms is not None or not naming.is_upload_key(record.object_key):
+        # A client may put its own key in the bucket again, and send its file twice by one presigned upload.
+        return "public, no-cache"
+    seconds = ONE_YEAR if record.ends_ms is None else (record.ends_ms - now_ms) // 1000
+    return f"public, max-age={max(0, min(seconds, ONE_YEAR))}, immutable"
+
+
+def matches(if_none_match: str | None, etag: str) -> bool:
+    """Compare an If-None-Match header with an entity tag, weakly (RFC 9110, 13.1.2)."""
+    given = [tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")]
+    return "*" in given or f'"{etag}"' in given

@@ -1,0 +1,124 @@
+"""Every name in the bucket and in Redis, made here and nowhere else.
+
+    originals/<id>              an original that came through the API; <id> is a uuid4
+    originals/<anything else>   an original that somebody put straight into the bucket
+    thumbnails/<id>/<name>.jpg  a thumbnail; <name> begins with the ETag of the version it shows
+    record:<id>                 Redis hash: the record
+    records                     Redis sorted set: the index of all records, by creation
+    records:<owner's hash>      Redis sorted set: the index of one owner's records, likewise
+    due                         Redis sorted set: ids of records to check, by when
+    checkpoint:<walk>           Redis hash: how far a walk over the bucket or the index has come
+
+A record, its original and its thumbnail find one another by these rules alone. Each Redis key is
+used by itself, so that any two may live in different hash slots.
+"""
+
+import hashlib
+import re
+import secrets
+import uuid
+from typing import NamedTuple
+
+ORIGINALS = "originals/"
+THUMBNAILS = "thumbnails/"
+INDEX = "records"
+DUE = "due"
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_MINTED = re.compile(ORIGINALS + r"([0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})")
+_THUMBNAIL = re.compile(THUMBNAILS + r"([0-9a-f-]{36})/((.{1,64})-[0-9a-f]{16})\.jpg")
+_NAMESPACE = uuid.UUID("0d3c6c1e-5c0b-4f0e-9d0a-3f6f2f2f7c55")
+
+
+def new_id() -> str:
+    """Make the id of a record that comes through the API: a random uuid4."""
+    return str(uuid.uuid4())
+
+
+def id_for_idempotency_key(idempotency_key: str, owner: str | None = None) -> str:
+    """Make the id of a record that a client names by an Idempotency-Key: the same for the same key and owner.
+
+    It has the form of a uuid4 whose random bits are those of a hash, so that a repeated upload finds what the
+    first one has left, without a table of keys that could be lost or disagree.
+    """
+    text = "\0".join(("idempotency-key", idempotency_key, *([] if owner is None else [owner])))
+    digest = hashlib.sha256(text.encode()).digest()
+    return str(uuid.UUID(bytes=digest[:16], version=4))
+
+
+def is_id(text: str) -> bool:
+    """Tell whether `text` could be a record's id; nothing else needs to be looked up."""
+    return _UUID.fullmatch(text) is not None
+
+
+def original(record_id: str) -> str:
+    """Object key of the original that came through the API with this id."""
+    return ORIGINALS + record_id
+
+
+def is_upload_key(object_key: str) -> bool:
+    """Tell whether the service itself chose this key: it is written once and never comes back."""
+    return _MINTED.fullmatch(object_key) is not None
+
+
+def record_id(object_key: str) -> str:
+    """Id of the record that belongs to an original: always the same for the same key.
+
+    A key that the service chose ends in the id; any other key is hashed into a uuid5 (RFC 9562, 5.5).
+    """
+    minted = _MINTED.fullmatch(object_key)
+    return minted[1] if minted else str(uuid.uuid5(_NAMESPACE, object_key))
+
+
+def filename(object_key: str) -> str:
+    """File name of an object that was put straight into the bucket: the last part of its key."""
+    return object_key.removeprefix(ORIGINALS).rstrip("/").rpartition("/")[2]
+
+
+def new_thumbnail(etag: str) -> str:
+    """Name a thumbnail of the version `etag` of an original; no two of a record are ever named alike.
+
+    At most 64 characters: one longer value would double the record's size in Redis, which keeps only
+    hashes of short values in its compact form (`hash-max-listpack-value`). S3's ETags have 32
+    characters, or up to 38 after a multipart upload.
+    """
+    return f"{etag}-{secrets.token_hex(8)}"
+
+
+def thumbnail(record_id: str, name: str) -> str:
+    """Object key of a record's thumbnail with this name."""
+    return f"{THUMBNAILS}{record_id}/{name}.jpg"
+
+
+class ThumbnailKey(NamedTuple):
+    """What the object key of a thumbnail says: whose it is, its name, and the version it shows."""
+
+    record_id: str
+    name: str
+    etag: str
+
+
+def parse_thumbnail(object_key: str) -> ThumbnailKey | None:
+    """Read what `thumbnail` and `new_thumbnail` wrote; None for a key that they did not make."""
+    found = _THUMBNAIL.fullmatch(object_key)
+    return ThumbnailKey(*found.groups()) if found else None
+
+
+def owner_hash(owner: str) -> str:
+    """What stands for an owner in names: of one length, and without the characters that a `sub` may have."""
+    return hashlib.sha256(owner.encode()).hexdigest()[:32]
+
+
+def index(owner_hash: str) -> str:
+    """Redis key of the index of one owner's records."""
+    return f"{INDEX}:{owner_hash}"
+
+
+def record(record_id: str) -> str:
+    """Redis key of a record."""
+    return f"record:{record_id}"
+
+
+def checkpoint(walk: str) -> str:
+    """Redis key of the checkpoint of a walk."""
+    return f"checkpoint:{walk}"

@@ -1,0 +1,246 @@
+"""The written forms of a record, all made from one table of fields.
+
+- `encode` / `decode`: the Redis hash;
+- `as_json`: what clients see;
+- `original_metadata`, `thumbnail_metadata` / `ObjectMetadata.parse`: object metadata, from which a record
+  whose hash is lost is made again.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+from chalicelib import naming
+from chalicelib.records.record import Record, State, UnreadableRecord
+
+FORMAT: Final = "2"
+"""Version of the hash's form. Hashes of release 1 have no version; their fields are a subset of these."""
+_FORMAT_FIELD = "format"
+
+# As many digits as the index sorts by; they last until the year 2286.
+_MILLISECONDS = re.compile(r"[0-9]{1,13}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class _Form(NamedTuple):
+    """How a value is written as text, and read again; `read` raises ValueError."""
+
+    write: Callable[[Any], str]
+    read: Callable[[str], Any]
+
+
+def _read_base64(text: str) -> str:
+    return base64.b64decode(text, altchars=b"-_", validate=True).decode()
+
+
+def _matching(pattern: re.Pattern[str], convert: Callable[[str], Any]) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        if not pattern.fullmatch(text):
+            raise ValueError(f"{text!r} is not of the form {pattern.pattern}")
+        return convert(text)
+
+    return read
+
+
+_TEXT = _Form(str, str)
+_NUMBER = _Form(str, int)
+_STATE = _Form(lambda state: state.value, State)
+_NAMES = _Form(" ".join, lambda text: tuple(text.split()))
+# Object metadata: S3 allows 2 KB of US-ASCII; base64 keeps any name of 255 characters below 1.4 KB.
+_BASE64 = _Form(lambda text: base64.urlsafe_b64encode(text.encode()).decode(), _read_base64)
+_TIME = _Form(str, _matching(_MILLISECONDS, int))
+_DIGEST = _Form(str, _matching(_SHA256, str))
+
+
+class _Metadata(NamedTuple):
+    """How a field is written into object metadata: under which name, in which form, on which objects."""
+
+    name: str
+    form: _Form
+    on_original: bool = True
+
+
+class _Field(NamedTuple):
+    """A field of a record: its name in Redis, and where else it is written. `json` is its path there."""
+
+    stored: str
+    form: _Form
+    in_tombstone: bool = False
+    metadata: _Metadata | None = None
+    json: tuple[str, ...] = ()
+
+
+_FIELDS: Mapping[str, _Field] = {
+    "state": _Field("state", _STATE, in_tombstone=True),
+    "object_key": _Field("object_key", _TEXT, metadata=_Metadata("original-key", _BASE64, on_original=False)),
+    "filename": _Field("filename", _TEXT, metadata=_Metadata("filename", _BASE64), json=("filename",)),
+    "created_ms": _Field("created_ms", _NUMBER, metadata=_Metadata("created", _TIME)),
+    "original_size": _Field(
+        "original_size",
+        _NUMBER,
+        metadata=_Metadata("original-size", _TIME, on_original=False),
+        json=("size", "original"),
+    ),
+    "owner": _Field("owner", _TEXT, metadata=_Metadata("owner", _BASE64)),
+    "presigned_until_ms": _Field("ticket_ends_ms", _NUMBER, metadata=_Metadata("ticket-ends", _TIME)),
+    "etag": _Field("etag", _TEXT),
+    "thumbnail": _Field("thumbnail", _TEXT, in_tombstone=True),
+    "stale_thumbnails": _Field("former_thumbnails", _NAMES, in_tombstone=True),
+    "thumbnail_size": _Field("thumbnail_size", _NUMBER, json=("size", "thumbnail")),
+    "error": _Field("error", _TEXT, json=("error",)),
+    "error_code": _Field("error_code", _TEXT),
+    "expires_ms": _Field("expires_ms", _NUMBER, metadata=_Metadata("expires", _TIME)),
+    "download_expires_ms": _Field("download_expires_ms", _NUMBER),
+    "body_hash": _Field("fingerprint", _TEXT, metadata=_Metadata("fingerprint", _DIGEST)),
+    "touched_ms": _Field("touched_ms", _NUMBER),
+    "attempts": _Field("tries", _NUMBER),
+    "tombstone": _Field("tombstone", _TEXT, in_tombstone=True),
+    "revision": _Field("revision", _TEXT, in_tombstone=True),
+}
+_STORED = {field.stored: (name, field.form) for name, field in _FIELDS.items()}
+# What a field that is not stored stands for, where that is not None.
+_EMPTY: Mapping[str, Any] = {
+    "object_key": "",
+    "filename": "",
+    "created_ms": 0,
+    "stale_thumbnails": (),
+    "attempts": 0,
+    "revision": "",
+}
+_ALWAYS_SHOWN = {("size", "original")}
+_STANDS_ALONE = "stands-alone"
+
+
+# --- the Redis hash ---
+
+
+def encode(record: Record) -> dict[str, str]:
+    """The fields of the Redis hash.
+
+    What is not known has no field; of a tombstone only what it needs is kept.
+    """
+    fields = {_FORMAT_FIELD: FORMAT}
+    for name, field in _FIELDS.items():
+        value = getattr(record, name)
+        known = value is not None and value != _EMPTY.get(name)
+        if known and (field.in_tombstone or record.state is not State.TOMBSTONE):
+            fields[field.stored] = field.form.write(value)
+    return fields
+
+
+def decode(record_id: str, fields: Mapping[str, str]) -> Record | UnreadableRecord | None:
+    """Read a Redis hash; None for an empty one.
+
+    A hash of another format, with a field or a state that this release does not know, or with a value that is
+    not of its form, is an `UnreadableRecord`.
+    """
+    if not fields:
+        return None
+    values: dict[str, Any] = {**_EMPTY, "original_size": None}
+    if fields.get(_FORMAT_FIELD, FORMAT) != FORMAT:
+        return UnreadableRecord(record_id, f"its format is {fields[_FORMAT_FIELD]!r}")
+    for stored, text in fields.items():
+        if stored == _FORMAT_FIELD:
+            continue
+        name, form = _STORED.get(stored, ("", _TEXT))
+        if not name:
+            return UnreadableRecord(record_id, f"it has an unknown field {stored!r}")
+        try:
+            values[name] = form.read(text)
+        except ValueError:
+            return UnreadableRecord(record_id, f"its {stored} is {text!r}")
+    if "state" not in values:
+        return UnreadableRecord(record_id, "it has no state")
+    return Record(id=record_id, **values)
+
+
+# --- what clients see ---
+
+
+def as_json(record: Record) -> dict[str, Any]:
+    """The record as clients know it; `error` and `expires` are there only when there is one.
+
+    It depends on nothing but what clients were last shown, so that a record which is being deleted still
+    reads as it did before.
+    """
+    shown: dict[str, Any] = {"id": record.id, "filename": "", "ready": record.thumbnail_size is not None}
+    for name, field in _FIELDS.items():
+        value = getattr(record, name)
+        if field.json and (value is not None or field.json in _ALWAYS_SHOWN):
+            *groups, key = field.json
+            place = shown
+            for group in groups:
+                place = place.setdefault(group, {})
+            place[key] = value
+    if record.ends_ms is not None:
+        shown["expires"] = rfc3339(record.ends_ms)
+    return shown
+
+
+def rfc3339(time_ms: int) -> str:
+    """Write a time (milliseconds since the epoch) as RFC 3339 does, in UTC and whole seconds."""
+    return datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+# --- object metadata ---
+
+
+def original_metadata(record: Record) -> dict[str, str]:
+    """Object metadata of the original: all that its key and the object itself do not say."""
+    return _metadata(record, lambda metadata: metadata.on_original)
+
+
+def thumbnail_metadata(record: Record, *, stands_alone: bool) -> dict[str, str]:
+    """Object metadata of the thumbnail: what the record is made of again when there is no original.
+
+    Args:
+        record: the record.
+        stands_alone: the original is going to be removed.
+
+    """
+    # The file name of a client's own key is the key's last part, and both would not fit: a key has up to 1024
+    # bytes.
+    left_out = "original-key" if naming.is_upload_key(record.object_key) else "filename"
+    metadata = _metadata(record, lambda written: written.name != left_out)
+    return metadata | ({_STANDS_ALONE: "yes"} if stands_alone else {})
+
+
+def _metadata(record: Record, wanted: Callable[[_Metadata], bool]) -> dict[str, str]:
+    return {
+        field.metadata.name: field.metadata.form.write(value)
+        for name, field in _FIELDS.items()
+        if field.metadata is not None
+        and wanted(field.metadata)
+        and (value := getattr(record, name)) is not None
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectMetadata:
+    """What object metadata says of a record; None for each field that is missing or not of its form."""
+
+    filename: str | None = None
+    created_ms: int | None = None
+    expires_ms: int | None = None
+    body_hash: str | None = None
+    owner: str | None = None
+    presigned_until_ms: int | None = None
+    original_size: int | None = None
+    object_key: str | None = None
+    stands_alone: bool = False
+
+    @classmethod
+    def parse(cls, metadata: Mapping[str, str]) -> "ObjectMetadata":
+        """Read what `original_metadata` and `thumbnail_metadata` wrote."""
+        values: dict[str, Any] = {}
+        for name, field in _FIELDS.items():
+            if field.metadata is not None and (text := metadata.get(field.metadata.name)) is not None:
+                try:
+                    values[name] = field.metadata.form.read(text)
+                except (binascii.Error, ValueError):
+                    continue
+        return cls(**values, stands_alone=_STANDS_ALONE in metadata)

@@ -1,0 +1,320 @@
+"""The life of a record: each transition as a pure function of the record as it was.
+
+    transition             none    AWAITING  PENDING      READY     FAILED       DELETING  TOMBSTONE
+    create                 P,A,R   -         -            -         -            -         -
+    create_if_absent       P       -         P, again     -         P, again     -         -
+    claim_version          P       P         P, newer     P, newer  P, newer     -         P, if named
+    finish                 -       -         R or F       -         R or F       -         -
+    mark_thumbnail_lost    -       -         -            P         -            -         -
+    record_attempt         -       -         P, counted   -         -            -         -
+    expire_after_download  -       -         -            R, once   -            -         -
+    start_removal          -       D         D            D         D            -         -
+    finish_removal         -       -         -            -         -            T         -
+    discard_abandoned      -       none      none, again  -         -            -         -
+
+    A AWAITING_UPLOAD, P PENDING, R READY, F FAILED, D DELETING, T TOMBSTONE; - no change.
+    again: only where no version was claimed yet. newer: another version than the record's; the same version
+    can only move the expiry. named: the caller names this tombstone. A tombstone that Redis has expired is
+    none.
+
+Each transition takes the record (None: there is none) and returns the record that shall be stored. The same
+value means no change, None means that the record is dropped. Applied twice, each gives what it gives once; so
+the store may repeat one whenever another writer came first. What a transition is told of time, it is told by
+its arguments.
+
+This module alone compares states: all other modules ask the questions at its end.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from enum import StrEnum
+from typing import Any
+
+from chalicelib.records.record import Failure, Finished, Owner, Record, State, Viewer
+
+TOMBSTONE_SECONDS = 14 * 24 * 3600
+"""How long a removal is remembered: no queue holds back an event for longer (SQS: 14 days at most)."""
+IN_FLIGHT_MS = 15 * 60 * 1000
+"""A change younger than this may still be in progress. Lambda's three tries of an event, with pauses of one
+and two minutes and a minute each to run, take six minutes; a request takes twenty seconds at most."""
+
+_GONE = frozenset({State.DELETING, State.TOMBSTONE})
+_FINAL = frozenset({State.READY, State.FAILED})
+_WAITING = frozenset({State.AWAITING_UPLOAD, State.PENDING, State.DELETING})
+
+
+class RemovalScope(StrEnum):
+    """Which records a removal may take. Each scope includes removals that have stopped half-way."""
+
+    VISIBLE = "visible"
+    """Records that clients see."""
+    EXPIRED = "expired"
+    """Records that have expired."""
+    ANY = "any"
+    """All records but tombstones."""
+
+
+class FinishResult(StrEnum):
+    """What became of an attempt to finish a version."""
+
+    DONE = "done"
+    """The record holds the result."""
+    SUPERSEDED = "superseded"
+    """The original was replaced in the meantime: the result is of a version that no longer counts."""
+    DELETED = "deleted"
+    """The record was deleted in the meantime."""
+    UNKNOWN = "unknown"
+    """There is no record: Redis has lost it since the version was claimed."""
+
+
+# --- transitions ---
+
+
+def create(before: Record | None, fresh: Record) -> Record:
+    """Insert a record: of an upload, of a presigned upload (AWAITING_UPLOAD), or rebuilt from the bucket."""
+    return before or fresh
+
+
+def create_if_absent(before: Record | None, fresh: Record, now_ms: int) -> Record:
+    """Insert the record of an upload with an Idempotency-Key, or retry an upload that was never processed."""
+    if before is None:
+        return fresh
+    if before.state in {State.PENDING, State.FAILED} and before.etag is None:
+        return replace(
+            before, state=State.PENDING, touched_ms=now_ms, error=None, error_code=None, attempts=0
+        )
+    return before
+
+
+def claim_version(before: Record | None, fresh: Record, revive: str | None) -> Record:
+    """Claim the version `fresh.etag` of an original, whose thumbnail shall be named `fresh.thumbnail`.
+
+    Args:
+        before: the record.
+        fresh: the record to store if there is none. Of an existing one that knows another version, `etag`,
+            `original_size`, `thumbnail` and `expires_ms` are replaced, and its result and the expiry that a
+            download gave it are cleared. One of the same version that expires lives as long as `fresh` if
+            that is longer: the object was put there again.
+        revive: the tombstone which the object has outlived, if it was put into the bucket after that removal
+            had finished.
+
+    """
+    if before is None:
+        return fresh
+    if before.state is State.TOMBSTONE and revive is not None and before.tombstone == revive:
+        return fresh
+    if before.state in _GONE:
+        return before
+    if before.etag != fresh.etag:
+        return replace(
+            before,
+            state=State.PENDING,
+            etag=fresh.etag,
+            original_size=fresh.original_size,
+            thumbnail=fresh.thumbnail,
+            stale_thumbnails=thumbnails(before),
+            expires_ms=fresh.expires_ms,
+            thumbnail_size=None,
+            error=None,
+            error_code=None,
+            download_expires_ms=None,
+            attempts=0 if before.etag else before.attempts,
+        )
+    if (
+        before.expires_ms is not None
+        and fresh.expires_ms is not None
+        and before.expires_ms < fresh.expires_ms
+    ):
+        return replace(before, expires_ms=fresh.expires_ms, download_expires_ms=None)
+    return before
+
+
+def finish(before: Record | None, thumbnail: str | None, result: Finished | Failure) -> Record | None:
+    """Store the result of the version whose thumbnail has this name. A record that is READY stays so."""
+    if (
+        before is None
+        or finish_result(before, thumbnail) is not FinishResult.DONE
+        or before.state not in {State.PENDING, State.FAILED}
+    ):
+        return before
+    done = replace(before, stale_thumbnails=(), attempts=0)
+    if isinstance(result, Finished):
+        return replace(done, state=State.READY, thumbnail_size=result.size, error=None, error_code=None)
+    return replace(done, state=State.FAILED, error=result.sentence, error_code=result.code)
+
+
+def mark_thumbnail_lost(before: Record | None, thumbnail: str | None) -> Record | None:
+    """Make a ready record pending again: its thumbnail is not in the bucket."""
+    if before is None or before.state is not State.READY or before.thumbnail != thumbnail:
+        return before
+    return replace(before, state=State.PENDING, thumbnail_size=None)
+
+
+def record_attempt(before: Record | None, attempts: int) -> Record | None:
+    """Note that the reconciler retries a pending record for the time number `attempts`."""
+    if before is None or before.state is not State.PENDING or before.attempts >= attempts:
+        return before
+    return replace(before, attempts=attempts)
+
+
+def expire_after_download(before: Record | None, thumbnail: str | None, expires_ms: int) -> Record | None:
+    """Give a ready record its expiry after a download, unless an earlier download has."""
+    if before is None or before.state is not State.READY or before.thumbnail != thumbnail:
+        return before
+    return (
+        before if before.download_expires_ms is not None else replace(before, download_expires_ms=expires_ms)
+    )
+
+
+def start_removal(before: Record | None, scope: RemovalScope, viewer: Viewer, now_ms: int) -> Record | None:
+    """Hide a record, so that its objects can be removed.
+
+    No change if it is not in scope, or not the viewer's.
+    """
+    if before is None or not may_remove(before, scope, viewer, now_ms):
+        return before
+    return replace(before, state=State.DELETING)
+
+
+def finish_removal(before: Record | None, tombstone: str) -> Record | None:
+    """Leave a tombstone: the objects are gone. It keeps only the names that a late event has to clean up."""
+    if before is None or before.state is not State.DELETING:
+        return before
+    return Record(
+        id=before.id,
+        object_key="",
+        filename="",
+        created_ms=0,
+        original_size=None,
+        state=State.TOMBSTONE,
+        thumbnail=before.thumbnail,
+        stale_thumbnails=before.stale_thumbnails,
+        tombstone=tombstone,
+    )
+
+
+def discard_abandoned(before: Record | None, now_ms: int) -> Record | None:
+    """Drop an upload whose original never came and whose client has stopped long ago.
+
+    No tombstone is left, so that the client may repeat the upload under its Idempotency-Key.
+    """
+    if (
+        before is None
+        or before.state not in {State.PENDING, State.AWAITING_UPLOAD}
+        or before.etag is not None
+    ):
+        return before
+    last_ms = max(before.created_ms, before.touched_ms or 0)
+    return None if last_ms <= now_ms - IN_FLIGHT_MS else before
+
+
+ALLOWED_WHEN_FULL: frozenset[Callable[..., Any]] = frozenset(
+    {finish, record_attempt, start_removal, finish_removal, discard_abandoned}
+)
+"""Transitions that Redis takes when its memory is full: otherwise nothing could be removed from a full Redis.
+None grows a record by more than a few bytes but `finish`, which adds the thumbnail's size or one sentence to
+a record that was accepted already."""
+
+
+# --- questions: what states mean to the rest of the code ---
+
+
+def next_check(record: Record, now_ms: int) -> int | None:
+    """When the reconciler has to check a record, in milliseconds since the epoch; None for never."""
+    if record.state is State.AWAITING_UPLOAD:
+        return (record.presigned_until_ms or now_ms) + IN_FLIGHT_MS
+    if record.state is State.TOMBSTONE:
+        return None
+    soon = now_ms + IN_FLIGHT_MS
+    if record.state is State.DELETING:
+        return soon
+    if record.state is State.PENDING:
+        return soon if record.ends_ms is None else min(soon, record.ends_ms)
+    return record.ends_ms
+
+
+def seconds_to_live(record: Record) -> int:
+    """How long Redis keeps a record that has just been changed; 0 for as long as it is not removed."""
+    return TOMBSTONE_SECONDS if record.state is State.TOMBSTONE else 0
+
+
+def exists(record: Record, now_ms: int) -> bool:
+    """Tell whether a record is neither removed nor expired."""
+    return record.state not in _GONE and not record.has_expired(now_ms)
+
+
+def is_visible(record: Record, viewer: Viewer, now_ms: int) -> bool:
+    """Tell whether a record exists for this viewer: what GET shows, and what DELETE takes."""
+    return exists(record, now_ms) and _may_see(record, viewer)
+
+
+def is_listed(record: Record) -> bool:
+    """Tell whether the index has the record: not while it awaits its upload, and not once it is gone."""
+    return record.state not in _GONE and record.state is not State.AWAITING_UPLOAD
+
+
+def may_remove(record: Record, scope: RemovalScope, viewer: Viewer, now_ms: int) -> bool:
+    """Tell whether a removal of this scope, for this viewer, may start or go on with a record."""
+    if record.state is State.TOMBSTONE or not _may_see(record, viewer):
+        return False
+    if record.state is State.DELETING or scope is RemovalScope.ANY:
+        return True
+    return record.has_expired(now_ms) == (scope is RemovalScope.EXPIRED)
+
+
+def finish_result(record: Record | None, thumbnail: str | None) -> FinishResult:
+    """What a run that makes the thumbnail of this name may still do with the record."""
+    if record is None:
+        return FinishResult.UNKNOWN
+    if record.state in _GONE:
+        return FinishResult.DELETED
+    return FinishResult.DONE if (record.thumbnail or "") == (thumbnail or "") else FinishResult.SUPERSEDED
+
+
+def needs_thumbnail(record: Record) -> bool:
+    """Tell whether the claimed version waits for its thumbnail."""
+    return record.state is State.PENDING
+
+
+def is_ready(record: Record) -> bool:
+    """Tell whether the thumbnail is stored."""
+    return record.state is State.READY
+
+
+def is_final(record: Record) -> bool:
+    """Tell whether a record has its result: a thumbnail or an error."""
+    return record.state in _FINAL
+
+
+def is_waiting(record: Record) -> bool:
+    """Tell whether something has still to happen: an upload, a thumbnail, or the rest of a removal."""
+    return record.state in _WAITING
+
+
+def is_awaiting_upload(record: Record) -> bool:
+    """Tell whether a presigned upload has not come yet."""
+    return record.state is State.AWAITING_UPLOAD
+
+
+def is_gone(record: Record) -> bool:
+    """Tell whether a record is removed, or its removal has started."""
+    return record.state in _GONE
+
+
+def is_being_removed(record: Record) -> bool:
+    """Tell whether a removal has started and not finished."""
+    return record.state is State.DELETING
+
+
+def is_tombstone(record: Record) -> bool:
+    """Tell whether the removal of a record has finished."""
+    return record.state is State.TOMBSTONE
+
+
+def thumbnails(record: Record) -> tuple[str, ...]:
+    """Names of all thumbnails of a record that may be stored."""
+    return (*record.stale_thumbnails, *([record.thumbnail] if record.thumbnail else []))
+
+
+def _may_see(record: Record, viewer: Viewer) -> bool:
+    return not isinstance(viewer, Owner) or record.owner == viewer.subject

@@ -1,0 +1,341 @@
+"""The records, in Redis: every change is a transition of `lifecycle`, stored by compare-and-set.
+
+Each record is one hash. A change reads it, applies the transition, and replaces the hash if its revision is
+still the one that was read; if another writer came first, the transition is applied to what that one has
+stored. Each script touches one key, so that a cluster may keep any two keys in different slots.
+
+Order of writes, so that a crash in between leaves nothing wrong for long: the schedule, then the index, then
+the record; a record that is gone is removed from the index afterwards.
+"""
+
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec
+
+from chalicelib import naming
+from chalicelib.clock import Clock, now_ms
+from chalicelib.errors import RecordUnreadable
+from chalicelib.records import codec, lifecycle
+from chalicelib.records.checkpoints import Checkpoints
+from chalicelib.records.index import Index, entry_of
+from chalicelib.records.lifecycle import FinishResult, RemovalScope
+from chalicelib.records.record import Failure, Finished, Record, UnreadableRecord, Viewer
+from chalicelib.records.redis_errors import redis_errors
+from chalicelib.records.replace import Replace
+from chalicelib.records.schedule import Schedule, ScheduledCheck
+
+if TYPE_CHECKING:
+    import redis
+
+Found = Record | UnreadableRecord | None
+"""What is stored under an id."""
+_Arguments = ParamSpec("_Arguments")
+_Transition = Callable[Concatenate[Record | None, _Arguments], Record | None]
+
+
+class Change(NamedTuple):
+    """A record before and after a transition; equal where the transition changed nothing."""
+
+    before: Record | None
+    after: Record | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of the list, newest first; `cursor` leads to the next part, None when there is none.
+
+    A page may hold fewer records than were asked for when some were removed while it was read.
+    """
+
+    records: list[Record]
+    cursor: str | None
+
+
+class RecordStore:
+    """The records of one deployment.
+
+    All methods raise `RecordStoreUnavailable` when Redis does not answer, and those that change a record
+    `RecordUnreadable` when another release has written it.
+    """
+
+    def __init__(self, client: "redis.Redis", clock: Clock = now_ms) -> None:
+        """Use `client`, which must decode responses to text."""
+        self._redis = client
+        self._clock = clock
+        self._replace = Replace(client)
+        self.index = Index(client)
+        self.schedule = Schedule(client, clock)
+        self.checkpoints = Checkpoints(client)
+
+    def ping(self) -> None:
+        """Ask Redis whether it answers."""
+        with redis_errors():
+            self._redis.ping()
+
+    # --- reading ---
+
+    def get(self, record_id: str, viewer: Viewer) -> Record | None:
+        """The record with this id as the viewer sees it; None when it does not exist for that viewer."""
+        record = self._find(record_id)
+        if isinstance(record, Record) and lifecycle.is_visible(record, viewer, self._clock()):
+            return record
+        return None
+
+    def find(self, record_id: str) -> Record | None:
+        """The record in whatever state, tombstones included.
+
+        Raises:
+            RecordUnreadable: another release has written it.
+
+        """
+        return self._readable(self._find(record_id))
+
+    def _find(self, record_id: str) -> Found:
+        with redis_errors():
+            fields: Any = self._redis.hgetall(naming.record(record_id))
+        return codec.decode(record_id, fields)
+
+    def find_all(self, ids: Sequence[str]) -> list[Found]:
+        """The records with these ids, in their order and in whatever state, in one round trip."""
+        with redis_errors(), self._redis.pipeline(transaction=False) as pipe:
+            for record_id in ids:
+                pipe.hgetall(naming.record(record_id))
+            hashes = pipe.execute()
+        return [codec.decode(record_id, fields) for record_id, fields in zip(ids, hashes, strict=True)]
+
+    def page(self, limit: int, cursor: str | None, viewer: Viewer) -> Page:
+        """Read a part of the list, newest first, in two round trips whatever the number of records.
+
+        Args:
+            limit: the most records to return, at least 1.
+            cursor: where to go on, as a former page gave it; None for the newest.
+            viewer: whose records to list.
+
+        Raises:
+            BadParameter: the cursor is not one that this service gave.
+
+        """
+        entries, next_cursor = self.index.page(limit, cursor, viewer)
+        found = self.find_all([entry.record_id for entry in entries])
+        now = self._clock()
+        # Two entries of one record can only stand there when an upload died; the one that the record has
+        # counts.
+        records = [
+            record
+            for entry, record in zip(entries, found, strict=True)
+            if isinstance(record, Record)
+            and lifecycle.is_visible(record, viewer, now)
+            and lifecycle.is_listed(record)
+            and entry_of(record) == entry
+        ]
+        return Page(records, next_cursor)
+
+    # --- changes ---
+
+    def change(
+        self,
+        record_id: str,
+        transition: _Transition[_Arguments],
+        *args: _Arguments.args,
+        **kwargs: _Arguments.kwargs,
+    ) -> Change:
+        """Apply a transition of `lifecycle` to a record, whatever it is by now."""
+        return self._change(self.find(record_id), record_id, transition, *args, **kwargs)
+
+    def _change(
+        self,
+        before: Record | None,
+        record_id: str,
+        transition: _Transition[_Arguments],
+        *args: _Arguments.args,
+        **kwargs: _Arguments.kwargs,
+    ) -> Change:
+        """Apply a transition to a record that was just read; `before` may be out of date."""
+        while True:
+            after = transition(before, *args, **kwargs)
+            if after == before:
+                return Change(before, before)
+            revision = secrets.token_hex(6)
+            after = None if after is None else replace(after, revision=revision)
+            self._schedule_check(before, after)
+            stored = self._replace(
+                naming.record(record_id),
+                None if before is None else before.revision,
+                {} if after is None else codec.encode(after),
+                allowed_when_full=transition in lifecycle.ALLOWED_WHEN_FULL,
+                seconds_to_live=0 if after is None else lifecycle.seconds_to_live(after),
+            )
+            # The client sends the script again when a reply is lost: the revision is this one's own then, or
+            # the record is dropped.
+            is_dropped = after is None and not stored
+            if stored is None or is_dropped or stored.get("revision") == revision:
+                return Change(before, after)
+            before = self._readable(codec.decode(record_id, stored))
+
+    def _schedule_check(self, before: Record | None, after: Record | None) -> None:
+        """Schedule the check that a change needs, unless the record as it was has an earlier one.
+
+        The check of a record that is created was scheduled when it was announced.
+        """
+        if before is None or after is None:
+            return
+        now = self._clock()
+        needed, scheduled = lifecycle.next_check(after, now), lifecycle.next_check(before, now)
+        if needed is None:
+            return
+        if scheduled is None or needed < scheduled:
+            self.schedule.set(ScheduledCheck(after.id, needed))
+
+    def _announce(self, record: Record) -> Record | None:
+        """Schedule and index a record that is about to be stored; return what is stored now.
+
+        One round trip.
+        """
+        check = lifecycle.next_check(record, self._clock())
+        with redis_errors(), self._redis.pipeline(transaction=False) as pipe:
+            if check is not None:
+                self.schedule.set_in(pipe, ScheduledCheck(record.id, check))
+            self.index.add_to(pipe, [entry_of(record)])
+            pipe.hgetall(naming.record(record.id))
+            *_, fields = pipe.execute()
+        return self._readable(codec.decode(record.id, fields))
+
+    def _readable(self, found: Found) -> Record | None:
+        if isinstance(found, UnreadableRecord):
+            raise RecordUnreadable(found.reason)
+        return found
+
+    # --- uploads ---
+
+    def create(self, record: Record) -> None:
+        """Store a new record under its new random id, in one round trip."""
+        check = lifecycle.next_check(record, self._clock())
+        with redis_errors(), self._redis.pipeline(transaction=False) as pipe:
+            if check is not None:
+                self.schedule.set_in(pipe, ScheduledCheck(record.id, check))
+            if lifecycle.is_listed(record):
+                self.index.add_to(pipe, [entry_of(record)])
+            fields = codec.encode(replace(record, revision=secrets.token_hex(6)))
+            pipe.hset(naming.record(record.id), items=[part for field in fields.items() for part in field])
+            pipe.execute()
+
+    def create_if_absent(self, fresh: Record) -> Record:
+        """Insert the record of an upload with an Idempotency-Key unless one with this id exists.
+
+        Returns:
+            the record as it stands now; a tombstone if it has been removed.
+
+        """
+        before = self._announce(fresh)
+        _, record = self._change(before, fresh.id, lifecycle.create_if_absent, fresh, self._clock())
+        assert record is not None, "the transition always gives a record"  # noqa: S101 - for the type checker
+        self._remove_spurious_entry(fresh, record)
+        return record
+
+    def _remove_spurious_entry(self, announced: Record, stored: Record) -> None:
+        """Remove an entry of the index that was made for a record which turned out to be there already."""
+        if not lifecycle.is_listed(stored) or entry_of(stored) != entry_of(announced):
+            self.index.remove(entry_of(announced))
+
+    # --- processing ---
+
+    def claim_version(self, fresh: Record, *, revive: str | None = None) -> Record:
+        """Claim the version `fresh.etag` of an original, making its record if there is none.
+
+        Args:
+            fresh: the record to store if there is none; it names its version and the thumbnail to be.
+            revive: the tombstone which the object has outlived, if any; see `lifecycle.claim_version`.
+
+        Returns:
+            the record as it stands now. If it needs a thumbnail, that is to be stored as `thumbnail`. If it
+            is final, this version has been processed. If it is gone, nothing was changed.
+
+        """
+        if fresh.etag is None or fresh.thumbnail is None:
+            raise ValueError("only a version of an original can be claimed")
+        before = self._announce(fresh)
+        _, record = self._change(before, fresh.id, lifecycle.claim_version, fresh, revive)
+        assert record is not None, "the transition always gives a record"  # noqa: S101 - for the type checker
+        self._remove_spurious_entry(fresh, record)
+        return record
+
+    def finish(self, claimed: Record, result: Finished | Failure) -> FinishResult:
+        """Store the result of a claimed version. A record that is READY stays so."""
+        _, record = self._change(claimed, claimed.id, lifecycle.finish, claimed.thumbnail, result)
+        return lifecycle.finish_result(record, claimed.thumbnail)
+
+    def expire_after_download(self, record: Record, seconds: int) -> None:
+        """Let a ready record expire in `seconds`, unless an earlier download has given it an expiry."""
+        expires_ms = -(-self._clock() // 1000) * 1000 + seconds * 1000
+        self._change(record, record.id, lifecycle.expire_after_download, record.thumbnail, expires_ms)
+
+    # --- removals ---
+
+    def start_removal(self, record_id: str, scope: RemovalScope, viewer: Viewer) -> Record | None:
+        """Hide a record for good, so that its objects can be removed; also if an earlier removal has stopped.
+
+        Returns:
+            the record, with all that is needed to find its objects; None when there is none in scope that
+            this viewer may remove.
+
+        """
+        now = self._clock()
+        _, record = self.change(record_id, lifecycle.start_removal, scope, viewer, now)
+        if record is None or not lifecycle.may_remove(record, scope, viewer, now):
+            return None
+        self.index.remove(entry_of(record))
+        return record
+
+    def finish_removal(self, removing: Record, tombstone: str) -> bool:
+        """Leave a tombstone in place of a record whose objects are gone.
+
+        Args:
+            removing: the record as `start_removal` gave it.
+            tombstone: unique to this removal.
+
+        Returns:
+            True for one removal only, however many ran at the same time.
+
+        """
+        _, record = self._change(removing, removing.id, lifecycle.finish_removal, tombstone)
+        return record is not None and record.tombstone == tombstone
+
+    # --- the reconciler ---
+
+    def record_attempt(self, record: Record) -> int:
+        """Count that a pending record is retried once more; 0 when it is not pending any more."""
+        _, after = self._change(record, record.id, lifecycle.record_attempt, record.attempts + 1)
+        return after.attempts if after is not None and lifecycle.needs_thumbnail(after) else 0
+
+    def mark_thumbnail_lost(self, record: Record) -> bool:
+        """Make a ready record pending whose thumbnail is lost, to be checked now; False if it has changed."""
+        before, after = self._change(record, record.id, lifecycle.mark_thumbnail_lost, record.thumbnail)
+        self.schedule.set(ScheduledCheck(record.id, self._clock()))
+        return after != before
+
+    def discard_abandoned(self, record: Record) -> bool:
+        """Drop the record of an upload that was abandoned long ago; False if it was not."""
+        before, after = self._change(record, record.id, lifecycle.discard_abandoned, self._clock())
+        if before is None or after is not None:
+            return False
+        self.index.remove(entry_of(record))
+        return True
+
+    def restore(self, records: Iterable[Record]) -> int:
+        """Store and index records made of what the bucket holds, where there are none; return how many.
+
+        A pending one is checked 15 minutes after the picture was uploaded, which may be now.
+        """
+        found = list(records)
+        checks = [(record.id, lifecycle.next_check(record, record.created_ms)) for record in found]
+        # A record that came in the meantime keeps its check.
+        self.schedule.set_if_absent([ScheduledCheck(one, at) for one, at in checks if at is not None])
+        self.index.add(found)
+        return sum(self._restore(record) for record in found)
+
+    def _restore(self, record: Record) -> bool:
+        try:
+            return self._change(None, record.id, lifecycle.create, record).before is None
+        except RecordUnreadable:
+            return False

@@ -1,0 +1,92 @@
+"""Adapters and use cases of this deployment, made on first use and kept while the function stays warm.
+
+What one function needs is imported where it is made, so that no other pays for it in its cold start.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from chalicelib.clients import redis_client, s3_client
+from chalicelib.clock import now_ms
+from chalicelib.http.page import Page, make_page
+from chalicelib.metrics import Metrics
+from chalicelib.objects.bucket import Bucket
+from chalicelib.records.store import RecordStore
+from chalicelib.settings import Settings
+
+if TYPE_CHECKING:
+    from chalicelib.auth.tokens import Tokens
+    from chalicelib.work.process import Processor
+    from chalicelib.work.walk import Walker
+
+
+@functools.cache
+def settings() -> Settings:
+    """The deployment's settings."""
+    return Settings.from_env()
+
+
+@functools.cache
+def store() -> RecordStore:
+    """The records, for requests: a client is waiting, so it gives up after two tries of a second."""
+    return RecordStore(redis_client(settings().redis_url, timeout=1), now_ms)
+
+
+@functools.cache
+def bucket() -> Bucket:
+    """The objects, for requests: a client is waiting, so it gives up after two tries of a second."""
+    return Bucket(s3_client(timeout=1, attempts=2), settings().bucket)
+
+
+def metrics() -> Metrics:
+    """Where metrics go."""
+    return Metrics(settings().bucket)
+
+
+@functools.cache
+def page() -> Page:
+    """The page at `/`."""
+    return make_page(
+        max_upload=settings().max_upload_bytes,
+        max_original=settings().max_original_bytes,
+        ends_by_download=settings().retention_after_download is not None,
+        form_url=bucket().post_url(),
+    )
+
+
+@functools.cache
+def tokens() -> "Tokens":
+    """Checks tokens; the issuer's keys are kept."""
+    from chalicelib.auth.fetch import fetch
+    from chalicelib.auth.tokens import Tokens  # imports PyJWT
+
+    auth = settings().auth
+    assert auth is not None, "the gateway asks for owners only"  # noqa: S101 - for the type checker
+    return Tokens(auth, fetch, now_ms)
+
+
+@functools.cache
+def processor() -> "Processor":
+    """Processes originals: no client waits for it, so it is patient with Redis and S3."""
+    from chalicelib.work.process import Processor  # imports Pillow
+
+    return Processor(
+        store=RecordStore(redis_client(settings().redis_url, timeout=5), now_ms),
+        bucket=Bucket(s3_client(timeout=10, attempts=4), settings().bucket),
+        spec=settings().spec,
+        max_bytes=settings().max_original_bytes,
+        max_pixels=settings().max_pixels,
+        retention=settings().retention,
+        keep_originals=settings().keep_originals,
+    )
+
+
+def walker(time_is_up: Callable[[], bool]) -> "Walker":
+    """Walks over bucket and index until `time_is_up`."""
+    from chalicelib.work.repair import Repair
+    from chalicelib.work.walk import Walker
+
+    using = processor()
+    repair = Repair(using.store, using.bucket, now_ms, using.retention, using.keep_originals)
+    return Walker(repair, now_ms, time_is_up)

@@ -1,0 +1,1 @@
+"""Use cases: the only modules that know both records and objects."""

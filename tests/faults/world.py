@@ -1,0 +1,572 @@
+"""The world of the fault matrix: Redis, S3, a clock, two processes, and how a cell is run in it.
+
+Redis is a real one. S3 is moto in this process, without the socket between, which would take most of the
+time; what fails at a step is the injector's work in either case. S3 has the service's clock, so that "long
+ago" is the same for both.
+"""
+
+import contextlib
+import copy
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
+from moto.core.botocore_stubber import BotocoreStubber
+from moto.s3.models import s3_backends
+
+from chalicelib import naming
+from chalicelib.clients import redis_client, s3_client
+from chalicelib.errors import ServiceError, Unavailable
+from chalicelib.objects.bucket import Bucket
+from chalicelib.records import codec
+from chalicelib.records.lifecycle import IN_FLIGHT_MS, RemovalScope
+from chalicelib.records.record import UNRESTRICTED, Record, Viewer
+from chalicelib.records.store import RecordStore
+from chalicelib.spec import ThumbnailSpec
+from chalicelib.work.audit import RECORDS_EVERY_MS
+from chalicelib.work.process import Processor
+from chalicelib.work.remove import remove
+from chalicelib.work.upload import PRESIGNED_SECONDS, Upload, Uploader
+from tests.conftest import picture
+from tests.faults.injector import Fault, Injector, Killed, Meanwhile, MeanwhileFailed
+from tests.invariants import Promises, Stored, broken_for_good, broken_now
+from tests.reconciler import Reconciler
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+START_MS = 1_790_000_000_000
+SMALL, NEW, NEWEST = (picture(8, 8, seed=seed) for seed in range(3))
+CLIENTS_KEY = "originals/holiday/beach.jpg"
+BUCKET = "fault-matrix"
+_READS = ("HGET", "ZRANGE", "S3 Get", "S3 Head", "S3 List")
+_MOST_TRIES = 3
+_MOST_ROUNDS = 8
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.ms = START_MS
+
+    def __call__(self) -> int:
+        return self.ms
+
+
+class _WithoutWire:
+    """Hands the requests of S3's client to moto, in place of the client's HTTP session."""
+
+    def __init__(self) -> None:
+        self._moto = BotocoreStubber()
+        self._moto.enabled = True
+
+    def send(self, request: Any) -> Any:
+        return self._moto("before-send", request)
+
+
+def s3_without_wire() -> "S3Client":
+    """Make a client of moto's S3 in this process; no request leaves it, whatever its endpoint is called."""
+    client: Any = s3_client(timeout=5, attempts=2)
+    client._endpoint.http_session = _WithoutWire()
+    made: S3Client = client
+    return made
+
+
+class _OneAfterTheOther:
+    """A pool of no threads."""
+
+    def __init__(self, _: int) -> None:
+        pass
+
+    def __enter__(self) -> "_OneAfterTheOther":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        """Do as an executor's `map` does."""
+        return map(function, items)
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """One process: its clients, and what runs on them under a deployment's settings."""
+
+    store: RecordStore
+    bucket: Bucket
+    clock: Clock
+    keep_originals: bool
+    retention: int
+
+    @property
+    def uploader(self) -> Uploader:
+        """What takes uploads in."""
+        return Uploader(self.store, self.bucket, self.clock, self.retention, UNRESTRICTED)
+
+    @property
+    def processor(self) -> Processor:
+        """What events are handed to."""
+        return Processor(
+            self.store,
+            self.bucket,
+            ThumbnailSpec(),
+            max_bytes=10_000,
+            max_pixels=10_000,
+            retention=self.retention,
+            keep_originals=self.keep_originals,
+        )
+
+    @property
+    def reconciler(self) -> Reconciler:
+        """What the scheduler calls."""
+        return Reconciler(self.processor, self.clock)
+
+
+class Kind(StrEnum):
+    """What sets an operation off: this says who repeats it when it fails, and what else comes."""
+
+    UPLOAD = "upload"
+    """A request that the client does not repeat: it may only make a new one."""
+    REQUEST = "request"
+    """A request that the client repeats."""
+    EVENT = "event"
+    """An event, which Lambda delivers again."""
+    TASK = "task"
+    """The scheduler; events have been lost, or came long ago."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Something that the service does: `run`, which begins where `set_up` has led."""
+
+    name: str
+    kind: Kind
+    set_up: Callable[["World"], None]
+    run: Callable[["World", Party], None]
+    clients_key: bool = False
+    """It is about a key that the client may put another version under."""
+    keep_originals: bool = True
+    retention: int = 0
+
+
+class Column(StrEnum):
+    """The table's columns."""
+
+    ERROR_BEFORE = "error before"
+    ERROR_AFTER = "error after"
+    ERROR_ONCE = "done twice"
+    TIMEOUT = "time-out"
+    KILLED_BEFORE = "killed before"
+    KILLED_AFTER = "killed after"
+    DUPLICATE = "duplicate"
+    LATE = "late"
+    REORDERED = "reordered"
+    DELETE = "delete"
+
+    def applies(self, operation: Operation) -> bool:
+        """Tell whether it can happen to this operation."""
+        if self is Column.REORDERED:
+            return operation.clients_key
+        return self is not Column.DUPLICATE or operation.kind is not Kind.UPLOAD
+
+
+FAULTS = {
+    Column.ERROR_BEFORE: Fault.ERROR_BEFORE,
+    Column.ERROR_AFTER: Fault.ERROR_AFTER,
+    Column.ERROR_ONCE: Fault.ERROR_ONCE_AFTER_EFFECT,
+    Column.TIMEOUT: Fault.TIMEOUT,
+    Column.KILLED_BEFORE: Fault.KILLED_BEFORE,
+    Column.KILLED_AFTER: Fault.KILLED_AFTER,
+    Column.LATE: Fault.KILLED_AFTER,
+}
+
+
+@dataclass(slots=True)
+class _Scene:
+    """Where an operation begins: what is stored by then, what was promised, and the time."""
+
+    now_ms: int
+    promised: Promises
+    events: list[str]
+    about: dict[str, str]
+    hashes: dict[str, dict[str, str]]
+    sets: dict[str, dict[str, float]]
+    objects: list[Any]
+    broken: list[str]
+    """What `set_up` has broken on purpose."""
+    steps: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A step of an operation."""
+
+    operation: Operation
+    number: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.operation.name}: {self.number} {self.name}"
+
+
+class World:
+    """Redis, S3, the clock, two processes (one of them watched), and what clients have been told."""
+
+    def __init__(self, redis_url: str) -> None:
+        self.clock = Clock()
+        self.redis: redis.Redis = redis.Redis.from_url(redis_url, decode_responses=True)
+        self.s3 = s3_without_wire()
+        self.injector = Injector()
+        self.promised = Promises()
+        self.events: list[str] = []
+        self.about: dict[str, str] = {}
+        """What the operation is about, as its `set_up` has noted it."""
+        self._again: list[Callable[[], object]] = []
+        self._stores = [RecordStore(redis_client(redis_url, timeout=2), self.clock) for _ in range(2)]
+        self._buckets = [Bucket(client, BUCKET) for client in (self.s3, s3_without_wire())]
+        self.injector.watch(self._stores[1], self._buckets[1])
+        self.s3.create_bucket(Bucket=BUCKET)
+        self._numbers = itertools.count(1)
+        self._runs: dict[tuple[str, int, Column], list[str]] = {}
+        self._scenes: dict[str, _Scene] = {}
+        self._in_force = Operation("nothing", Kind.TASK, lambda _: None, lambda *_: None)
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, redis_url: str) -> Iterator["World"]:
+        """Make a world; ids that ascend, and a reconciler without threads, give the steps an order."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+                patch.setenv(name, "test")
+            patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+            patch.delenv("AWS_ENDPOINT_URL", raising=False)
+            world = cls(redis_url)
+            patch.setattr("moto.s3.models.utcnow", world._utcnow)
+            patch.setattr(naming, "new_id", world._new_id)
+            patch.setattr("chalicelib.work.repair.ThreadPoolExecutor", _OneAfterTheOther)
+            try:
+                yield world
+            finally:
+                world._close()
+
+    def _utcnow(self) -> datetime:
+        return datetime.fromtimestamp(self.clock.ms / 1000, UTC).replace(tzinfo=None)
+
+    def _new_id(self) -> str:
+        return f"{next(self._numbers):08x}-0000-4000-8000-000000000000"
+
+    def _close(self) -> None:
+        self._empty()
+        self.s3.delete_bucket(Bucket=BUCKET)
+        for store in self._stores:
+            store._redis.close()
+        self.redis.close()
+
+    # --- who is there ---
+
+    def _party(self, number: int) -> Party:
+        operation = self._in_force
+        return Party(
+            self._stores[number],
+            self._buckets[number],
+            self.clock,
+            keep_originals=operation.keep_originals,
+            retention=operation.retention,
+        )
+
+    @property
+    def others(self) -> Party:
+        """A process in which nothing fails."""
+        return self._party(0)
+
+    @property
+    def watched(self) -> Party:
+        """The process that the fault happens to."""
+        return self._party(1)
+
+    # --- what clients do ---
+
+    def upload(
+        self,
+        content: bytes = SMALL,
+        *,
+        by: Party | None = None,
+        key: str | None = None,
+        viewer: Viewer = UNRESTRICTED,
+    ) -> Record:
+        """Take an upload in, under an Idempotency-Key or not, and note the promise."""
+        uploader = replace((by or self.others).uploader, client=viewer)
+        file = Upload("a.jpg", content)
+        record = uploader.upload(file) if key is None else uploader.upload_idempotently(file, key)
+        self.promised.answered.add(record.id)
+        self.promised.accepted.add(record.id)
+        self.about = {"id": record.id, "key": record.object_key}
+        return record
+
+    def put(self, content: bytes, key: str = CLIENTS_KEY) -> str:
+        """Put an object straight into the bucket, and give the id of its record."""
+        reply = self.s3.put_object(Bucket=BUCKET, Key=key, Body=content)
+        record_id = naming.record_id(key)
+        self.promised.accepted.add(record_id)
+        self.promised.removed.discard(record_id)
+        self.about = {"id": record_id, "key": key, "etag": reply["ETag"].strip('"')}
+        return record_id
+
+    def delete(self, record_id: str, *, by: Party | None = None, viewer: Viewer = UNRESTRICTED) -> None:
+        """Delete a picture; whether it was there or not, the answer says that it is gone."""
+        party = by or self.others
+        # Until it is answered, the picture may be there or not.
+        self.promised.answered.discard(record_id)
+        self.promised.accepted.discard(record_id)
+        remove(party.store, party.bucket, record_id, RemovalScope.VISIBLE, viewer)
+        self.promised.removed.add(record_id)
+
+    def delete_all(self) -> None:
+        """Delete what the list shows, or whatever else can be seen."""
+        for record in self.stored().visible():
+            self.delete(record.id)
+
+    # --- what is stored ---
+
+    def _keys(self) -> Any:
+        return s3_backends["123456789012"]["aws"].buckets[BUCKET].keys
+
+    def stored(self) -> Stored:
+        """Look at everything."""
+        hashes, sets = self._redis_content()
+        prefix = naming.record("")
+        held = {
+            name.removeprefix(prefix): fields for name, fields in hashes.items() if name.startswith(prefix)
+        }
+        return Stored(
+            now_ms=self.clock(),
+            records={
+                one: record
+                for one, fields in held.items()
+                if isinstance(record := codec.decode(one, fields), Record)
+            },
+            index=[
+                member if name == naming.INDEX else f"{name} {member}"
+                for name, members in sets.items()
+                if name != naming.DUE
+                for member in members
+            ],
+            due={one: int(at) for one, at in sets.get(naming.DUE, {}).items()},
+            objects={name: (one.etag.strip('"'), one.size) for name, one in self._keys().items()},
+            listed=[record.id for record in self.others.store.page(1000, None, UNRESTRICTED).records],
+        )
+
+    def _redis_content(self) -> tuple[dict[str, dict[str, str]], dict[str, dict[str, float]]]:
+        names: Any = self.redis.keys("*")
+        sets = [
+            name for name in names if name in {naming.INDEX, naming.DUE} or name.startswith(naming.index(""))
+        ]
+        hashes = [name for name in names if name not in sets]
+        with self.redis.pipeline(transaction=False) as pipe:
+            for name in hashes:
+                pipe.hgetall(name)
+            for name in sets:
+                pipe.zrange(name, 0, -1, withscores=True)
+            found = pipe.execute()
+        return (
+            dict(zip(hashes, found, strict=False)),
+            {name: dict(pairs) for name, pairs in zip(sets, found[len(hashes) :], strict=True)},
+        )
+
+    def _empty(self) -> None:
+        self.redis.flushall()
+        held = self._keys()
+        for name in list(held):
+            held.pop(name)
+
+    # --- scenes ---
+
+    def steps(self, operation: Operation) -> list[str]:
+        """The steps of an operation that nothing happens to."""
+        return self._scene(operation).steps
+
+    def _scene(self, operation: Operation) -> _Scene:
+        if operation.name not in self._scenes:
+            self._in_force = operation
+            self._empty()
+            self.clock.ms = START_MS
+            self.promised, self.events, self.about = Promises(operation.keep_originals), [], {}
+            operation.set_up(self)
+            self._notice_events()
+            hashes, sets = self._redis_content()
+            scene = _Scene(
+                self.clock.ms,
+                copy.deepcopy(self.promised),
+                list(self.events),
+                dict(self.about),
+                hashes,
+                sets,
+                [copy.deepcopy(self._keys()[name]) for name in self._keys()],
+                broken_now(self.stored(), self.promised),
+            )
+            with self.injector.record() as steps:
+                operation.run(self, self.watched)
+            scene.steps = list(steps)
+            self._scenes[operation.name] = scene
+        return self._scenes[operation.name]
+
+    def _begin(self, operation: Operation) -> None:
+        """Go back to where an operation begins."""
+        scene = self._scene(operation)
+        self._in_force = operation
+        self._empty()
+        self.clock.ms = scene.now_ms
+        self.promised, self.events, self.about = (
+            copy.deepcopy(scene.promised),
+            list(scene.events),
+            dict(scene.about),
+        )
+        self._again = []
+        with self.redis.pipeline(transaction=False) as pipe:
+            for name, fields in scene.hashes.items():
+                pipe.hset(name, items=[part for field in fields.items() for part in field])
+            for name, scores in scene.sets.items():
+                pipe.zadd(name, dict(scores))
+            pipe.execute()
+        for one in scene.objects:
+            again = copy.deepcopy(one)
+            again.last_modified = one.last_modified
+            self._keys()[again.name] = again
+
+    # --- cells ---
+
+    def run(self, row: Row, column: Column) -> list[str]:
+        """Run one cell.
+
+        Right after one step is right before the next: so what others do meanwhile is done before each step,
+        and after the last one, too; and cells that differ in nothing but this are run once.
+        """
+        operation, step = row.operation, row.number - 1
+        if column in FAULTS:
+            same = self._first_like(operation, step, column)
+            if (operation.name, *same) not in self._runs:
+                self._runs[operation.name, *same] = self._run(operation, *same, FAULTS[same[1]])
+            return self._runs[operation.name, *same]
+        what = {
+            Column.DUPLICATE: lambda: operation.run(self, self.others),
+            Column.REORDERED: self._overtake,
+            Column.DELETE: self.delete_all,
+        }[column]
+        action = functools.partial(self._meanwhile, what)
+        broken = self._run(operation, step, column, Meanwhile(action))
+        if step == len(self.steps(operation)) - 1:
+            broken += self._run(operation, step, column, Meanwhile(action, after=True))
+        return broken
+
+    def _first_like(self, operation: Operation, step: int, column: Column) -> tuple[int, Column]:
+        """The first step at which a process dies with the same done, and nobody can tell the difference."""
+        steps = self.steps(operation)
+        if column is Column.KILLED_BEFORE and step > 0:
+            step, column = step - 1, Column.KILLED_AFTER
+        if column in {Column.KILLED_AFTER, Column.LATE}:
+            while step > 0 and steps[step].startswith(_READS):
+                step -= 1
+        return step, column
+
+    def _meanwhile(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except Unavailable:  # it met what is half-done, and is told to come again
+            self._again.append(action)
+        except ServiceError:
+            pass
+
+    def _overtake(self) -> None:
+        """A newer version comes, and its event is handled before the one of the version at hand."""
+        about = self.about
+        self.put(NEWEST, about["key"])
+        self.about = about
+        self._meanwhile(functools.partial(self.others.processor.process, about["key"]))
+
+    def _run(self, operation: Operation, step: int, column: Column, fault: Fault | Meanwhile) -> list[str]:
+        self._begin(operation)
+        known = self._scene(operation).broken
+        broken: list[str] = []
+        with self.injector.inject(step, fault):
+            failed = self._attempt(lambda: operation.run(self, self.watched), broken)
+        self._notice_events()
+        broken += [
+            f"at once: {said}" for said in broken_now(self.stored(), self.promised) if said not in known
+        ]
+        self.injector.revive()
+        if column is Column.LATE:
+            self._come_to_rest(broken)
+            self._again.append(self.delete_all)
+        elif failed and operation.kind is not Kind.UPLOAD:
+            self._repeat(lambda: operation.run(self, self.others), broken)
+        self.injector.land()
+        self._notice_events()
+        for action in self._again:
+            self._repeat(action, broken)
+        if operation.kind is not Kind.TASK or column is Column.LATE:
+            for key in self.events:
+                self._repeat(functools.partial(self.others.processor.process, key), broken)
+        self._come_to_rest(broken)
+        return broken
+
+    def _notice_events(self) -> None:
+        """Note of which originals S3 has sent an event; it may come more than once."""
+        originals = [key for key in self._keys() if key.startswith(naming.ORIGINALS)]
+        self.events += [key for key in originals if key not in self.events]
+
+    def _attempt(self, action: Callable[[], object], broken: list[str]) -> bool:
+        """Do something once; tell whether it has to be repeated."""
+        try:
+            action()
+        except (Killed, Unavailable):
+            return True
+        except ServiceError:
+            return False  # an answer
+        except (Exception, MeanwhileFailed) as error:  # noqa: BLE001 - whatever it is, it is reported
+            told = error.__cause__ if isinstance(error, MeanwhileFailed) else error
+            broken.append(f"raised {type(told).__name__}: {told}")
+        return False
+
+    def _repeat(self, action: Callable[[], object], broken: list[str]) -> None:
+        for _ in range(_MOST_TRIES):
+            if not self._attempt(action, broken):
+                return
+
+    def _come_to_rest(self, broken: list[str]) -> None:
+        """Let the reconciler run, with time passing, until all holds or nothing changes any more."""
+        reconciler = self.others.reconciler
+        # What a ticket is given for may come until then.
+        self.clock.ms += PRESIGNED_SECONDS * 1000
+        state = self._state()
+        for _ in range(_MOST_ROUNDS):
+            before = None
+            while state != before:
+                before, state = state, self._later(IN_FLIGHT_MS + 1000, reconciler.sweep, broken)
+            before, state = state, self._later(RECORDS_EVERY_MS, reconciler.audit, broken)
+            remaining = broken_for_good(self.stored(), self.promised)
+            if not remaining or state == before:
+                broken += remaining
+                return
+        broken.append("the reconciler never comes to rest")
+
+    def _later(self, ms: int, action: Callable[[], object], broken: list[str]) -> object:
+        self.clock.ms += ms
+        self._attempt(action, broken)
+        return self._state()
+
+    def _state(self) -> object:
+        hashes, sets = self._redis_content()
+        records = {
+            name: {field: value for field, value in fields.items() if field != "revision"}
+            for name, fields in hashes.items()
+            if name.startswith(naming.record(""))
+        }
+        return records, sets, sorted((name, one.etag) for name, one in self._keys().items())

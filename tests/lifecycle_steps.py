@@ -1,0 +1,175 @@
+"""Every record that any order of transitions leads to, and every transition of each: without Redis."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+from chalicelib import naming
+from chalicelib.records import lifecycle
+from chalicelib.records.lifecycle import RemovalScope
+from chalicelib.records.record import (
+    UNRESTRICTED,
+    Failure,
+    Finished,
+    Owner,
+    Record,
+    State,
+    Viewer,
+)
+
+ID = "4f1c0c9e-3f0b-4d0e-8a54-0f3c1f6f9d10"
+HOUR = 3_600_000
+T0 = 1_700_000_000_000
+PRESIGNED_UNTIL, AFTER_DOWNLOAD, RETENTION, LONGER = T0 + HOUR // 4, T0 + HOUR, T0 + 2 * HOUR, T0 + 3 * HOUR
+LAST = LONGER + HOUR
+# Before, at and after each moment at which something about a record may change.
+MOMENTS = [
+    T0,
+    *(end + step for end in (PRESIGNED_UNTIL, AFTER_DOWNLOAD, RETENTION, LONGER) for step in (-1, 0)),
+]
+VIEWERS: list[Viewer] = [Owner("a"), Owner("b"), UNRESTRICTED]
+
+PRESIGNED = Record(
+    ID,
+    naming.original(ID),
+    "holiday.jpg",
+    T0,
+    None,
+    state=State.AWAITING_UPLOAD,
+    owner="a",
+    presigned_until_ms=PRESIGNED_UNTIL,
+    expires_ms=RETENTION,
+)
+UPLOADED = replace(
+    PRESIGNED, state=State.PENDING, original_size=5, presigned_until_ms=None, body_hash="0" * 64
+)
+KEPT_FOR_EVER = replace(UPLOADED, owner=None, expires_ms=None)
+
+
+def version(record: Record, etag: str, expires_ms: int | None = RETENTION) -> Record:
+    """The record that a run would make of this version, if there were none."""
+    return replace(
+        record, state=State.PENDING, original_size=6, etag=etag, thumbnail=f"{etag}-1", expires_ms=expires_ms
+    )
+
+
+RESTORED = replace(version(UPLOADED, "a"), state=State.READY, thumbnail_size=3609)
+FULL = Record(
+    id=ID,
+    object_key=naming.original(ID),
+    filename="holiday.jpg",
+    created_ms=T0,
+    original_size=5,
+    owner="a",
+    presigned_until_ms=PRESIGNED_UNTIL,
+    etag="a",
+    thumbnail="a-1",
+    stale_thumbnails=("b-1",),
+    expires_ms=RETENTION,
+    download_expires_ms=AFTER_DOWNLOAD,
+    body_hash="0" * 64,
+    touched_ms=T0 + 1,
+    attempts=2,
+)
+SEEDS: list[Record | None] = [
+    None,
+    FULL,
+    replace(FULL, state=State.READY, thumbnail_size=3609),
+    replace(FULL, state=State.FAILED, error="It is damaged.", error_code="undecodable"),
+    # As the release before left it: no code of the error, no time of a download.
+    replace(FULL, state=State.FAILED, error="It is damaged.", download_expires_ms=None),
+    replace(FULL, state=State.DELETING, thumbnail_size=3609),
+    replace(FULL, state=State.DELETING, error="It is damaged.", error_code="undecodable"),
+]
+
+
+@dataclass(frozen=True)
+class Event:
+    """A transition with all of its arguments but the record."""
+
+    transition: Callable[..., Record | None]
+    arguments: tuple[Any, ...]
+
+    def __call__(self, before: Record | None) -> Record | None:
+        return self.transition(before, *self.arguments)
+
+
+def events() -> list[Event]:
+    found = [Event(lifecycle.create, (fresh,)) for fresh in (UPLOADED, PRESIGNED, RESTORED, KEPT_FOR_EVER)]
+    found += [
+        Event(lifecycle.create_if_absent, (fresh, now))
+        for fresh in (UPLOADED, KEPT_FOR_EVER)
+        for now in (T0, LAST)
+    ]
+    for etag, expires_ms in (("a", RETENTION), ("b", RETENTION), ("a", LONGER), ("b", None)):
+        fresh = version(UPLOADED, etag, expires_ms)
+        found += [Event(lifecycle.claim_version, (fresh, revive)) for revive in (None, "t", "u")]
+    results = [Finished(3609), Failure("undecodable", "It is damaged."), Failure("too_complex", "It is odd.")]
+    for name in ("a-1", "b-1", None):
+        found += [Event(lifecycle.finish, (name, result)) for result in results]
+        found.append(Event(lifecycle.mark_thumbnail_lost, (name,)))
+        found += [Event(lifecycle.expire_after_download, (name, end)) for end in (AFTER_DOWNLOAD, LONGER)]
+    found += [Event(lifecycle.record_attempt, (attempts,)) for attempts in (1, 2)]
+    found += [
+        Event(lifecycle.start_removal, (scope, viewer, now))
+        for scope in RemovalScope
+        for viewer in (VIEWERS if scope is RemovalScope.VISIBLE else [UNRESTRICTED])
+        for now in (T0, AFTER_DOWNLOAD, LAST)
+    ]
+    found += [Event(lifecycle.finish_removal, (tombstone,)) for tombstone in ("t", "u")]
+    found += [Event(lifecycle.discard_abandoned, (now,)) for now in (T0, LAST)]
+    return found
+
+
+@dataclass(frozen=True)
+class Step:
+    event: Event
+    before: Record | None
+    after: Record | None
+
+    @property
+    def transition(self) -> Callable[..., Record | None]:
+        return self.event.transition
+
+
+def bounded(record: Record | None) -> Record | None:
+    """A record for which another stands that has the same names of stale thumbnails, however often."""
+    return record and replace(record, stale_thumbnails=tuple(sorted(set(record.stale_thumbnails))))
+
+
+@cache
+def steps() -> list[Step]:
+    """All events applied to all records that any order of events leads to."""
+    possible = events()
+    seen = set(SEEDS)
+    waiting = list(SEEDS)
+    found = []
+    while waiting:
+        before = waiting.pop()
+        for event in possible:
+            after = event(before)
+            found.append(Step(event, before, after))
+            if (reached := bounded(after)) not in seen:
+                seen.add(reached)
+                waiting.append(reached)
+    return found
+
+
+@cache
+def reachable() -> list[Record]:
+    return list({step.before: None for step in steps() if step.before is not None})
+
+
+TRANSITIONS = {
+    name: function
+    for name, function in inspect.getmembers(lifecycle, inspect.isfunction)
+    if next(iter(inspect.signature(function).parameters), "") == "before"
+}
+
+
+def wrong(all_steps: list[Step], holds: Callable[[Step], bool]) -> list[Step]:
+    """The first few steps for which something does not hold."""
+    assert all_steps
+    return [step for step in all_steps if not holds(step)][:3]

@@ -1,0 +1,62 @@
+"""What the tests of processing share."""
+
+from io import BytesIO
+
+from PIL import Image
+
+from chalicelib import naming
+from chalicelib.objects.bucket import Bucket
+from chalicelib.records.codec import as_json, original_metadata
+from chalicelib.records.lifecycle import RemovalScope
+from chalicelib.records.record import UNRESTRICTED, Record, State
+from chalicelib.records.store import RecordStore
+from chalicelib.work.remove import thumbnail_keys
+from tests.conftest import keys_in, picture
+
+CLIENTS_KEY = "originals/holiday 2026/red+flower & ü.jpg"
+
+
+def uploaded(store: RecordStore, bucket: Bucket, content: bytes | None = None) -> Record:
+    """What the API's upload leaves behind."""
+    content = picture() if content is None else content
+    record_id = naming.new_id()
+    record = Record(record_id, naming.original(record_id), "a.jpg", 1_700_000_000_000, len(content))
+    store.create(record)
+    bucket.put(record.object_key, content, content_type="x/x", metadata=original_metadata(record))
+    return record
+
+
+def remove(store: RecordStore, bucket: Bucket, record_id: str) -> bool:
+    """What the API's delete does."""
+    record = store.start_removal(record_id, RemovalScope.ANY, UNRESTRICTED)
+    if record is None:
+        return False
+    bucket.delete(record.object_key, *thumbnail_keys(record))
+    return store.finish_removal(record, naming.new_id())
+
+
+def assert_ready(store: RecordStore, bucket: Bucket, record_id: str, *, abandoned: int = 0) -> Record:
+    """Invariant 2, and that no thumbnails lie about but those `abandoned`."""
+    record = store.get(record_id, UNRESTRICTED)
+    assert record is not None
+    assert record.state is State.READY
+    original = bucket.head(record.object_key)
+    assert original is not None
+    assert record.etag == original.etag
+    thumbnail_key = naming.thumbnail(record_id, str(record.thumbnail))
+    assert thumbnail_key.startswith(f"thumbnails/{record_id}/{record.etag}-")
+    lying_about = set(keys_in(bucket, f"thumbnails/{record_id}/")) - {thumbnail_key}
+    assert len(lying_about) <= abandoned
+    stored = bucket.get(thumbnail_key)
+    assert stored is not None
+    with stored, Image.open(BytesIO(stored.read())) as image:
+        assert image.format == "JPEG"
+        assert stored.info.size == record.thumbnail_size
+    assert as_json(record)["ready"] is True
+    return record
+
+
+def assert_nothing_left(store: RecordStore, bucket: Bucket, record_id: str) -> None:
+    assert store.get(record_id, UNRESTRICTED) is None
+    assert store.page(10, None, UNRESTRICTED).records == []
+    assert keys_in(bucket) == []

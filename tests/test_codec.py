@@ -1,0 +1,399 @@
+"""A record's written forms: the Redis hash, also of the release before, the JSON, and object metadata."""
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalicelib import naming
+from chalicelib.records.codec import (
+    FORMAT,
+    ObjectMetadata,
+    as_json,
+    decode,
+    encode,
+    original_metadata,
+    thumbnail_metadata,
+)
+from chalicelib.records.record import Record, State, UnreadableRecord
+
+ID = "4f1c0c9e-3f0b-4d0e-8a54-0f3c1f6f9d10"
+# S3's own bound for all of an object's user metadata, keys and values, without the x-amz-meta- prefixes.
+METADATA_BYTES = 2048
+
+names = st.text(max_size=255)
+numbers = st.integers(min_value=0, max_value=10**13 - 1)
+optional_numbers = st.none() | numbers
+tokens = st.from_regex(r"[0-9a-f]{1,40}", fullmatch=True)
+records = st.builds(
+    Record,
+    id=st.just(ID),
+    object_key=st.text(max_size=100).map(lambda rest: naming.ORIGINALS + rest),
+    filename=names,
+    created_ms=numbers,
+    original_size=optional_numbers,
+    state=st.sampled_from([state for state in State if state is not State.TOMBSTONE]),
+    owner=st.none() | names,
+    presigned_until_ms=optional_numbers,
+    etag=st.none() | st.text(max_size=40),
+    thumbnail=st.none() | st.text(max_size=80),
+    stale_thumbnails=st.lists(st.from_regex(r"[0-9a-f-]{1,80}", fullmatch=True), max_size=3).map(tuple),
+    thumbnail_size=optional_numbers,
+    error=st.none() | st.text(),
+    error_code=st.none() | st.text(max_size=40),
+    expires_ms=optional_numbers,
+    download_expires_ms=optional_numbers,
+    body_hash=st.none() | st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
+    touched_ms=optional_numbers,
+    attempts=st.integers(min_value=0, max_value=99),
+    tombstone=st.none() | tokens,
+    revision=st.just("") | tokens,
+)
+
+
+def pending() -> Record:
+    return Record(ID, naming.original(ID), "IMG_8667.png", 1_700_000_000_000, 343_956)
+
+
+def full() -> Record:
+    """A record that has a value in every field."""
+    return Record(
+        id=ID,
+        object_key=naming.original(ID),
+        filename="IMG_8667.png",
+        created_ms=1_700_000_000_000,
+        original_size=343_956,
+        state=State.DELETING,
+        owner="an owner",
+        presigned_until_ms=1_700_000_900_000,
+        etag="e",
+        thumbnail="e-2",
+        stale_thumbnails=("d-0", "d-1"),
+        thumbnail_size=3609,
+        error="It is damaged.",
+        error_code="undecodable",
+        expires_ms=1_700_000_800_000,
+        download_expires_ms=1_700_000_700_000,
+        body_hash="0" * 64,
+        touched_ms=1_700_000_000_001,
+        attempts=2,
+        tombstone="t",
+        revision="r",
+    )
+
+
+# --- the Redis hash ---
+
+
+def test_the_example_leaves_no_field_empty() -> None:
+    assert all(value not in (None, "", 0, ()) for value in dataclasses.asdict(full()).values())
+
+
+@given(records)
+def test_redis_gives_back_what_it_was_given(record: Record) -> None:
+    fields = encode(record)
+    assert all(isinstance(value, str) for value in fields.values())
+    assert decode(record.id, fields) == record
+
+
+@pytest.mark.parametrize("field", ["original_size", "thumbnail_size", "expires_ms", "download_expires_ms"])
+def test_zero_is_not_taken_for_unknown(field: str) -> None:
+    record = dataclasses.replace(pending(), **{field: 0})  # type: ignore[arg-type]  # any field's type
+    read = decode(ID, encode(record))
+    assert read == record
+    assert as_json(record)["size"]["original"] is not None
+
+
+def test_what_is_not_known_takes_no_field() -> None:
+    assert encode(pending()).keys() == {
+        "format",
+        "object_key",
+        "filename",
+        "created_ms",
+        "original_size",
+        "state",
+    }
+
+
+def test_a_tombstone_keeps_nothing_but_what_a_late_event_needs() -> None:
+    fields = encode(dataclasses.replace(full(), state=State.TOMBSTONE))
+    assert fields == {
+        "format": FORMAT,
+        "state": "deleted",
+        "thumbnail": "e-2",
+        "former_thumbnails": "d-0 d-1",
+        "tombstone": "t",
+        "revision": "r",
+    }
+
+
+# Hashes as the release before wrote them: its fields, no version of the form, no revision.
+UPLOADED = {
+    "object_key": f"originals/{ID}",
+    "filename": "n\u00e9 \U0001f30d.png",
+    "created_ms": "1700000000000",
+    "original_size": "343956",
+    "state": "pending",
+}
+CLAIMED = UPLOADED | {"etag": "e", "thumbnail": "e-2"}
+UPLOADED_RECORD = dataclasses.replace(pending(), filename="n\u00e9 \U0001f30d.png")
+CLAIMED_RECORD = dataclasses.replace(UPLOADED_RECORD, etag="e", thumbnail="e-2")
+FORMER_HASHES: dict[str, tuple[dict[str, str], Record]] = {
+    "uploaded": (UPLOADED, UPLOADED_RECORD),
+    "uploaded again under its key": (
+        UPLOADED
+        | {
+            "owner": "an owner",
+            "expires_ms": "1700000800000",
+            "fingerprint": "0" * 64,
+            "touched_ms": "1700000000001",
+        },
+        dataclasses.replace(
+            UPLOADED_RECORD,
+            owner="an owner",
+            expires_ms=1_700_000_800_000,
+            body_hash="0" * 64,
+            touched_ms=1_700_000_000_001,
+        ),
+    ),
+    "expected": (
+        {key: value for key, value in UPLOADED.items() if key != "original_size"}
+        | {"state": "expected", "ticket_ends_ms": "1700000900000"},
+        dataclasses.replace(
+            UPLOADED_RECORD,
+            original_size=None,
+            state=State.AWAITING_UPLOAD,
+            presigned_until_ms=1_700_000_900_000,
+        ),
+    ),
+    "tried twice, with former thumbnails": (
+        CLAIMED | {"former_thumbnails": "d-0 d-1", "tries": "2"},
+        dataclasses.replace(CLAIMED_RECORD, stale_thumbnails=("d-0", "d-1"), attempts=2),
+    ),
+    "ready and downloaded": (
+        CLAIMED | {"state": "ready", "thumbnail_size": "3609", "download_expires_ms": "1700000700000"},
+        dataclasses.replace(
+            CLAIMED_RECORD, state=State.READY, thumbnail_size=3609, download_expires_ms=1_700_000_700_000
+        ),
+    ),
+    "failed": (
+        CLAIMED | {"state": "failed", "error": "It is damaged."},
+        dataclasses.replace(CLAIMED_RECORD, state=State.FAILED, error="It is damaged."),
+    ),
+    "deleting": (
+        CLAIMED | {"state": "deleting", "thumbnail_size": "3609"},
+        dataclasses.replace(CLAIMED_RECORD, state=State.DELETING, thumbnail_size=3609),
+    ),
+    "tombstone": (
+        {"state": "deleted", "tombstone": "t", "thumbnail": "e-2", "former_thumbnails": "d-0 d-1"},
+        Record(
+            ID,
+            "",
+            "",
+            0,
+            None,
+            State.TOMBSTONE,
+            thumbnail="e-2",
+            stale_thumbnails=("d-0", "d-1"),
+            tombstone="t",
+        ),
+    ),
+    "tombstone of an upload that no event was about": (
+        {"state": "deleted", "tombstone": "t"},
+        Record(ID, "", "", 0, None, State.TOMBSTONE, tombstone="t"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("fields", "record"), FORMER_HASHES.values(), ids=FORMER_HASHES)
+def test_hashes_of_the_release_before_are_read(fields: dict[str, str], record: Record) -> None:
+    assert decode(ID, fields) == record
+    # The release before reads no fields but those: what this one writes beside them, it passes over.
+    assert encode(record) == fields | {"format": FORMAT}
+
+
+def test_no_hash_is_no_record() -> None:
+    assert decode(ID, {}) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"colour": "blue"},
+        {"id": ID},
+        {"presigned_until_ms": "1700000900000"},  # a field's name in Python is not its name in Redis
+        {"state": "lost"},
+        {"state": ""},
+        {"state": "PENDING"},
+        {"format": "3"},
+        {"format": ""},
+        {"created_ms": ""},
+        {"created_ms": "yesterday"},
+        {"original_size": "1.5"},
+        {"expires_ms": "None"},
+        {"tries": "often"},
+    ],
+    ids=str,
+)
+def test_a_hash_of_another_release_is_unreadable(changes: dict[str, str]) -> None:
+    read = decode(ID, encode(full()) | changes)
+    assert isinstance(read, UnreadableRecord)
+    assert read.id == ID
+    assert next(iter(changes.values())) in read.reason or next(iter(changes)) in read.reason
+
+
+@pytest.mark.parametrize("fields", [{"filename": "a.png"}, {"format": FORMAT}])
+def test_a_hash_without_a_state_is_unreadable(fields: dict[str, str]) -> None:
+    assert isinstance(decode(ID, fields), UnreadableRecord)
+
+
+# --- object metadata ---
+
+
+@given(records)
+def test_metadata_of_an_original_gives_back_what_it_was_given(record: Record) -> None:
+    assert ObjectMetadata.parse(original_metadata(record)) == ObjectMetadata(
+        filename=record.filename,
+        created_ms=record.created_ms,
+        expires_ms=record.expires_ms,
+        body_hash=record.body_hash,
+        owner=record.owner,
+        presigned_until_ms=record.presigned_until_ms,
+    )
+
+
+@pytest.mark.parametrize("stands_alone", [False, True])
+@pytest.mark.parametrize("object_key", [naming.original(ID), f"{naming.ORIGINALS}holiday/1.jpg"])
+def test_metadata_of_a_thumbnail_give_back_what_the_original_would_say(
+    object_key: str, stands_alone: bool
+) -> None:
+    record = dataclasses.replace(full(), object_key=object_key)
+    read = ObjectMetadata.parse(thumbnail_metadata(record, stands_alone=stands_alone))
+    is_upload = naming.is_upload_key(object_key)
+    expected = ObjectMetadata.parse(original_metadata(record))
+    assert read == dataclasses.replace(
+        expected,
+        original_size=record.original_size,
+        filename=record.filename if is_upload else None,
+        object_key=None if is_upload else object_key,
+        stands_alone=stands_alone,
+    )
+
+
+def test_metadata_are_named_as_in_the_release_before() -> None:
+    assert original_metadata(full()) == {
+        "filename": "SU1HXzg2NjcucG5n",
+        "created": "1700000000000",
+        "owner": "YW4gb3duZXI=",
+        "ticket-ends": "1700000900000",
+        "expires": "1700000800000",
+        "fingerprint": "0" * 64,
+    }
+
+
+@given(names)
+def test_metadata_is_what_s3_stores_unchanged(name: str) -> None:
+    metadata = original_metadata(dataclasses.replace(pending(), filename=name))
+    written = "".join([*metadata.keys(), *metadata.values()])
+    assert written.isascii()
+    assert written.isprintable()
+    assert " " not in written
+    assert len(written) < METADATA_BYTES
+    assert all(key == key.lower() for key in metadata), "S3 gives keys back in lower case"
+
+
+@pytest.mark.parametrize("character", ["\N{CAT FACE}", "\U0010ffff", '"', "\0", "\\"])
+def test_metadata_holds_the_longest_name(character: str) -> None:
+    record = dataclasses.replace(pending(), filename=character * 255)
+    metadata = original_metadata(record)
+    assert sum(len(key) + len(value) for key, value in metadata.items()) < METADATA_BYTES
+    assert ObjectMetadata.parse(metadata).filename == character * 255
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {},
+        {"owner": "somebody else"},
+        {"filename": "photo.png"},
+        {"filename": "cGhvdG8ucG5"},  # base64, cut
+        {"filename": "cGhvdG8ucG5n\n"},
+        {"filename": "_____w=="},  # base64 of what is not UTF-8
+        {"filename": "naïve"},
+        {"created": ""},
+        {"created": "yesterday"},
+        {"created": "-1"},
+        {"created": "+1"},
+        {"created": " 1 "},
+        {"created": "1_000"},
+        {"created": "1.5"},
+        {"created": "\u0661"},
+        {"created": "1" * 14},  # one digit more than the index sorts by
+        {"created": "1" * 1900},
+    ],
+)
+def test_foreign_metadata_say_nothing(metadata: dict[str, str]) -> None:
+    read = ObjectMetadata.parse(metadata)
+    assert (read.filename, read.created_ms) == (None, None)
+
+
+def test_broken_metadata_costs_only_what_is_broken() -> None:
+    metadata = original_metadata(pending())
+    without_time, without_name = (
+        ObjectMetadata.parse(metadata | {"created": "?"}),
+        ObjectMetadata.parse(metadata | {"filename": "?"}),
+    )
+    assert (without_time.filename, without_time.created_ms) == ("IMG_8667.png", None)
+    assert (without_name.filename, without_name.created_ms) == (None, 1_700_000_000_000)
+
+
+@given(st.dictionaries(st.sampled_from(["filename", "created", "other"]), st.text(max_size=60)))
+def test_no_metadata_makes_a_record_that_cannot_be_sorted(metadata: dict[str, str]) -> None:
+    read = ObjectMetadata.parse(metadata)
+    (read.filename or "").encode()
+    assert 0 <= (read.created_ms or 0) < 10**13
+
+
+# --- what clients see ---
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({}, {"ready": False, "size": {"original": 343_956}}),
+        ({"etag": "e"}, {"ready": False, "size": {"original": 343_956}}),
+        (
+            {"state": State.READY, "etag": "e", "thumbnail_size": 3609},
+            {"ready": True, "size": {"original": 343_956, "thumbnail": 3609}},
+        ),
+        (
+            {"state": State.FAILED, "etag": "e", "error": "It is damaged."},
+            {"ready": False, "size": {"original": 343_956}, "error": "It is damaged."},
+        ),
+    ],
+)
+def test_clients_see_the_contracts_keys_and_no_others(
+    changes: dict[str, object], shown: dict[str, object]
+) -> None:
+    record = dataclasses.replace(pending(), **changes)  # type: ignore[arg-type]  # any field's type
+    assert as_json(record) == {"id": ID, "filename": "IMG_8667.png"} | shown
+    assert json.loads(json.dumps(as_json(record))) == as_json(record)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"state": State.READY, "thumbnail_size": 3609}, {"state": State.FAILED, "error": "It is damaged."}],
+)
+def test_a_record_reads_the_same_while_it_is_deleted(changes: dict[str, object]) -> None:
+    before = dataclasses.replace(pending(), **changes)  # type: ignore[arg-type]  # any field's type
+    assert as_json(dataclasses.replace(before, state=State.DELETING)) == as_json(before)
+
+
+@given(records)
+def test_no_name_or_internal_state_breaks_the_json(record: Record) -> None:
+    shown = json.loads(json.dumps(as_json(record)))
+    assert shown.keys() - {"error", "expires"} == {"id", "filename", "ready", "size"}
+    assert shown["filename"] == record.filename
+    assert ("thumbnail" in shown["size"]) == shown["ready"]

@@ -1,0 +1,370 @@
+"""Upload bodies as curl, browsers and requests send them, and as nobody should."""
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+import requests
+from hypothesis import example, given
+from hypothesis import strategies as st
+from urllib3.filepost import encode_multipart_formdata
+
+from chalicelib.errors import MalformedUpload, UploadTooLarge
+from chalicelib.http.multipart import FIELD, MAX_FILENAME, MAX_PARTS, parse_upload
+from chalicelib.work.upload import Upload
+
+BOUNDARY = "----WebKitFormBoundary7MA4YWxkTrZu0gW"
+FORM = f"multipart/form-data; boundary={BOUNDARY}"
+PHOTO = b"\xff\xd8\xff\xe0 a picture \r\n with line ends \0"
+LIMIT = 1000
+
+
+def escaped(text: str) -> str:
+    """A name in Content-Disposition as the WHATWG HTML standard has browsers write it."""
+    return text.replace("\n", "%0A").replace("\r", "%0D").replace('"', "%22")
+
+
+def part(
+    content: bytes = PHOTO, *, name: str = FIELD, filename: str | None = "a.jpg", more: str = ""
+) -> bytes:
+    head = f'Content-Disposition: form-data; name="{escaped(name)}"'
+    if filename is not None:
+        head += f'; filename="{escaped(filename)}"\r\nContent-Type: image/jpeg'
+    return f"{head}{more}\r\n\r\n".encode() + content
+
+
+def form(*parts: bytes, boundary: str = BOUNDARY, before: bytes = b"", after: bytes = b"\r\n") -> bytes:
+    line = b"--" + boundary.encode()
+    return before + b"".join(line + b"\r\n" + one + b"\r\n" for one in parts) + line + b"--" + after
+
+
+def parsed(body: bytes, content_type: str = FORM, max_bytes: int = LIMIT) -> Upload:
+    return parse_upload(content_type, body, max_bytes=max_bytes)
+
+
+def refused(body: bytes, content_type: str = FORM) -> str:
+    with pytest.raises(MalformedUpload) as caught:
+        parsed(body, content_type)
+    return str(caught.value)
+
+
+def by_curl(filename: str) -> tuple[str, bytes]:
+    boundary = "------------------------d74496d66958873e"
+    body = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="{escaped(filename)}"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n"
+    ).encode()
+    return f"multipart/form-data; boundary={boundary}", body + PHOTO + f"\r\n--{boundary}--\r\n".encode()
+
+
+def by_old_curl(filename: str) -> tuple[str, bytes]:
+    """Before 7.81 curl put a backslash before quotes and backslashes, if there was a quote."""
+    boundary = "------------------------d74496d66958873e"
+    quoted = filename.replace("\\", "\\\\").replace('"', '\\"') if '"' in filename else filename
+    body = f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="{quoted}"\r\n\r\n'
+    return (
+        f"multipart/form-data; boundary={boundary}",
+        body.encode() + PHOTO + f"\r\n--{boundary}--\r\n".encode(),
+    )
+
+
+def by_browser(filename: str) -> tuple[str, bytes]:
+    return FORM, form(part(filename=filename))
+
+
+def by_requests(filename: str) -> tuple[str, bytes]:
+    request = requests.Request("POST", "http://localhost/", files={"image": (filename, PHOTO)}).prepare()
+    assert isinstance(request.body, bytes)
+    return str(request.headers["Content-Type"]), request.body
+
+
+@pytest.mark.parametrize("client", [by_curl, by_old_curl, by_browser, by_requests])
+@pytest.mark.parametrize(
+    "filename",
+    [
+        "IMG_8932.png",
+        "my holiday photo.jpeg",
+        " spaces at both ends ",
+        "naïve façade.png",
+        "\N{CAT FACE}\N{ZERO WIDTH JOINER}.webp",
+        "写真.jpg",
+        'a "quoted" name.png',
+        '"',
+        "semi;colon=equals.png",
+        "it's.png",
+        "back\\slash.png",
+        "slash/es/../photo.png",
+        "../../etc/passwd",
+        "100%.png",
+        "50%20off.png",
+        "no extension",
+        ".hidden",
+        "x" * MAX_FILENAME,
+        "\N{CAT FACE}" * MAX_FILENAME,
+        '"' * MAX_FILENAME,
+    ],
+)
+def test_every_client_gets_its_file_name_kept(
+    client: Callable[[str], tuple[str, bytes]], filename: str
+) -> None:
+    content_type, body = client(filename)
+    assert parsed(body, content_type) == Upload(filename, PHOTO)
+
+
+@pytest.mark.parametrize("filename", ["line\nfeed.png", "carriage\rreturn.png"])
+def test_line_ends_in_a_name_survive_their_escapes(filename: str) -> None:
+    assert parsed(form(part(filename=filename))).filename == filename
+
+
+@pytest.mark.parametrize("filename", ["C:\\Users\\me\\photo.png", "\\\\server\\share\\photo.png"])
+def test_a_windows_path_is_reduced_to_its_file_name(filename: str) -> None:
+    # Old browsers sent the whole path; the parser's rule.
+    assert parsed(form(part(filename=filename))).filename == "photo.png"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        form(part(), before=b"This is a multipart message.\r\n"),
+        form(part(), before=b"\r\n"),
+        form(part(), after=b""),
+        form(part(), after=b"\r\nThis is an epilogue.\r\n--" + BOUNDARY.encode() + b"\r\n"),
+        form(part(b"a title", name="title", filename=None), part()),
+        form(part(), part(b"a title", name="title", filename=None)),
+        form(part(b"another", name="document", filename="b.pdf"), part()),
+        form(part(), part(b"another", name="document", filename="b.pdf")),
+        form(part(), part(b"", name="document", filename="")),
+        form(part(), part(b"not a file", filename=None)),
+        form(part(b"", filename=""), part()),
+        form(part(name="Image", filename="b.jpg"), part()),
+        form(part(name="image[]", filename="b.jpg"), part()),
+        form(part(name='ima"ge', filename="b.jpg"), part()),
+        form(part(more=f"\r\nContent-Length: {len(PHOTO)}\r\nX-More: yes")),
+        form(part(more="; charset=no-such-charset")),
+    ],
+)
+def test_only_the_file_in_the_field_counts(body: bytes) -> None:
+    assert parsed(body) == Upload("a.jpg", PHOTO)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        'Content-Disposition: form-data; filename="a.jpg"; name="image"',
+        "content-disposition: form-data; name=image; filename=a.jpg",
+        "CONTENT-DISPOSITION:form-data;name=image;filename=a.jpg",
+        'Content-Disposition: form-data; name="image"; filename="a.jpg"; filename*=UTF-8\'\'b.jpg',
+        'Content-Type: image/jpeg\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"',
+    ],
+)
+def test_headers_of_a_part_may_be_spelt_in_other_ways(header: str) -> None:
+    assert parsed(form(header.encode() + b"\r\n\r\n" + PHOTO)) == Upload("a.jpg", PHOTO)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "boundary"),
+    [
+        ("multipart/form-data; boundary=x", "x"),
+        ('multipart/form-data; boundary="x"', "x"),
+        ("multipart/form-data;boundary=x", "x"),
+        ("Multipart/Form-Data; Boundary=x", "x"),
+        ("multipart/form-data; charset=utf-8; boundary=x", "x"),
+        ("multipart/form-data; boundary=x; charset=utf-8", "x"),
+        ('multipart/form-data; boundary="a b:c?(d)"', "a b:c?(d)"),
+        (f"multipart/form-data; boundary={'x' * 70}", "x" * 70),
+        ("multipart/form-data; boundary=--", "--"),
+    ],
+)
+def test_boundaries_may_be_spelt_in_other_ways(content_type: str, boundary: str) -> None:
+    assert parsed(form(part(), boundary=boundary), content_type) == Upload("a.jpg", PHOTO)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "",
+        "image/jpeg",
+        "application/json",
+        "application/x-www-form-urlencoded",
+        f"multipart/mixed; boundary={BOUNDARY}",
+        f"multipart/form-data2; boundary={BOUNDARY}",
+        "multipart/form-data",
+        "multipart/form-data;",
+        "multipart/form-data; boundary",
+        "multipart/form-data; boundary=",
+        'multipart/form-data; boundary=""',
+        'multipart/form-data; boundary="',
+        "multipart/form-data; boundary=another",
+        f"multipart/form-data; boundary={BOUNDARY}x",
+        f"multipart/form-data, boundary={BOUNDARY}",
+        'multipart/form-data; boundary="\ud800"',
+        'multipart/form-data; boundary="a\nb"',
+    ],
+)
+def test_a_body_of_another_type_or_boundary_is_refused(content_type: str) -> None:
+    assert "send multipart/form-data" in refused(form(part()), content_type)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "broken or incomplete"),
+        (b"\r\n", "broken or incomplete"),
+        (PHOTO, "broken or incomplete"),
+        (form(part()).replace(b"\r\n", b"\n"), "broken or incomplete"),
+        (form(b"Content-Type: image/jpeg\r\n\r\n" + PHOTO), "broken or incomplete"),
+        (
+            form(b'Content-Disposition: attachment; name="image"; filename="a"\r\n\r\nx'),
+            "broken or incomplete",
+        ),
+        (
+            form(b'Content-Disposition: form-data; name="image"; filename="\xff"\r\n\r\nx'),
+            "broken or incomplete",
+        ),
+        (form(b"no header\r\n\r\n" + PHOTO), "broken or incomplete"),
+        (form(part(more="\r\nContent-Length: 1")), "broken or incomplete"),
+        (form(part(filename="x" * 5000)), "too long a part header"),
+        (form(), "no file in the field 'image'"),
+        (form(part(name="picture")), "no file in the field 'image'"),
+        (form(part(name="IMAGE")), "no file in the field 'image'"),
+        (form(part(filename=None)), "no file in the field 'image'"),
+        (form(part(b"", filename="")), "no file in the field 'image'"),
+        (form(part(b"")), "is empty"),
+        (form(part(), part(filename="b.jpg")), "2 files"),
+        (form(part(), part(b"", filename="b.jpg"), part()), "3 files"),
+        (form(part(filename="x" * (MAX_FILENAME + 1))), "256 characters"),
+        (form(part(filename="\N{CAT FACE}" * (MAX_FILENAME + 1))), "256 characters"),
+    ],
+)
+def test_a_body_that_brings_no_picture_is_refused_with_the_reason(body: bytes, says: str) -> None:
+    assert says in refused(body)
+
+
+def test_a_file_without_a_name_is_a_file() -> None:
+    assert parsed(form(part(filename=""))) == Upload("", PHOTO)
+
+
+def test_a_body_cut_anywhere_is_refused() -> None:
+    whole = form(part(b"a title", name="title", filename=None), part(), after=b"")
+    assert parsed(whole) == Upload("a.jpg", PHOTO)
+    for length in range(len(whole)):
+        assert "broken or incomplete" in refused(whole[:length]), length
+
+
+@pytest.mark.parametrize(("size", "fits"), [(LIMIT - 1, True), (LIMIT, True), (LIMIT + 1, False)])
+def test_the_limit_is_the_last_size_that_fits(size: int, fits: bool) -> None:
+    body = form(part(b"x" * size))
+    if fits:
+        assert len(parsed(body).content) == size
+    else:
+        with pytest.raises(UploadTooLarge, match=r"^The picture has 1,001 bytes; at most 1,000 are"):
+            parsed(body)
+
+
+def test_the_limit_is_of_the_picture_and_not_of_what_comes_with_it() -> None:
+    body = form(part(b"y" * 2 * LIMIT, name="comment", filename=None), part(b"x" * LIMIT))
+    assert len(parsed(body).content) == LIMIT
+
+
+def test_an_upload_does_not_change() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        parsed(form(part())).filename = "another"  # type: ignore[misc]  # what is tested is that it cannot
+
+
+def comes_back(name: str) -> bool:
+    """Whether a form can carry the name: its escapes have no escape, and of Windows paths see above."""
+    return not any(escape in name for escape in ("%22", "%0A", "%0D")) and not (
+        name[1:3] == ":\\" or name[:2] == "\\\\"
+    )
+
+
+TROUBLE = st.sampled_from("\"\\/%;='\r\n\t\0 .02AD")
+names = st.text(st.characters(exclude_categories=["Cs"]) | TROUBLE, max_size=MAX_FILENAME).filter(comes_back)
+contents = st.lists(
+    st.binary(max_size=40)
+    | st.sampled_from([b"\r\n", b"--", b"\r\n--", b"\r\n\r\n", f"--{BOUNDARY[:-1]}".encode()]),
+    min_size=1,
+).map(b"".join)
+
+
+@given(names, contents.filter(bool))
+@example("a\\", b"x")
+def test_what_a_browser_sends_comes_back_identical(filename: str, content: bytes) -> None:
+    assert parsed(form(part(content, filename=filename)), max_bytes=10**6) == Upload(filename, content)
+
+
+@given(names, contents.filter(bool))
+def test_what_requests_sends_comes_back_identical(filename: str, content: bytes) -> None:
+    body, content_type = encode_multipart_formdata({"title": "a title", FIELD: (filename, content)})
+    assert parsed(body, content_type, max_bytes=10**6) == Upload(filename, content)
+
+
+def survives(content_type: str, body: bytes) -> None:
+    """No input is answered by any other exception than the two that clients are told about."""
+    try:
+        upload = parsed(body, content_type)
+    except (MalformedUpload, UploadTooLarge):
+        return
+    assert 0 < len(upload.content) <= LIMIT
+    assert len(upload.filename) <= MAX_FILENAME
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_at_all_raise_anything_else(body: bytes) -> None:
+    survives(FORM, body)
+
+
+PIECES = [
+    b"--",
+    b"\r\n",
+    b"\n",
+    b" ",
+    b":",
+    b";",
+    b'"',
+    b"\\",
+    b"x" * (LIMIT + 1),
+    BOUNDARY.encode(),
+    f"--{BOUNDARY}\r\n".encode(),
+    f"\r\n--{BOUNDARY}\r\n".encode(),
+    f"\r\n--{BOUNDARY}--".encode(),
+    b"Content-Disposition: form-data",
+    b'Content-Disposition: form-data; name="image"; filename="a"\r\n\r\n',
+    b"; name=image",
+    b'; filename="',
+    b"Content-Length: ",
+    b"Content-Type: text/plain; charset=",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.binary(max_size=3), max_size=12).map(b"".join))
+def test_no_pieces_of_a_form_raise_anything_else(body: bytes) -> None:
+    survives(FORM, body)
+
+
+@given(st.integers(min_value=0, max_value=len(form(part()))), st.integers(0, 4), st.binary(max_size=4))
+def test_no_damage_to_a_form_raises_anything_else(position: int, length: int, instead: bytes) -> None:
+    whole = form(part())
+    survives(FORM, whole[:position] + instead + whole[position + length :])
+
+
+@given(
+    st.text(st.characters(), max_size=100).map("multipart/form-data; boundary={}".format)
+    | st.text(st.characters(), max_size=100).map('multipart/form-data; boundary="{}"'.format)
+    | st.text(st.characters(), max_size=100)
+    | st.binary(max_size=100).map(lambda header: header.decode("latin-1"))
+)
+def test_no_content_type_at_all_raises_anything_else(content_type: str) -> None:
+    survives(content_type, form(part()))
+
+
+@pytest.mark.parametrize("others", [MAX_PARTS - 1, MAX_PARTS, 100_000])
+def test_a_form_of_many_parts_is_bounded(others: int) -> None:
+    part = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n'
+    file = b'--x\r\nContent-Disposition: form-data; name="image"; filename="f"\r\n\r\ncontent\r\n--x--\r\n'
+    body = part * others + file
+    if others < MAX_PARTS:
+        assert parse_upload("multipart/form-data; boundary=x", body, max_bytes=10).content == b"content"
+        return
+    with pytest.raises(MalformedUpload, match="too many parts"):
+        parse_upload("multipart/form-data; boundary=x", body, max_bytes=10)
