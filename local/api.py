@@ -6,8 +6,8 @@ import sys
 from chalicelib.services import bucket, store
 from local.gateway import create_server
 from local.hosts import allowed_hosts
+from local.log_format import make_logs_readable
 from local.processes import end_with_parent
-from local.readable import make_logs_readable
 
 
 def main(host: str, port: int) -> None:

@@ -135,6 +135,9 @@ class Authorizers:
         return {"principalId": answer["principalId"], **answer["context"]}
 
 
+authorizers = Authorizers()
+
+
 def _permits(policy: dict[str, Any], arn: str) -> bool:
     """Evaluate an IAM policy for one resource: what a statement denies, no other one allows."""
     effects = {
@@ -159,7 +162,6 @@ class Gateway:
     """
 
     def __init__(self, *, hosts: Iterable[str] = (), any_address: bool = False) -> None:
-        self.authorizers = Authorizers()
         self._hosts = frozenset(hosts)
         self._any_address = any_address
 
@@ -201,9 +203,7 @@ class Gateway:
         # Whether there are owners is a condition of the stack; other methods have no authorizer.
         if entry is not None and entry.authorizer is not None and settings().auth is not None:
             token = environ.get("HTTP_AUTHORIZATION")
-            context["authorizer"] = self.authorizers.allow(
-                entry.authorizer, token, context["httpMethod"], path
-            )
+            context["authorizer"] = authorizers.allow(entry.authorizer, token, context["httpMethod"], path)
         if len(event["body"] or "") + len(json.dumps(event | {"body": ""})) > MAX_EVENT:
             raise _GatewayError("REQUEST_TOO_LARGE")
         reply = app(event, _context("api"))

@@ -39,7 +39,7 @@ def is_local(host: str, *, allowed: Iterable[str] = (), any_address: bool = Fals
     ):  # RFC 6761, 6.3: always loopback
         return True
     try:
-        return any_address or ipaddress.ip_address(name).is_loopback
+        return ipaddress.ip_address(name).is_loopback or any_address
     except ValueError:
         return False
 

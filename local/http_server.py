@@ -20,11 +20,11 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.receiver import ChunkedReceiver
 from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
-from waitress.utilities import BadRequest, Error, RequestEntityTooLarge
+from waitress.utilities import BadRequest, Error
 
 MAX_BODY = 10 * 1024 * 1024
 """API Gateway's limit of a request body, in bytes."""
-MAX_HEAD = 16 * 1024
+MAX_HEAD = 64 * 1024
 """The most bytes of a start line and headers; API Gateway takes 10,240 bytes of header values."""
 CONNECTIONS = 256
 """Connections open at a time."""
@@ -32,7 +32,7 @@ PATIENCE_SECONDS = 10
 """How long a client may be silent, between requests and within one, before its connection is closed."""
 DEADLINE_SECONDS = 60
 """How long a request may take to arrive, and an answer to be read, however steadily the bytes drip."""
-_DRAINED = 64 * 1024 * 1024
+_LINGER_SECONDS = 10
 _MAX_CHUNK_LINE = 1024
 
 _START_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Z-]+ [\x21-\x7e]+ HTTP/1\.[01]")
@@ -46,19 +46,6 @@ Refuse = Callable[[int, str], tuple[list[tuple[str, str]], bytes]]
 
 class _TimedOut(Error):  # type: ignore[misc]
     code, reason = 408, "Request Timeout"
-
-
-class _Discarded:
-    """Takes the place of a buffer for the rest of a body that is refused."""
-
-    def append(self, _: bytes) -> None:
-        """Forget the bytes."""
-
-    def close(self) -> None:
-        """Have nothing to close."""
-
-    def __len__(self) -> int:
-        return 0
 
 
 class _Chunks(ChunkedReceiver):  # type: ignore[misc]
@@ -83,7 +70,7 @@ class _Chunks(ChunkedReceiver):  # type: ignore[misc]
 
 
 class _Parser(HTTPRequestParser):  # type: ignore[misc]
-    """One request: strict about its form, and patient with the rest of a body that is too large."""
+    """One request, strict about its form."""
 
     # What waitress asks for also where the start line could not be read.
     command = path = ""
@@ -94,25 +81,10 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]
     def __init__(self, adjustments: Adjustments) -> None:
         super().__init__(adjustments)
         self.began = time.monotonic()
-        self._is_draining = False
 
     def received(self, data: bytes) -> int:
-        """Take bytes; return how many belonged to this request.
-
-        A client that is still sending reads the answer only when its bytes have been taken, so the rest of a
-        body that is too large is read and forgotten, up to a bound.
-        """
-        if self._is_draining:
-            taken: int = self.body_rcv.received(data)
-            self.body_bytes_received += taken
-            is_enough = self.body_bytes_received >= _DRAINED
-            self.completed = self.body_rcv.completed or bool(self.body_rcv.error) or is_enough
-            return taken
-        taken = super().received(data)
-        if isinstance(self.error, RequestEntityTooLarge) and not self.expect_continue and self.body_rcv:
-            self.body_rcv.getbuf().close()
-            self.body_rcv.buf = _Discarded()
-            self._is_draining, self.completed = True, self.body_rcv.completed
+        """Take bytes; return how many belonged to this request."""
+        taken: int = super().received(data)
         if self.error:
             # It is answered with the error, not with an invitation to send the body.
             self.expect_continue = False
@@ -191,30 +163,59 @@ class _ErrorTask(ErrorTask):  # type: ignore[misc]
 
 
 class _Channel(HTTPChannel):  # type: ignore[misc]
-    """A connection."""
+    """A connection. After its last answer, what the client still sends is taken and forgotten for a while.
+
+    A client that meets a closed socket instead learns of that before it reads the answer (RFC 9112, 9.6).
+    """
 
     parser_class, task_class, error_task_class = _Parser, _Task, _ErrorTask
-    answered = 0.0
+    took_turn = 0.0
+    close_when_flushed: bool
+    lingers_until: float | None = None
     request: Any
+
+    def handle_write(self) -> None:
+        """Send what waits to be sent; after the last of it, end this side of the connection."""
+        if not self.close_when_flushed or self.will_close:
+            super().handle_write()
+            return
+        self._flush_exception(self._flush_some)
+        if not self.total_outbufs_len and not self.will_close:
+            self.close_when_flushed = False
+            self.lingers_until = time.monotonic() + _LINGER_SECONDS
+            try:
+                self.socket.shutdown(socket.SHUT_WR)
+            except OSError:  # the client has left
+                self.handle_close()
+
+    def received(self, data: bytes) -> bool:
+        """Take bytes from the client."""
+        return self.lingers_until is not None or bool(super().received(data))
 
     def service(self) -> None:
         """Answer the first waiting request."""
+        self.took_turn = time.monotonic()
         super().service()
-        self.answered = time.monotonic()
+        self.took_turn = time.monotonic()
 
     def end_if_late(self, now: float, seconds: float) -> None:
         """Refuse a request that has been arriving, or leave an answer that has been read, for too long."""
+        if self.total_outbufs_len and now - self.took_turn > seconds:
+            # Perhaps with a thread that waits for room: it gives up when the connection ends. The flag alone
+            # would wait for the client to read.
+            self.will_close = True
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
+        if self.lingers_until is not None and now > self.lingers_until:
+            self.will_close = True
         with self.requests_lock:
-            if self.requests:
-                return  # the app has time limits of its own
             request = self.request
-            if request is not None and now - request.began > seconds:
+            # One that has arrived is the app's, which has time limits of its own.
+            if not self.requests and request is not None and now - request.began > seconds:
                 request.error, request.completed = _TimedOut(""), True
                 self.request = None
                 self.requests.append(request)
                 self.server.add_task(self)
-            elif self.total_outbufs_len and now - self.answered > seconds:
-                self.will_close = True
 
 
 class Server(TcpWSGIServer):  # type: ignore[misc]
@@ -261,6 +262,9 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
             channel_timeout=patience,
             cleanup_interval=1,
             log_socket_errors=False,
+            recv_bytes=1 << 16,
+            # A client that sends requests and reads no answers is waited for from here on.
+            outbuf_high_watermark=1 << 20,
             max_request_header_size=MAX_HEAD,
             # waitress refuses what is as large as this.
             max_request_body_size=MAX_BODY + 1,
