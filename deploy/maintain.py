@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from chalicelib.settings import SettingsError
 from deploy import CannotGoOn
 from deploy.emulators import TARGETS
 from deploy.up import stack_of
+from local import running
 
 if TYPE_CHECKING:
     from types_boto3_lambda import LambdaClient
@@ -33,6 +35,9 @@ def main() -> None:
     parser.add_argument("--target", choices=sorted(TARGETS), default="aws")
     chosen = parser.parse_args()
     counts: Counter[str] = Counter()
+    if not chosen.stage and not os.environ.get("REDIS_URL"):
+        # A service that `make run` has started in another terminal.
+        os.environ.update(running.environment(int(os.environ.get("PORT", "") or 8080)))
     try:
         done = False
         while not done:
