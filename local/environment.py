@@ -1,12 +1,12 @@
-"""The virtual environment of `make`: made of a lock file and an interpreter, and kept as long as both stay the same.
+"""The virtual environment of `make`: made of a lock file and an interpreter, and kept while both stay the same.
 
     python3 local/environment.py run      what `make run` needs: requirements-run.txt
     python3 local/environment.py all      what contributors need beside: requirements-dev.txt
 
 The standard library's only: it is run before anything is installed. Environments are made in `.venvs/`, named
 for the content of what they are made of, and `.venv` is a link to the one in use, changed when a new one is
-complete. So a failed installation, a changed time stamp or a lost network takes nothing away; a running service
-keeps its files, since the environment before this one stays until the next is made.
+complete. So a failed installation, a changed time stamp or a lost network takes nothing away. A running service
+keeps its files: the environment before this one stays until the next is made.
 """
 
 from __future__ import annotations  # older interpreters read this file, too, to be told so

@@ -1,5 +1,6 @@
 """The processes of `python -m local`: how the parent keeps them, and what each child does for that."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -72,6 +73,9 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        # What it has started would outlive it if it was killed: it leads a process group of its own.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()

@@ -16,7 +16,7 @@ _NOTED = (
 
 
 def note(port: int, env: Mapping[str, str]) -> None:
-    """Write down where the service of this process, on this port, keeps its data; only its user may read it."""
+    """Write down where the service of this process, on this port, keeps its data; for its user alone."""
     FOLDER.mkdir(exist_ok=True)
     noted = {name: env[name] for name in _NOTED if env.get(name)}
     path = FOLDER / f"{port}.json"
