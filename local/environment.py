@@ -1,12 +1,12 @@
-"""The virtual environment of `make`: made of a lock file and an interpreter, and kept while both stay the same.
+"""The virtual environment of `make`: made of a lock file and an interpreter, kept while both stay the same.
 
     python3 local/environment.py run      what `make run` needs: requirements-run.txt
     python3 local/environment.py all      what contributors need beside: requirements-dev.txt
 
 The standard library's only: it is run before anything is installed. Environments are made in `.venvs/`, named
 for the content of what they are made of, and `.venv` is a link to the one in use, changed when a new one is
-complete. So a failed installation, a changed time stamp or a lost network takes nothing away. A running service
-keeps its files: the environment before this one stays until the next is made.
+complete. So a failed installation, a changed time stamp or a lost network takes nothing away, and a running
+service keeps its files: the environment before this one stays until the next is made.
 """
 
 from __future__ import annotations  # older interpreters read this file, too, to be told so
@@ -88,8 +88,15 @@ def _make(environment: Path, lock: Path, wanted: dict[str, str]) -> None:
     print(f"Installing the packages of {lock.name} (the first time takes a minute) ...", flush=True)
     if subprocess.run([sys.executable, "-m", "venv", environment], check=False).returncode:
         raise CannotGoOn("Python's venv module is missing: on Debian and Ubuntu, install python3-venv.")
-    pip = [environment / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    if subprocess.run([*pip, "-r", lock], check=False).returncode:
+    pip = (
+        str(environment / "bin" / "python"),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    )
+    if subprocess.run([*pip, "-r", str(lock)], check=False).returncode:
         shutil.rmtree(environment, ignore_errors=True)
         raise CannotGoOn("the packages cannot be installed; pip's message stands above. Nothing was changed.")
     (environment / _STAMP).write_text(json.dumps(wanted))
