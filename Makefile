@@ -2,16 +2,20 @@
 .PHONY: run token test check format lock clean package deploy rollback destroy reconcile rebuild e2e bench bench-imaging \
 	scorecard simulate cold-start bench-list bench-rebuild load fuzz fault-matrix audit screenshots
 
-PYTHON ?= python3
+# The interpreter of the last `make`, if it is still there: PYTHON=python3.13 is said once.
+PYTHON ?= $(or $(shell p=$$(cat .venvs/python 2>/dev/null) && [ -x "$$p" ] && echo "$$p"),python3)
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
+# Phony: local/environment.py sees by content what is to be installed. What `make run` needs is less than the rest.
+RUN := environment-run
+READY := environment-all
+.PHONY: $(RUN) $(READY)
 
 # With OWNERS=1, each request needs a token that `make token` has made, and sees its owner's pictures alone.
-run: $(READY)
+run: $(RUN)
 	@exec $(BIN)/python -m local
 
-token: $(READY)
+token: $(RUN)
 	@$(BIN)/python -m local.owners "$(SUB)"
 
 test: check
@@ -46,7 +50,7 @@ destroy: $(READY)
 
 # What the deployed functions of these names do, now: make rebuild STAGE=prod. Without STAGE, in this process, on
 # the servers that BUCKET, REDIS_URL and AWS_ENDPOINT_URL name.
-reconcile rebuild: $(READY)
+reconcile rebuild: $(RUN)
 	@$(BIN)/python -m deploy.maintain $@
 
 # The packaged stack on MiniStack, and one suite of tests against its API.
@@ -61,22 +65,17 @@ format: $(READY)
 lock: $(READY)
 	@$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links \
-		--no-header --upgrade requirements-dev.in -o requirements-dev.txt
+		--no-header --upgrade requirements-run.in -o requirements-run.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links \
+		--no-header --upgrade requirements-dev.in --constraint requirements-run.txt -o requirements-dev.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.13 --no-emit-index-url --no-emit-find-links \
 		--no-header --upgrade tests/e2e/requirements.in -o tests/e2e/requirements.txt
 
 clean:
-	rm -rf $(VENV) .venv-package .venv-ministack .venv-audit build $(BENCH) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venvs .venv-package .venv-ministack .venv-audit build $(BENCH) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-# The stamp is newer than the requirements when the environment fits them.
-$(READY): requirements.txt requirements-dev.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version). Say which to use: make PYTHON=python3.12 ..."; exit 1; }
-	@$(PYTHON) -m venv --clear $(VENV) || \
-		{ echo "Python's venv module is missing: on Debian and Ubuntu, install python3-venv."; exit 1; }
-	@echo "Installing the packages of requirements-dev.txt (the first time takes a minute) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	@touch $@
+$(RUN) $(READY): environment-%:
+	@$(PYTHON) local/environment.py $*
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.throughput

@@ -18,6 +18,7 @@ from chalicelib.settings import SettingsError
 from deploy import UserError
 from deploy.emulators import TARGETS
 from deploy.stack import Stack, stack_of
+from local import running
 
 if TYPE_CHECKING:
     from types_boto3_lambda import LambdaClient
@@ -39,6 +40,9 @@ def main() -> None:
     parser.add_argument("--target", choices=sorted(TARGETS), default="aws")
     chosen = parser.parse_args()
     stage = os.environ.get("STAGE", "") if chosen.stage is None else chosen.stage
+    if not stage and not os.environ.get("REDIS_URL"):
+        # A service that `make run` has started in another terminal.
+        os.environ.update(running.environment(int(os.environ.get("PORT", "") or 8080)))
     try:
         counts = run(chosen.function, stack_of(stage, chosen.target) if stage else None)
     except (UserError, SettingsError, ServiceError, BotoCoreError, ClientError) as error:

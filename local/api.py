@@ -1,11 +1,13 @@
 """Serves `app.py` over HTTP."""
 
+import os
 import sys
 
 from chalicelib.services import bucket, store
 from local.gateway import create_server
+from local.hosts import allowed_hosts
+from local.log_format import make_logs_readable
 from local.processes import end_with_parent
-from local.readable import make_logs_readable
 
 
 def main(host: str, port: int) -> None:
@@ -15,7 +17,7 @@ def main(host: str, port: int) -> None:
     # Made before the threads are: making clients is not thread-safe in boto3, using them is.
     bucket()
     store()
-    create_server(host, port).server.serve_forever()
+    create_server(host, port, hosts=allowed_hosts(os.environ)).run()
 
 
 if __name__ == "__main__":

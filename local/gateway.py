@@ -1,308 +1,316 @@
-"""What API Gateway does and Chalice's local server does not."""
+"""API Gateway on this machine: an HTTP request becomes the event of Lambda's proxy integration, for `app`.
 
-import contextlib
+`local.http_server` reads HTTP; this module does what API Gateway does with the stack's template: it routes,
+asks the authorizer and keeps its answers, bounds bodies and concurrency, and sends the gateway responses.
+"""
+
+import base64
+import fnmatch
 import functools
-import http.client
-import io
 import json
-import socket
-import sys
+import logging
 import threading
 import time
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
-from typing import Any, cast
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
 
-from chalice.config import Config
-from chalice.local import (
-    ChaliceRequestHandler,
-    ForbiddenError,
-    LambdaContext,
-    LocalDevServer,
-    LocalGateway,
-    LocalGatewayAuthorizer,
-    LocalGatewayException,
-    NotAuthorizedError,
-    create_local_server,
-)
-from werkzeug.serving import DechunkedInput
+from chalice.local import CustomLocalChalice, LambdaContext, LocalChalice
+from chalice.package import YAMLTemplateSerializer
 
 from app import UNAUTHORIZED, app
 from chalicelib.http import cors
 from chalicelib.services import settings
+from local.hosts import is_local
+from local.http_server import DEADLINE_SECONDS, PATIENCE_SECONDS, Server
 
-MAX_BODY = 10 * 1024 * 1024
-"""API Gateway's own limit of a request body, in bytes."""
-_DRAINED = 64 * 1024 * 1024
+MAX_EVENT = 6_291_456
+"""Lambda's limit of an event, in bytes: about 4.7 MB of body in base64, and the headers."""
 AT_ONCE = 32
-"""Requests handled at once: each may hold a body in memory, and the S3 client has as many connections."""
-CONNECTIONS = 256
-"""Connections open at once: each has a thread."""
-PATIENCE_SECONDS = 10
-"""How long a client may be silent, between requests and within one, before its connection is closed."""
-_LINGER_SECONDS = 5
+"""Requests handled at a time: each may hold a body in memory, and the S3 client has as many connections."""
+_THREADS_FOR_REFUSALS = 4
 _PULSE = "/api/v1/system/pulse"
-
-
-class _Refusal(Exception):
-    """The request ends here, and so does the connection: the rest of it cannot be trusted."""
-
-    def __init__(self, status: HTTPStatus, sentence: str) -> None:
-        super().__init__(sentence)
-        self.status = status
-
-
-_TOO_LARGE = _Refusal(
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    "The request is too large: at most 4.5 million bytes of picture are taken here. "
-    "A larger one goes straight to S3: POST /api/v1/thumbnail/upload says where.",
-)
-_TOO_MANY = _Refusal(
-    HTTPStatus.TOO_MANY_REQUESTS, "There are too many requests at the moment; try again in a second."
-)
-_RETRY_AFTER = {"Retry-After": "1"}
-_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="thumbnails"'}
-_HEADERS: dict[int, dict[str, str]] = {
-    HTTPStatus.UNAUTHORIZED: _CHALLENGE,
-    HTTPStatus.FORBIDDEN: _CHALLENGE,
-    HTTPStatus.TOO_MANY_REQUESTS: _RETRY_AFTER,
+_ARN = "arn:aws:execute-api:us-east-1:000000000000:local/local"
+_MOST_AUTHORIZATIONS = 1000
+_DEFAULT_TTL_SECONDS = 300
+# Errors of HTTP's own, for which API Gateway has no gateway response of their own.
+_PROTOCOL_ERRORS = {
+    HTTPStatus.BAD_REQUEST: "The request is not well-formed HTTP/1.1.",
+    HTTPStatus.REQUEST_TIMEOUT: f"The request took longer than {DEADLINE_SECONDS} seconds to arrive.",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "The headers are too large; send fewer or shorter ones.",
+    HTTPStatus.MISDIRECTED_REQUEST: "Only local host names are served; ALLOWED_HOSTS allows others.",
 }
-_SENTENCES: dict[int, str] = {
-    HTTPStatus.UNAUTHORIZED: "Send a valid token in the header 'Authorization: Bearer <token>'.",
-    HTTPStatus.FORBIDDEN: "Your token cannot be accepted at the moment; try again in a minute.",
-}
-_BODY = json.dumps({"error": str(_TOO_MANY)})
+
+_log = logging.getLogger(__name__)
 _slots = threading.BoundedSemaphore(AT_ONCE)
 
-
-class _Gateway(LocalGateway):
-    """Hands OPTIONS over to the app, as API Gateway does with this service's template."""
-
-    def _has_user_defined_options_method(self, _: object) -> bool:
-        return True
+Environ = Mapping[str, Any]
+Event = dict[str, Any]
 
 
-class _Denied(LocalGatewayException):
-    """The authorizer lets the request not pass; Chalice has one error for this and for an unknown path."""
+class Answer(NamedTuple):
+    """A response; `body` is sent unless the method was HEAD."""
 
-    CODE = HTTPStatus.FORBIDDEN
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
 
 
-class _Authorizer(LocalGatewayAuthorizer):
-    """Asks the app's authorizer where the settings say so, as a condition of the stack does on AWS."""
+class _GatewayError(Exception):
+    """The gateway answers by itself; named as API Gateway names its response types."""
 
-    def authorize(self, raw_path: str, lambda_event: Any, lambda_context: LambdaContext) -> Any:
-        """Add to the event who asks.
+
+@functools.cache
+def gateway_responses() -> dict[str, Answer]:
+    """The template's answers for errors of the gateway's own, without headers that depend on a deployment."""
+    path = Path(__file__).resolve().parent.parent / ".chalice" / "stack" / "api.yaml"
+    stack = YAMLTemplateSerializer().load_template(path.read_text(), str(path))
+    found = {}
+    for kind, response in stack["Resources"]["RestAPI"]["Properties"]["GatewayResponses"].items():
+        headers = response["ResponseParameters"]["Headers"].items()
+        plain = [(name, value.strip("'")) for name, value in headers if isinstance(value, str)]
+        body = response["ResponseTemplates"]["application/json"].encode()
+        found[kind] = Answer(response.get("StatusCode", HTTPStatus.BAD_REQUEST), plain, body)
+    return found
+
+
+def error(kind: str) -> Answer:
+    """Answer as the gateway does for one of its own errors, readable by pages as the settings say."""
+    status, headers, body = gateway_responses()[kind]
+    fixed = dict(headers) | cors.fixed_headers(settings().allowed_origins)
+    return Answer(status, [("Content-Type", "application/json"), *fixed.items()], body)
+
+
+def refuse(status: int, reason: str) -> tuple[list[tuple[str, str]], bytes]:
+    """Answer a request that is no good HTTP, too large, or beyond the number of connections."""
+    kind = {413: "REQUEST_TOO_LARGE", 429: "THROTTLED", 500: "DEFAULT_5XX"}.get(status)
+    if kind is not None:
+        return error(kind)[1:]
+    known = _PROTOCOL_ERRORS.get(HTTPStatus(status), _PROTOCOL_ERRORS[HTTPStatus.BAD_REQUEST])
+    sentence = reason if status == HTTPStatus.BAD_REQUEST and reason.endswith(".") else known
+    fixed = cors.fixed_headers(settings().allowed_origins)
+    return [("Content-Type", "application/json"), *fixed.items()], json.dumps({"error": sentence}).encode()
+
+
+class Authorizers:
+    """Asks the app's authorizers as API Gateway does, and keeps each answer for a token as long as it may."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str], tuple[float, dict[str, Any]]] = {}
+
+    def forget(self) -> None:
+        """Ask again for every token."""
+        self._kept.clear()
+
+    def allow(self, authorizer: Any, token: str | None, method: str, path: str) -> dict[str, Any]:
+        """Return the request context's `authorizer`: who asks.
 
         Raises:
-            LocalGatewayException: the request may not pass.
+            _GatewayError: there is no token, the authorizer does not accept it, or it failed.
 
         """
-        if settings().auth is None:
-            return lambda_event, lambda_context
-        try:
-            return super().authorize(raw_path, lambda_event, lambda_context)
-        except ForbiddenError as error:
-            raise _Denied({}) from error
-        except Exception as error:
-            if str(error) == UNAUTHORIZED:
-                raise NotAuthorizedError({}) from error
-            raise
+        if not token or not token.isascii():
+            raise _GatewayError("UNAUTHORIZED")
+        arn = f"{_ARN}/{method}{path}"
+        name = (authorizer.name, token)
+        until, answer = self._kept.get(name, (0.0, {}))
+        if time.monotonic() >= until:
+            event = {"type": "TOKEN", "methodArn": arn, "authorizationToken": token}
+            try:
+                answer = authorizer(event, _context(authorizer.name))
+            except Exception as failure:
+                if str(failure) == UNAUTHORIZED:
+                    raise _GatewayError("UNAUTHORIZED") from failure
+                _log.exception("the authorizer failed")
+                raise _GatewayError("AUTHORIZER_FAILURE") from failure
+            while len(self._kept) >= _MOST_AUTHORIZATIONS:
+                self._kept.pop(next(iter(self._kept)), None)
+            ttl = authorizer.config.ttl_seconds
+            self._kept[name] = (time.monotonic() + (_DEFAULT_TTL_SECONDS if ttl is None else ttl), answer)
+        if not _permits(answer["policyDocument"], arn):
+            raise _GatewayError("ACCESS_DENIED")
+        return {"principalId": answer["principalId"], **answer["context"]}
 
 
-class GatewayHandler(ChaliceRequestHandler):
-    """Serves as API Gateway with this service's gateway responses does.
+authorizers = Authorizers()
 
-    Over Chalice's handler: chunked bodies, bounds on bodies and on requests at once, HEAD without a body,
-    tokens where the settings ask for them, unknown paths as 404, and `{"error"}` for whatever goes wrong
-    before the app is reached.
+
+def _permits(policy: dict[str, Any], arn: str) -> bool:
+    """Evaluate an IAM policy for one resource: what a statement denies, no other one allows."""
+    effects = {
+        statement["Effect"]
+        for statement in policy["Statement"]
+        if any(fnmatch.fnmatchcase(arn, pattern) for pattern in statement["Resource"])
+    }
+    return effects == {"Allow"}
+
+
+def _context(name: str) -> LambdaContext:
+    return LambdaContext(name, memory_size=512, max_runtime_ms=29_000)
+
+
+class Gateway:
+    """The WSGI application.
+
+    Args:
+        hosts: names to answer to beside loopback ones.
+        any_address: also answer to IP addresses of other interfaces.
+
     """
 
-    server_version, sys_version = "thumbnails", ""
-    # Header and body are sent in two pieces; without this, the second waits for the first one's receipt.
-    disable_nagle_algorithm = True
-    timeout = PATIENCE_SECONDS
+    def __init__(self, *, hosts: Iterable[str] = (), any_address: bool = False) -> None:
+        self._hosts = frozenset(hosts)
+        self._any_address = any_address
 
-    def setup(self) -> None:
-        """Get ready for the requests of a connection."""
-        self.local_gateway = _Gateway(app, Config())
-        self.local_gateway._authorizer = _Authorizer(app)
-        super().setup()
+    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> list[bytes]:
+        """Answer a request (PEP 3333)."""
+        status, headers, body = self._answer(environ)
+        if environ["REQUEST_METHOD"] == "HEAD" or status in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}:
+            body = b""
+        start_response(
+            f"{status} {HTTPStatus(status).phrase}", [*headers, ("Content-Length", str(len(body)))]
+        )
+        return [body]
 
-    def handle_expect_100(self) -> bool:
-        """Refuse a body that is too large before it is sent."""
-        length = self.headers.get("Content-Length", "")
-        if length.isascii() and length.isdigit() and int(length) > MAX_BODY:
-            self._refuse(_TOO_LARGE)
-            return False
-        return cast(bool, super().handle_expect_100())
-
-    def _generic_handle(self) -> None:
-        # Before the body is read, which may be what there is no room for.
-        if self._is_pulse():
-            self._answer()
-        elif _slots.acquire(blocking=False):
+    def _answer(self, environ: Environ) -> Answer:
+        try:
+            if not is_local(environ["HTTP_HOST"], allowed=self._hosts, any_address=self._any_address):
+                return Answer(HTTPStatus.MISDIRECTED_REQUEST, *refuse(HTTPStatus.MISDIRECTED_REQUEST, ""))
+            body = environ["wsgi.input"].read()
+            path = _path(environ)
+            # That the service is alive can be seen while it is busy; with a body, that would be a way around.
+            if path == _PULSE and not body:
+                return self._call(environ, path, body)
+            if not _slots.acquire(blocking=False):
+                return error("THROTTLED")
             try:
-                self._answer()
+                return self._call(environ, path, body)
             finally:
                 _slots.release()
-        else:
-            self._refuse(_TOO_MANY)
-            self._linger()
+        except _GatewayError as failure:
+            return error(str(failure))
+        except Exception:  # noqa: BLE001 - as on AWS, whatever it is
+            _log.exception("the API function failed")
+            return error("INTEGRATION_FAILURE")
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _generic_handle  # noqa: N815
-
-    def __getattr__(self, name: str) -> Any:
-        """Handle methods of any other name alike: the app knows what a path takes, and the body is read."""
-        if name.startswith("do_"):
-            return self._generic_handle
-        raise AttributeError(name)
-
-    def _is_pulse(self) -> bool:
-        """Tell whether this asks if the service is alive, which costs next to nothing."""
-        return self.path == _PULSE and not self._has_body()
-
-    def _has_body(self) -> bool:
-        return "Transfer-Encoding" in self.headers or self.headers.get("Content-Length", "0") != "0"
-
-    def _linger(self) -> None:
-        """Take what the client still sends: it would never see the answer if that met a closed connection."""
-        self.connection.settimeout(1)
-        deadline = time.monotonic() + _LINGER_SECONDS
-        with contextlib.suppress(OSError):
-            while self._has_body() and time.monotonic() < deadline and self.rfile.read1(1 << 16):
-                pass
-
-    def _answer(self) -> None:
-        try:
-            self._body = self._read_body()
-        except _Refusal as refusal:
-            self._refuse(refusal)
-        else:
-            super()._generic_handle()
-
-    def _parse_payload(self) -> tuple[dict[str, str], bytes | None]:
-        headers = dict(self.headers)
-        # No token has such characters, and Chalice drops the connection over them where there is no route.
-        unreadable = [
-            name for name in headers if not headers[name].isascii() and name.lower() == "authorization"
-        ]
-        return {name: headers[name] for name in headers if name not in unreadable}, self._body or None
-
-    def _read_body(self) -> bytes:
-        coding, length = self.headers.get("Transfer-Encoding"), self.headers.get("Content-Length")
-        if coding is not None and length is not None:
-            # RFC 9112, 6.1: two parties that read this differently see different requests.
-            raise _Refusal(HTTPStatus.BAD_REQUEST, "Send Content-Length or Transfer-Encoding, not both.")
-        if coding is not None:
-            if coding.lower() != "chunked":
-                raise _Refusal(HTTPStatus.BAD_REQUEST, "Transfer-Encoding can only be chunked.")
-            dechunked: Any = DechunkedInput(self.rfile)
-            stream: io.BufferedIOBase = io.BufferedReader(dechunked)
-            declared = _DRAINED
-        else:
-            length = length or "0"
-            if not (length.isascii() and length.isdigit()):
-                raise _Refusal(HTTPStatus.BAD_REQUEST, "Content-Length must be a number of bytes.")
-            stream, declared = self.rfile, int(length)
-        try:
-            body = stream.read(min(declared, MAX_BODY + 1))
-            if len(body) > MAX_BODY:
-                # A client that is still sending sees the answer only when its bytes have been taken.
-                left = min(declared, _DRAINED) - len(body)
-                while left > 0 and (piece := stream.read(min(left, 1 << 16))):
-                    left -= len(piece)
-                raise _TOO_LARGE
-        except OSError as error:
-            raise _Refusal(HTTPStatus.BAD_REQUEST, "The body is broken or incomplete.") from error
-        return body
-
-    def _refuse(self, refusal: "_Refusal") -> None:
-        self.close_connection = True
-        self.send_error(refusal.status, str(refusal))
-
-    def _send_error_response(self, error: LocalGatewayException) -> None:
-        if isinstance(error, ForbiddenError):
-            self.send_error(HTTPStatus.NOT_FOUND, "There is nothing at this path; the API is under /api/v1.")
-        else:
-            self.send_error(error.CODE, _SENTENCES.get(error.CODE))
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer with an error of the gateway's own, in the API's form."""
-        sentence = message or explain or http.client.responses.get(code, "The request cannot be understood.")
-        headers = cors.fixed_headers(settings().allowed_origins) | _HEADERS.get(code, {})
-        self._send_http_response(code, headers, json.dumps({"error": sentence}).encode())
-
-    def _send_http_response_with_body(self, code: int, headers: dict[str, Any], body: str | bytes) -> None:
-        if self.command == "HEAD" or code in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}:
-            self.send_response(code)
-            self._send_headers({"Content-Type": "application/json"} | headers)
-        else:
-            super()._send_http_response_with_body(code, headers, body)
-
-    def end_headers(self) -> None:
-        """Tell the client when this is the last answer on the connection."""
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        super().end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing: the app logs each request."""
+    def _call(self, environ: Environ, path: str, body: bytes) -> Answer:
+        event = make_event(environ, path, body)
+        context = event["requestContext"]
+        entry = app.routes[context["resourcePath"]].get(context["httpMethod"])
+        # Whether there are owners is a condition of the stack; other methods have no authorizer.
+        if entry is not None and entry.authorizer is not None and settings().auth is not None:
+            token = environ.get("HTTP_AUTHORIZATION")
+            context["authorizer"] = authorizers.allow(entry.authorizer, token, context["httpMethod"], path)
+        if len(event["body"] or "") + len(json.dumps(event | {"body": ""})) > MAX_EVENT:
+            raise _GatewayError("REQUEST_TOO_LARGE")
+        reply = app(event, _context("api"))
+        sent = reply["body"]
+        content = base64.b64decode(sent) if reply.get("isBase64Encoded") else sent.encode()
+        several = reply.get("multiValueHeaders") or {}
+        headers = [(name, str(value)) for name, value in reply["headers"].items()]
+        headers += [(name, str(value)) for name, values in several.items() for value in values]
+        return Answer(reply["statusCode"], headers, content)
 
 
-def create_server(host: str, port: int) -> LocalDevServer:
-    """Make the server that answers as API Gateway and the API function would.
+def make_event(environ: Environ, path: str, body: bytes) -> Event:
+    """Build the event of API Gateway's Lambda proxy integration; its template has all bodies come as base64.
 
     Raises:
-        OSError: the port is taken.
+        _GatewayError: the path is not one of the app's.
 
     """
-    local = create_local_server(app, Config(), host, port)
-    server = local.server
-    server.RequestHandlerClass = functools.partial(GatewayHandler, app_object=app, config=Config())
-    server.handle_error = _log_unless_client_left
-    # Chalice listens with room for five clients at once.
-    server.socket.listen(256)
-    _bound_connections(server)
-    return local
-
-
-def _bound_connections(server: Any) -> None:
-    """Give a thread to each of so many connections, and a short answer to one that comes beyond them."""
-    room = threading.BoundedSemaphore(CONNECTIONS)
-    serve, end = server.process_request, server.shutdown_request
-
-    def admit(connection: socket.socket, address: object) -> None:
-        if room.acquire(blocking=False):
-            serve(connection, address)
-            return
-        # In the thread that accepts connections: nothing here may wait for the client.
-        connection.setblocking(False)
-        with contextlib.suppress(OSError):
-            connection.send(_short_answer())
-            connection.shutdown(socket.SHUT_WR)
-            connection.recv(1 << 16)
-        connection.close()
-
-    def leave(connection: socket.socket) -> None:
-        end(connection)
-        room.release()
-
-    server.process_request, server.shutdown_request = admit, leave
-
-
-def _short_answer() -> bytes:
+    route, parameters = _route(path)
     headers = {
-        "Content-Type": "application/json",
-        "Content-Length": str(len(_BODY)),
-        "Connection": "close",
-        **_RETRY_AFTER,
-        **cors.fixed_headers(settings().allowed_origins),
+        name.removeprefix("HTTP_").replace("_", "-").title(): value
+        for name, value in environ.items()
+        if name.startswith("HTTP_") or name in {"CONTENT_TYPE", "CONTENT_LENGTH"}
     }
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"HTTP/1.1 {_TOO_MANY.status} {_TOO_MANY.status.phrase}\r\n{lines}\r\n{_BODY}".encode()
+    query = parse_qs(environ["QUERY_STRING"], keep_blank_values=True)
+    return {
+        "resource": route,
+        "path": path,
+        "httpMethod": environ["REQUEST_METHOD"],
+        "headers": headers,
+        "multiValueHeaders": {name: [value] for name, value in headers.items()},
+        "queryStringParameters": {name: values[-1] for name, values in query.items()} or None,
+        "multiValueQueryStringParameters": query or None,
+        "pathParameters": parameters or None,
+        "stageVariables": None,
+        "requestContext": {
+            "requestId": str(uuid4()),
+            "httpMethod": environ["REQUEST_METHOD"],
+            "resourcePath": route,
+            "path": path,
+            "identity": {"sourceIp": environ["REMOTE_ADDR"]},
+        },
+        "body": base64.b64encode(body).decode() or None,
+        "isBase64Encoded": bool(body),
+    }
 
 
-def _log_unless_client_left(*_: object) -> None:
-    error = sys.exception()
-    if error is not None and not isinstance(error, ConnectionError | TimeoutError):
-        sys.excepthook(type(error), error, error.__traceback__)
+def _path(environ: Environ) -> str:
+    """Take the path out of a request's target (RFC 9112, 3.2), as it was sent: API Gateway decodes none.
+
+    Raises:
+        _GatewayError: the target names another host than the Host header.
+
+    """
+    target: str = environ["REQUEST_URI"]
+    if not target.startswith("/"):
+        parts = urlsplit(target)
+        if parts.netloc != environ["HTTP_HOST"]:
+            raise _GatewayError("MISSING_AUTHENTICATION_TOKEN")
+        target = parts.path or "/"
+    return target.partition("?")[0]
+
+
+def _route(path: str) -> tuple[str, dict[str, str]]:
+    """Find a path among the app's routes; one without parameters wins."""
+    segments = (path.rstrip("/") or "/").split("/")
+    for route in sorted(app.routes, key=lambda one: "{" in one):
+        names = route.split("/")
+        if len(names) == len(segments) and all(
+            name == segment or (name.startswith("{") and segment)
+            for name, segment in zip(names, segments, strict=True)
+        ):
+            return route, {
+                name[1:-1]: segment
+                for name, segment in zip(names, segments, strict=True)
+                if name.startswith("{")
+            }
+    raise _GatewayError("MISSING_AUTHENTICATION_TOKEN")
+
+
+def create_server(
+    host: str,
+    port: int,
+    *,
+    hosts: Iterable[str] = (),
+    patience: int = PATIENCE_SECONDS,
+    deadline: int = DEADLINE_SECONDS,
+) -> Server:
+    """Make the server that answers as API Gateway and the API function would.
+
+    Args:
+        host: the name or address to bind to.
+        port: the port; 0 takes a free one.
+        hosts: `Host` headers to answer to beside loopback names.
+        patience: seconds that a client may be silent.
+        deadline: seconds for a whole request to arrive, and for an answer to be read.
+
+    Raises:
+        OSError: the address cannot be used.
+
+    """
+    if not isinstance(app, LocalChalice):
+        # Threads share the app; this keeps each one's current request apart.
+        CustomLocalChalice.__bases__ = (LocalChalice, app.__class__)
+        app.__class__ = CustomLocalChalice
+    gateway_responses()
+    bound_to = f"[{host}]" if ":" in host else host
+    gateway = Gateway(hosts={*hosts, host.lower()}, any_address=not is_local(bound_to))
+    threads = AT_ONCE + _THREADS_FOR_REFUSALS
+    return Server(gateway, refuse, (host, port), threads, patience=patience, deadline=deadline)

@@ -1,5 +1,6 @@
 """The processes of `python -m local`: how the parent keeps them, and what each child does for that."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,6 +12,9 @@ from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 STOP_SECONDS = 5
+"""For a child that is stopped to be started again: it may finish what it does."""
+END_SECONDS = 0.6
+"""For all children together when the run ends: Ctrl-C is answered within a second."""
 LONGEST_PAUSE_SECONDS = 10
 
 
@@ -54,20 +58,37 @@ class Child:
             self.stop()
             self.start()
 
-    def stop(self) -> None:
+    def ask_to_stop(self) -> None:
+        """Tell it to stop, and go on."""
+        if self._process is not None:
+            self._process.terminate()
+
+    def stop(self, seconds: float = STOP_SECONDS) -> None:
         """Stop it, with force if it takes too long."""
         if self._process is None:
             return
         self._process.terminate()
         try:
-            self._process.wait(STOP_SECONDS)
+            self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        # What it has started would outlive it if it was killed: it leads a process group of its own.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
         self._process = None
+
+
+def stop_all(children: list[Child]) -> None:
+    """Stop children at the end of the run, all at the same time."""
+    for child in children:
+        child.ask_to_stop()
+    deadline = time.monotonic() + END_SECONDS
+    for child in reversed(children):
+        child.stop(max(0.05, deadline - time.monotonic()))
 
 
 def end_with_parent() -> None:

@@ -8,9 +8,9 @@ from chalice.local import LambdaContext
 from app import make_thumbnail, reconcile
 from chalicelib.errors import ServiceError
 from chalicelib.services import log, processor
+from local.log_format import make_logs_readable
 from local.notifications import deliver, queue_client
 from local.processes import end_with_parent
-from local.readable import make_logs_readable
 
 CONCURRENCY = 2
 RECONCILE_SECONDS = 60

@@ -335,12 +335,11 @@ def api_server(redis_url: str, aws_environment: None) -> Iterator[tuple[str, str
         from local.notifications import connect
 
         queue_url = connect("api-pictures")
-        server = create_server("127.0.0.1", 0).server
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        server = create_server("127.0.0.1", 0)
+        thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}", queue_url
-        server.shutdown()
-        server.server_close()
+        yield f"http://127.0.0.1:{server.effective_port}", queue_url
+        server.stop()
         thread.join()
 
 

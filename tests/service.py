@@ -17,7 +17,7 @@ import requests
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 30
 _READ_BY_US = (
-    *("HOST", "PORT", "BUCKET", "REDIS_URL", "OWNERS"),
+    *("HOST", "PORT", "S3_PORT", "BUCKET", "REDIS_URL", "OWNERS"),
     *("AWS_", "THUMBNAIL_", "MAX_", "ALLOWED_", "AUTH_"),
 )
 
@@ -30,7 +30,7 @@ class Service:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "local"],
             cwd=root,
-            env=inherited | {"PORT": "0"} | dict(environment or {}),
+            env=inherited | {"PORT": "0", "S3_PORT": "0"} | dict(environment or {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -206,7 +206,7 @@ def test_head_is_get_without_a_body(api: Api) -> None:
 
 def test_head_leaves_the_connection_usable(api: Api) -> None:
     with socket.create_connection(("127.0.0.1", int(api.url.rpartition(":")[2])), timeout=10) as connection:
-        request = f"%s {V1}/system/pulse HTTP/1.1\r\nHost: x\r\n%s\r\n"
+        request = f"%s {V1}/system/pulse HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
         connection.sendall((request % ("HEAD", "") + request % ("GET", "Connection: close\r\n")).encode())
         received = b""
         while piece := connection.recv(4096):
@@ -286,9 +286,9 @@ def test_a_body_that_cannot_be_told_from_the_next_request_ends_the_connection(
     api: Api, headers: dict[str, str], body: bytes, status: int
 ) -> None:
     lines = "".join(f"{name}: {value}\r\n" for name, value in (FORM | headers).items())
-    smuggled = f"GET {V1}/system/pulse HTTP/1.1\r\nHost: x\r\n\r\n"
+    smuggled = f"GET {V1}/system/pulse HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with socket.create_connection(("127.0.0.1", int(api.url.rpartition(":")[2])), timeout=10) as connection:
-        connection.sendall(f"POST {V1}/thumbnail HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode() + body)
+        connection.sendall(f"POST {V1}/thumbnail HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n".encode() + body)
         with suppress(OSError):
             connection.sendall(smuggled.encode())
         received = b""

@@ -29,7 +29,7 @@ from benchmarks.load_plan import (
     uploads_table,
 )
 from chalicelib.records.record import Failure
-from local.gateway import CONNECTIONS
+from local.http_server import CONNECTIONS
 from tests.conftest import Api, picture
 from tests.service import ROOT
 

@@ -11,7 +11,7 @@ import requests
 import app
 from chalicelib import services
 from chalicelib.http import cors
-from local.gateway import CONNECTIONS
+from local.http_server import CONNECTIONS
 from tests.conftest import Api, picture
 from tests.test_gateway import PULSE, connect, full
 

@@ -1,25 +1,30 @@
 """The local gateway at its bounds: it refuses at once what is too much, and is well afterwards."""
 
+import json
 import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 
 from deploy import template
-from local.gateway import AT_ONCE, CONNECTIONS, GatewayHandler
+from local import gateway
+from local.gateway import AT_ONCE, MAX_EVENT, create_server
+from local.http_server import CONNECTIONS, MAX_BODY, MAX_HEAD
 from tests.conftest import Api, picture
 from tests.proxy import Mode, Proxy
 from tests.service import Service, eventually
 
 SOON_SECONDS = 0.5
 PULSE = "/api/v1/system/pulse"
+HOST = "Host: localhost"
 
 
 def connect(api: Api) -> socket.socket:
@@ -27,21 +32,31 @@ def connect(api: Api) -> socket.socket:
     return socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=10)
 
 
-def begin_upload(api: Api) -> socket.socket:
-    """Send the head of an upload and nothing of its body."""
-    connection = connect(api)
-    connection.sendall(b"POST /api/v1/thumbnail HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
-    return connection
+def everything_from(connection: socket.socket) -> bytes:
+    """What the server sends until it ends the connection."""
+    received = b""
+    with suppress(ConnectionResetError):
+        while piece := connection.recv(65536):
+            received += piece
+    return received
+
+
+def statuses(received: bytes) -> list[int]:
+    return [int(status) for status in re.findall(rb"HTTP/1\.[01] (\d+)", received)]
+
+
+def assert_is_gateway_response(reply: requests.Response, kind: str) -> None:
+    """The answer is the one that the stack tells API Gateway to give."""
+    responses = template.stack()["Resources"]["RestAPI"]["Properties"]["GatewayResponses"]
+    wanted = responses[kind]
+    assert reply.status_code == wanted["StatusCode"]
+    assert reply.headers["Content-Type"] == "application/json"
+    assert reply.text == wanted["ResponseTemplates"]["application/json"]
 
 
 def assert_refused(reply: requests.Response) -> None:
-    responses = template.stack()["Resources"]["RestAPI"]["Properties"]["GatewayResponses"]
-    assert reply.status_code == 429
+    assert_is_gateway_response(reply, "THROTTLED")
     assert reply.headers["Retry-After"] == "1"
-    assert reply.headers["Content-Type"] == "application/json"
-    assert (
-        reply.text.replace('": "', '":"') == (responses["THROTTLED"]["ResponseTemplates"]["application/json"])
-    )
 
 
 def soon(send: Callable[[], requests.Response]) -> requests.Response:
@@ -56,10 +71,8 @@ def full(api: Api) -> Iterator[ExitStack]:
     """Every slot is taken until the stack is closed."""
     with ExitStack() as stack:
         for _ in range(AT_ONCE):
-            stack.enter_context(begin_upload(api))
-        # One that came while an earlier test's were still being ended has got no slot.
-        while api("GET").status_code != 429:
-            stack.enter_context(begin_upload(api))
+            assert gateway._slots.acquire(timeout=5)
+            stack.callback(gateway._slots.release)
         yield stack
 
 
@@ -90,49 +103,346 @@ def test_all_is_well_when_there_is_room_again(api: Api, full: ExitStack) -> None
     assert api("GET", f"/{record['id']}").json()["ready"] is True
 
 
-def test_connections_beyond_the_bound_are_refused_and_get_no_thread(api: Api) -> None:
+def test_connections_beyond_the_bound_are_refused_and_no_connection_gets_a_thread(api: Api) -> None:
+    requests.get(api.url + PULSE, timeout=5)
+    threads = threading.active_count()
+    for _ in range(2):  # the second time, none of the first time's is lost
+        with ExitStack() as stack:
+            for _ in range(CONNECTIONS - 5):
+                stack.enter_context(connect(api))
+            assert requests.get(api.url + PULSE, timeout=5).status_code == 200
+            for _ in range(5):
+                stack.enter_context(connect(api))
+            eventually(lambda: requests.get(api.url + PULSE, timeout=5).status_code == 429, 5)
+            for _ in range(20):
+                assert_refused(soon(lambda: requests.get(api.url + "/api/v1/thumbnail", timeout=5)))
+            assert threading.active_count() <= threads
+        eventually(lambda: requests.get(api.url + PULSE, timeout=5).status_code == 200, 5)
+
+
+def test_more_clients_than_slots_that_are_slow_to_send_keep_no_one_waiting(api: Api) -> None:
+    """A slot is taken by a request that has arrived; dripping clients have none."""
     with ExitStack() as stack:
-        for _ in range(CONNECTIONS):
-            stack.enter_context(connect(api))
-        eventually(lambda: requests.get(api.url + PULSE, timeout=5).status_code == 429, 5)
-        threads = threading.active_count()
-        for _ in range(20):
-            assert_refused(soon(lambda: requests.get(api.url + "/api/v1/thumbnail", timeout=5)))
-        assert threading.active_count() <= threads
-    eventually(lambda: requests.get(api.url + PULSE, timeout=5).status_code == 200, 5)
-    # None of them is lost: as many as before find room.
-    with ExitStack() as stack:
-        eventually(lambda: threading.active_count() < 20, 5, lambda: str(threading.active_count()))
-        for _ in range(CONNECTIONS - 5):
-            stack.enter_context(connect(api))
-        assert requests.get(api.url + PULSE, timeout=5).status_code == 200
+        dripping = [stack.enter_context(connect(api)) for _ in range(2 * AT_ONCE)]
+        for connection in dripping:
+            connection.sendall(
+                f"POST /api/v1/thumbnail HTTP/1.1\r\n{HOST}\r\nContent-Length: 9\r\n\r\n".encode()
+            )
+        assert soon(lambda: api("GET")).status_code == 200
+        for connection in dripping:
+            connection.sendall(b"x")
+        assert soon(lambda: api("GET")).status_code == 200
 
 
-@pytest.mark.parametrize("begin", [connect, begin_upload])
-def test_a_silent_client_is_left(
-    api: Api, begin: Callable[[Api], socket.socket], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(GatewayHandler, "timeout", 0.2)
-    with begin(api) as connection:
-        received = b""
-        while piece := connection.recv(4096):
-            received += piece
-    assert received.startswith(b"HTTP/1.1 400 ") == (begin is begin_upload)
+@contextmanager
+def impatient() -> Iterator[tuple[str, int]]:
+    """A server of the same app that leaves silent clients after 1 s and slow ones after 2."""
+    server = create_server("127.0.0.1", 0, patience=1, deadline=2)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    yield "127.0.0.1", int(server.effective_port)
+    server.stop()
+    thread.join(10)
+    assert not thread.is_alive()
 
 
-@pytest.mark.parametrize("method", ["TRACE", "QUERY", "BREW", "get"])
+UPLOAD = f"POST /api/v1/thumbnail HTTP/1.1\r\n{HOST}\r\nContent-Length: 900\r\n\r\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("begin", ["", "GET / HT", UPLOAD], ids=["nothing", "a start line", "an upload"])
+def test_a_silent_client_is_left(api: Api, begin: str) -> None:
+    with impatient() as address, socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(begin.encode())
+        started = time.monotonic()
+        assert everything_from(connection) == b""
+        assert time.monotonic() - started < 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("begin", "drop"), [("GET / HTTP/1.1\r\n", "X: y\r\n"), (UPLOAD, "x")], ids=["head", "body"]
+)
+def test_a_request_that_drips_is_told_that_it_took_too_long(api: Api, begin: str, drop: str) -> None:
+    with impatient() as address, socket.create_connection(address, timeout=0.1) as connection:
+        connection.sendall(begin.encode())
+        received, deadline = b"", time.monotonic() + 6
+        while not received and time.monotonic() < deadline:
+            connection.sendall(drop.encode())
+            with suppress(TimeoutError):
+                received = connection.recv(65536)
+        assert statuses(received) == [408]
+        assert b'"error"' in received
+
+
+@pytest.mark.slow
+def test_a_client_that_never_reads_its_answers_is_left(api: Api) -> None:
+    asked = f"GET / HTTP/1.1\r\n{HOST}\r\n\r\n".encode()
+    with impatient() as address, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(address)
+        connection.settimeout(10)
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            connection.sendall(asked * 500_000)
+
+
+@pytest.mark.parametrize("method", ["TRACE", "QUERY", "BREW"])
 def test_a_method_of_any_name_is_answered_and_its_body_is_no_request(api: Api, method: str) -> None:
-    smuggled = f"DELETE {PULSE} HTTP/1.1\r\nHost: x\r\n\r\n"
+    smuggled = f"DELETE {PULSE} HTTP/1.1\r\n{HOST}\r\n\r\n"
     with connect(api) as connection:
         connection.sendall(
-            f"{method} /api/v1/thumbnail HTTP/1.1\r\nHost: x\r\nContent-Length: {len(smuggled)}\r\n\r\n"
-            f"{smuggled}GET {PULSE} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+            f"{method} /api/v1/thumbnail HTTP/1.1\r\n{HOST}\r\nContent-Length: {len(smuggled)}\r\n\r\n"
+            f"{smuggled}GET {PULSE} HTTP/1.1\r\n{HOST}\r\nConnection: close\r\n\r\n".encode()
         )
-        received = b""
-        while piece := connection.recv(4096):
-            received += piece
-    assert re.findall(rb"HTTP/1.1 (\d+)", received) == [b"405", b"200"]
+        received = everything_from(connection)
+    assert statuses(received) == [405, 200]
     assert b"Allow: " in received
+
+
+# --- RFC 9112, line by line: what is not well-formed is refused, and nothing of it is read as a request ---
+
+DELETE = f"DELETE /api/v1/thumbnail/ID HTTP/1.1\r\n{HOST}\r\n\r\n"
+
+
+def post(*lines: str, body: str = "") -> str:
+    return "\r\n".join(("POST /api/v1/thumbnail HTTP/1.1", HOST, *lines, "", body))
+
+
+def chunked(body: str) -> str:
+    return post("Transfer-Encoding: chunked", body=body)
+
+
+REFUSED = {
+    # 2.2, 3
+    "a header as long as a buffer": (f"GET {PULSE} HTTP/1.1\r\n{HOST}\r\nX: {'y' * 65_534}", 431),
+    "a bare CR in a header": (f"GET {PULSE} HTTP/1.1\r\n{HOST}\r\nX: a\rY: b\r\n\r\n", 400),
+    "a bare CR in the start line": (f"GET {PULSE}\r HTTP/1.1\r\n{HOST}\r\n\r\n", 400),
+    "bare LFs": (f"GET {PULSE} HTTP/1.1\n{HOST}\n\n\r\n\r\n", 400),
+    "a NUL": (f"GET {PULSE} HTTP/1.1\r\n{HOST}\r\nX: a\0b\r\n\r\n", 400),
+    "an escape sequence": (f"GET {PULSE} HTTP/1.1\r\n{HOST}\r\nX: \x1b[2J\r\n\r\n", 400),
+    "a method in lower case": (f"get {PULSE} HTTP/1.1\r\n{HOST}\r\n\r\n", 400),
+    "no version": (f"GET {PULSE}\r\n{HOST}\r\n\r\n", 400),
+    "another version": (f"GET {PULSE} HTTP/2.0\r\n{HOST}\r\n\r\n", 400),
+    "two spaces": (f"GET  {PULSE} HTTP/1.1\r\n{HOST}\r\n\r\n", 400),
+    # 3.2
+    "no Host": (f"GET {PULSE} HTTP/1.1\r\n\r\n", 400),
+    "two Hosts": (f"GET {PULSE} HTTP/1.1\r\n{HOST}\r\n{HOST}\r\n\r\n", 400),
+    "a target that is no URL": (f"GET http://[ HTTP/1.1\r\n{HOST}\r\n\r\n", 400),
+    # 5
+    "a space before the colon": (post("Content-Length : 5", body="hello"), 400),
+    "a tab before the colon": (post("Content-Length\t: 5", body="hello"), 400),
+    "a line without a colon": (f"GET {PULSE} HTTP/1.1\r\n{HOST}\r\nnonsense\r\n\r\n", 400),
+    "a line without a name": (f"GET {PULSE} HTTP/1.1\r\n{HOST}\r\n: x\r\n\r\n", 400),
+    "a folded line": (f"GET {PULSE} HTTP/1.1\r\n{HOST}\r\nX: a\r\n b\r\n\r\n", 400),
+    "a folded line at first": (f"GET {PULSE} HTTP/1.1\r\n X: a\r\n{HOST}\r\n\r\n", 400),
+    "two Authorization headers": (
+        f"GET {PULSE} HTTP/1.1\r\n{HOST}\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n",
+        400,
+    ),
+    # 6.1
+    "a coding in HTTP/1.0": (
+        f"POST /api/v1/thumbnail HTTP/1.0\r\n{HOST}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+    ),
+    "chunked and identity": (post("Transfer-Encoding: chunked", "Transfer-Encoding: identity"), 400),
+    "chunked, identity": (post("Transfer-Encoding: chunked, identity", body="0\r\n\r\n"), 400),
+    "identity": (post("Transfer-Encoding: identity"), 400),
+    "an empty coding": (post("Transfer-Encoding:", body="0\r\n\r\n"), 400),
+    "a coding with a vertical tab": (post("Transfer-Encoding: \x0bchunked", body="0\r\n\r\n"), 400),
+    "a length and a coding": (post("Content-Length: 5", "Transfer-Encoding: chunked", body="0\r\n\r\n"), 400),
+    # 6.2
+    "two lengths": (post("Content-Length: 5", "Content-Length: 0", body="hello"), 400),
+    "two equal lengths": (post("Content-Length: 5", "Content-Length: 5", body="hello"), 400),
+    "a list of lengths": (post("Content-Length: 5, 5", body="hello"), 400),
+    "an empty length": (post("Content-Length:"), 400),
+    **{
+        f"length {value}": (post(f"Content-Length: {value}"), 400)
+        for value in ("+5", "-5", "0x5", "5_0", "5 5")
+    },
+    # 7.1
+    **{
+        f"chunk size {size!r}": (chunked(f"{size}\r\nabc\r\n0\r\n\r\n"), 400)
+        for size in ("0x3", "+3", "-3", "1_0", " 3", "3 ", "", "3\n", "g", "3\r", "123456789", "3;\x00")
+    },
+    "a chunk that ends without CRLF": (chunked("3\r\nabcd\r\n0\r\n\r\n"), 400),
+    "an empty line before a chunk": (chunked("\r\n3\r\nabc\r\n0\r\n\r\n"), 400),
+    "an endless chunk extension": (chunked(f"3;{'x' * 5000}"), 400),
+}
+
+
+@pytest.mark.parametrize(("sent", "status"), REFUSED.values(), ids=REFUSED.keys())
+@pytest.mark.parametrize("in_pieces", [False, True], ids=["whole", "in pieces"])
+def test_what_is_not_well_formed_is_refused_and_ends_the_connection(
+    api: Api, sent: str, status: int, in_pieces: bool
+) -> None:
+    record = api.upload()
+    hidden = DELETE.replace("ID", record["id"])
+    with connect(api) as connection:
+        with suppress(OSError):
+            if in_pieces:
+                for start in range(0, min(len(sent), 200)):
+                    connection.sendall(sent[start : start + 1].encode("latin-1"))
+                connection.sendall(sent[200:].encode("latin-1"))
+            else:
+                connection.sendall(sent.encode("latin-1"))
+            connection.sendall(hidden.encode())
+        received = everything_from(connection)
+    assert statuses(received) == [status]
+    assert list(json.loads(received.partition(b"\r\n\r\n")[2])) == ["error"]
+    assert b"Connection: close" in received
+    assert api("GET", f"/{record['id']}").status_code == 200
+
+
+def test_a_broken_off_body_leaves_no_trace(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    for body in ("3\r\nab", "3\r\nabc\r\n", "3", ""):
+        with connect(api) as connection:
+            connection.sendall(chunked(body).encode())
+            connection.shutdown(socket.SHUT_WR)
+    with connect(api) as connection:
+        connection.sendall(post("Content-Length: 50", body="hello").encode())
+    assert api("GET").json() == []
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_well_formed_requests_of_each_kind_are_taken_on_one_connection(api: Api) -> None:
+    boundary = "multipart/form-data; boundary=b"
+    form = (
+        b'--b\r\nContent-Disposition: form-data; name="image"; filename="p.jpg"\r\n\r\n'
+        + picture()
+        + b"\r\n--b--"
+    )
+    pieces = [form[at : at + 700] for at in range(0, len(form), 700)]
+    chunks = (
+        b"".join(b"%X;a=b\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\nTrailer: x\r\n\r\n"
+    )
+    head = f"POST /api/v1/thumbnail HTTP/1.1\r\n{HOST}\r\nContent-Type: {boundary}\r\n".encode()
+    with connect(api) as connection:
+        connection.sendall(
+            b"\r\n"  # 2.2: some clients send it after a form
+            + head
+            + b"Transfer-Encoding: Chunked\r\n\r\n"
+            + chunks
+            + head
+            + b"Content-Length: %d\r\n\r\n" % len(form)
+            + form
+            + f"GET http://localhost{PULSE} HTTP/1.1\r\n{HOST}\r\n\r\n".encode()
+            + f"HEAD {PULSE} HTTP/1.1\r\n{HOST}\r\n\r\n".encode()
+            + f"OPTIONS {PULSE} HTTP/1.1\r\n{HOST}\r\n\r\n".encode()
+            + f"GET {PULSE}?a=b&c HTTP/1.0\r\n{HOST}\r\n\r\n".encode()
+        )
+        received = everything_from(connection)
+    assert statuses(received) == [201, 201, 200, 200, 204, 200]
+
+
+def test_a_target_that_names_another_host_is_not_served(api: Api) -> None:
+    with connect(api) as connection:
+        connection.sendall(
+            f"GET http://evil.example{PULSE} HTTP/1.1\r\n{HOST}\r\nConnection: close\r\n\r\n".encode()
+        )
+        assert statuses(everything_from(connection)) == [404]
+
+
+def test_a_client_that_asks_before_it_sends_is_answered(api: Api) -> None:
+    for length, expected in ((MAX_BODY + 1, [413]), (5, [100, 400])):
+        with connect(api) as connection:
+            connection.sendall(
+                post("Expect: 100-continue", f"Content-Length: {length}", "Connection: close").encode()
+            )
+            received = b""
+            while not statuses(received):
+                received += connection.recv(65536)
+            if statuses(received) == [100]:
+                connection.sendall(b"hello")
+            received += everything_from(connection)
+        assert statuses(received) == expected
+
+
+# --- bodies: Lambda takes less than the gateway ---
+
+
+def sized_form(size: int) -> dict[str, Any]:
+    return {"files": {"image": ("p.jpg", picture() + bytes(size - len(picture())))}}
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        sized_form(4_800_000),
+        sized_form(9_900_000),
+        sized_form(11_000_000),
+        sized_form(30_000_000),
+        {"data": iter([bytes(1_000_000)] * 12)},
+    ],
+    ids=["4.8 MB", "9.9 MB", "11 MB", "30 MB", "12 MB in chunks"],
+)
+def test_a_body_that_does_not_reach_lambda_is_answered_as_on_aws(api: Api, kwargs: dict[str, Any]) -> None:
+    reply = api("POST", **kwargs)
+    assert_is_gateway_response(reply, "REQUEST_TOO_LARGE")
+    assert "/api/v1/thumbnail/upload" in reply.json()["error"]
+    assert api("GET").status_code == 200
+
+
+def test_a_body_that_just_reaches_lambda_is_answered_by_the_service(api: Api) -> None:
+    reply = api("POST", **sized_form(4_600_000))
+    assert reply.status_code == 413
+    assert "4,600,000" in reply.json()["error"]
+    assert "/api/v1/thumbnail/upload" in reply.json()["error"]
+    assert MAX_EVENT > 4_600_000 * 4 / 3
+
+
+# --- pages of other sites ---
+
+
+@pytest.mark.parametrize(
+    ("host", "is_served"),
+    [
+        ("127.0.0.1:8080", True),
+        ("127.9.9.9", True),
+        ("localhost", True),
+        ("LocalHost:1", True),
+        ("localhost.", True),
+        ("thumbnails.localhost:8080", True),
+        ("[::1]:8080", True),
+        ("rebound.example", False),
+        ("localhost.rebound.example", False),
+        ("127.0.0.1.rebound.example", False),
+        ("notlocalhost", False),
+        ("192.168.1.5", False),
+        ("0.0.0.0", False),
+        ("", False),
+        ("localhost@rebound.example", False),
+        ("localhost/", False),
+        ("localhost:x", False),
+        ("[::1", False),
+    ],
+)
+def test_only_local_hosts_are_served(api: Api, host: str, is_served: bool) -> None:
+    with connect(api) as connection:
+        connection.sendall(f"GET {PULSE} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        received = everything_from(connection)
+    assert statuses(received) == [200 if is_served else 421]
+    assert is_served or b"ALLOWED_HOSTS" in received
+
+
+def test_other_hosts_are_served_where_the_user_says_so(api: Api) -> None:
+    for given, host, status in (
+        ({"hosts": {"box.lan"}}, "BOX.lan:80", 200),
+        ({"hosts": {"box.lan"}}, "other.lan", 421),
+        ({"host": "0.0.0.0"}, "192.168.1.5:8080", 200),
+        ({"host": "0.0.0.0"}, "rebound.example", 421),
+    ):
+        server = create_server(**({"host": "127.0.0.1", "port": 0} | given))  # type: ignore[arg-type]
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{server.effective_port}{PULSE}"
+        assert requests.get(url, headers={"Host": host}, timeout=5).status_code == status
+        server.stop()
+        thread.join(5)
+
+
+def test_headers_beyond_the_bound_are_refused(api: Api) -> None:
+    assert requests.get(api.url + PULSE, headers={"X": "y" * (MAX_HEAD - 1000)}, timeout=5).status_code == 200
+    assert requests.get(api.url + PULSE, headers={"X": "y" * MAX_HEAD}, timeout=5).status_code == 431
 
 
 @pytest.mark.slow

@@ -1,10 +1,17 @@
 """`make run` as a program: how it starts, what it says, and that nothing of it stays behind."""
 
+import functools
+import os
+import re
 import shutil
 import signal
 import socket
+import subprocess
+import sys
+import time
 from io import BytesIO
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
@@ -28,11 +35,14 @@ def answers(url: str) -> bool:
 @pytest.mark.parametrize("with_signal", [signal.SIGINT, signal.SIGTERM])
 def test_it_stops_all_that_it_started(with_signal: int) -> None:
     with Service() as service:
+        time.sleep(1)  # it has started the last of them
         started = processes_of(service.process.pid)
         assert len(started) >= 5, "the runner, the servers, valkey, the worker and the API"
         assert "in memory" in service.output
-        assert f"curl -F image=@photo.jpg {service.url}/api/v1/thumbnail" in service.output
+        assert f"curl -F image=@docs/photo.jpg {service.url}/api/v1/thumbnail" in service.output
+        began = time.monotonic()
         assert service.stop(with_signal) == 0
+        assert time.monotonic() - began < 1.5, "a second, and what a busy machine takes"
     eventually(lambda: not any(map(is_alive, started)), 5, lambda: str(list(filter(is_alive, started))))
     assert not answers(service.url)
     assert "Traceback" not in service.output
@@ -45,10 +55,87 @@ def test_nothing_survives_when_it_is_killed() -> None:
     eventually(lambda: not any(map(is_alive, started)), 10, lambda: str(list(filter(is_alive, started))))
 
 
-def test_a_taken_port_gets_one_sentence() -> None:
+@pytest.mark.parametrize("name", ["local.servers", "valkey-server"])
+def test_it_ends_with_one_sentence_when_an_embedded_server_dies(name: str) -> None:
+    with Service() as service:
+        started = processes_of(service.process.pid)
+        (victim,) = [one for one in started if name in " ".join(one.cmdline())]
+        victim.kill()
+        assert service.process.wait(10) == 1
+        service.says("an embedded server has died, and all pictures with it; start again.")
+    assert "Traceback" not in service.output
+    eventually(lambda: not any(map(is_alive, started)), 10, lambda: str(list(filter(is_alive, started))))
+
+
+def test_pictures_can_be_put_into_the_bucket_as_it_says(tmp_path: Path) -> None:
+    with Service() as service:
+        (command,) = re.findall(r"  (AWS_.*boto3.*)", service.output)
+        command = command.replace(".venv/bin/python", sys.executable)
+        subprocess.run(["bash", "-euc", command], cwd=ROOT, check=True, timeout=30)
+        record = service.wait_for_end(naming.record_id("originals/by-hand.jpg"))
+        assert (record["filename"], record["ready"]) == ("by-hand.jpg", True)
+
+
+@pytest.mark.parametrize("function", ["reconcile", "rebuild"])
+def test_maintenance_reaches_a_running_service(function: str) -> None:
+    command = [sys.executable, "-m", "deploy.maintain", function]
+    with Service() as service:
+        service.wait_for_end(service.upload(picture())["id"])
+        port = str(urlsplit(service.url).port)
+        env = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "REDIS_"))}
+        maintain = functools.partial(
+            subprocess.run,
+            command,
+            cwd=ROOT,
+            env=env | {"PORT": port},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        done = maintain()
+        assert (done.returncode, "originals seen" in done.stdout) == (0, True), done.stderr
+    gone = maintain()
+    assert gone.returncode == 1
+
+
+def test_pages_of_other_sites_can_neither_read_nor_delete() -> None:
+    with Service() as service:
+        endpoint = re.search(r"is at (http\S+);", service.output)
+        assert endpoint
+        for origin in ("https://evil.example", "null"):
+            reply = service("GET", headers={"Origin": origin})
+            assert "Access-Control-Allow-Origin" not in reply.headers
+            assert requests.get(endpoint[1], headers={"Origin": origin}, timeout=5).status_code == 403
+        assert requests.get(endpoint[1], headers={"Host": "rebound.example"}, timeout=5).status_code == 403
+        assert requests.get(service.url, headers={"Host": "rebound.example"}, timeout=5).status_code == 421
+        reply = service("GET", headers={"Origin": service.url})
+        assert reply.headers["Access-Control-Allow-Origin"] == service.url
+        assert requests.get(endpoint[1], headers={"Origin": service.url}, timeout=5).status_code == 200
+    with Service({"ALLOWED_ORIGINS": "https://ours.example"}) as service:
+        reply = service("GET", headers={"Origin": "https://ours.example"})
+        assert reply.headers["Access-Control-Allow-Origin"] == "https://ours.example"
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+def test_it_serves_on_an_ipv6_address() -> None:
+    with Service({"HOST": "::1"}) as service:
+        assert service.url.startswith("http://[::1]:")
+        assert service("GET").json() == []
+
+
+def test_no_control_character_reaches_the_terminal() -> None:
+    with Service() as service:
+        service.upload(picture(), "\x1b[2J\x9b0m.jpg")
+        service("GET", "/%1b%5b2J")
+        requests.request("X", f"{service.url}/api/v1/%1b[2J", timeout=5)
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", service.output)
+
+
+@pytest.mark.parametrize("variable", ["PORT", "S3_PORT"])
+def test_a_taken_port_gets_one_sentence(variable: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        service = Service({"PORT": port})
+        service = Service({variable: port})
         assert service.process.wait(10) == 1
         service.stop()
     assert service.output.count("\n") == 1
@@ -84,7 +171,7 @@ def test_an_unreachable_object_store_stops_the_start() -> None:
 
 
 def test_changed_code_is_picked_up_and_data_stays(tmp_path: Path) -> None:
-    for name in ("app.py", "chalicelib", "local", "deploy"):
+    for name in ("app.py", "chalicelib", "local", "deploy", ".chalice"):
         source = ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
     with Service(root=tmp_path) as service:

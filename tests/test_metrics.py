@@ -94,7 +94,7 @@ def test_what_is_put_into_the_bucket_counts_as_an_upload(
     [
         ({"image": ("a.txt", b"text")}, "UnsupportedFormat"),
         ({"other": ("a.jpg", picture())}, "MalformedUpload"),
-        ({"image": ("a.bmp", bytes(5_000_000))}, "UploadTooLarge"),
+        ({"image": ("a.bmp", bytes(4_600_000))}, "UploadTooLarge"),
     ],
 )
 def test_what_is_refused_counts_by_its_reason(
@@ -175,7 +175,7 @@ def test_a_strangers_request_id_is_not_logged(
 
 
 def test_people_read_them_in_another_form() -> None:
-    from local.readable import ReadableFormatter
+    from local.log_format import ReadableFormatter
 
     record = logging.makeLogRecord(
         {"msg": "{}", "metrics": {"Uploads": 1, "UploadBytes": 5}, "dimensions": {"way": "multipart"}}

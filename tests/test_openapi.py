@@ -20,6 +20,7 @@ from chalicelib.http import openapi, paging
 from chalicelib.http.errors import STATUS
 from chalicelib.http.multipart import FIELD
 from chalicelib.records.store import RecordStore
+from deploy import template
 from tests.conftest import Api, picture
 from tests.test_gateway import full
 
@@ -154,6 +155,16 @@ def test_each_operation_has_a_name_of_its_own_and_a_summary() -> None:
 
 def test_constants_are_those_of_the_app() -> None:
     assert (openapi.V1, openapi.LIST_LIMIT) == (app.V1, paging.LIST_LIMIT)
+
+
+def test_the_gateways_own_errors_are_those_of_the_stack() -> None:
+    responses = template.stack()["Resources"]["RestAPI"]["Properties"]["GatewayResponses"]
+    for kind, status in (("REQUEST_TOO_LARGE", 413), ("THROTTLED", 429)):
+        sentence = json.loads(responses[kind]["ResponseTemplates"]["application/json"])
+        for operation in OPERATIONS.values():
+            said = operation.responses().get(status)
+            if said is not None and operation.method != "head":
+                assert sentence in examples(said["content"]["application/json"])
 
 
 def test_paths_stay_behind_a_stage(api: Api) -> None:

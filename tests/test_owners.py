@@ -18,6 +18,7 @@ from chalicelib.records.record import UNRESTRICTED
 from chalicelib.records.store import RecordStore
 from chalicelib.settings import SettingsError
 from deploy import template
+from local.gateway import authorizers
 from local.owners import TRIAL, token, with_trial_owners
 from tests.conftest import Api, keys_in, picture
 
@@ -42,6 +43,7 @@ def owned(api: Api, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
         monkeypatch.setenv(name, value)
     services.settings.cache_clear()
     services.tokens.cache_clear()
+    authorizers.forget()
     yield api
     monkeypatch.undo()
     services.settings.cache_clear()
@@ -146,7 +148,8 @@ def test_a_bad_token_is_401_and_the_log_says_why(
     owned: Api, authorization: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert_as_on_aws(send(owned, "GET", f"{V1}/thumbnail", {"Authorization": authorization}), "UNAUTHORIZED")
-    if authorization.isascii():
+    # Of what is not there, or is no ASCII, API Gateway does not ask.
+    if authorization and authorization.isascii():
         (line,) = [record for record in caplog.records if record.getMessage() == "token refused"]
         assert vars(line)["reason"].endswith(".")
         assert not any(part in str(vars(line)) for part in authorization.split(".") if len(part) > 12)
@@ -183,6 +186,70 @@ def test_what_the_gateway_has_not_checked_is_shown_to_nobody(owned: Api) -> None
     assert app.app(event, None)["statusCode"] == 401
     event["requestContext"]["authorizer"] = {"principalId": "alice"}
     assert app.app(event, None)["statusCode"] == 200
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Every event that the authorizer gets."""
+    events: list[dict[str, Any]] = []
+    judge = app.authorize.func
+
+    def note(request: Any) -> Any:
+        events.append({"token": request.token, "arn": request.method_arn})
+        return judge(request)
+
+    monkeypatch.setattr(app.authorize, "func", note)
+    return events
+
+
+def test_the_gateway_keeps_the_authorizers_answer_for_a_token_as_long_as_it_may(
+    owned: Api, asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for subject in ("alice", "bob", "alice", "bob"):
+        for method, path in (("GET", f"{V1}/thumbnail"), ("DELETE", f"{V1}/thumbnail/{UNKNOWN}")):
+            assert send(owned, method, path, bearer(subject)).status_code in {200, 404}
+    assert [event["token"] for event in asked] == [bearer(one)["Authorization"] for one in ("alice", "bob")]
+    assert asked[0]["arn"].endswith("/GET/api/v1/thumbnail")
+    now = time.monotonic()
+    monkeypatch.setattr("local.gateway.time.monotonic", lambda: now + app.AUTHORIZED_SECONDS + 1)
+    assert send(owned, "GET", f"{V1}/thumbnail", bearer("alice")).status_code == 200
+    assert len(asked) == 3
+
+
+def test_the_gateway_does_not_keep_a_refusal(owned: Api, asked: list[dict[str, Any]]) -> None:
+    for _ in range(2):
+        assert send(owned, "GET", f"{V1}/thumbnail", {"Authorization": "Bearer x"}).status_code == 401
+    assert len(asked) == 2
+    # Without a token there is nothing to ask about.
+    assert send(owned, "GET", f"{V1}/thumbnail", {}).status_code == 401
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("statements", "status"),
+    [
+        ([], 403),
+        ([{"Effect": "Allow", "Resource": ["*/GET/api/v1/other"]}], 403),
+        ([{"Effect": "Allow", "Resource": ["*/GET/api/v1/thumbnail"]}], 200),
+        ([{"Effect": "Allow", "Resource": ["*"]}, {"Effect": "Deny", "Resource": ["*/GET/*"]}], 403),
+    ],
+)
+def test_the_gateway_goes_by_the_policy(
+    owned: Api, monkeypatch: pytest.MonkeyPatch, statements: list[dict[str, Any]], status: int
+) -> None:
+    answer = {"principalId": "alice", "context": {}, "policyDocument": {"Statement": statements}}
+    monkeypatch.setattr(app.authorize, "func", lambda _: answer)
+    assert send(owned, "GET", f"{V1}/thumbnail", bearer("alice")).status_code == status
+
+
+def test_an_authorizer_that_fails_is_503(owned: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Any) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(app.authorize, "func", fail)
+    reply = send(owned, "GET", f"{V1}/thumbnail", bearer("alice"))
+    wanted = gateway_response("AUTHORIZER_FAILURE")
+    assert (reply.status_code, reply.headers["Retry-After"]) == (wanted["StatusCode"], "5")
 
 
 def test_the_authorizer_allows_all_and_tells_who_it_is(owned: Api) -> None:

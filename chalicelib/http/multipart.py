@@ -1,8 +1,17 @@
 """What an upload request says: `multipart/form-data` (RFC 7578) in, one named file out."""
 
 import re
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
+from urllib.parse import unquote_to_bytes
 
-from multipart import MultipartError, ParserLimitReached, PushMultipartParser, parse_options_header
+from multipart import (
+    MultipartError,
+    MultipartSegment,
+    ParserLimitReached,
+    PushMultipartParser,
+    parse_options_header,
+)
 
 from chalicelib.errors import BadParameter, MalformedUpload, UploadTooLarge
 from chalicelib.work.upload import Upload
@@ -11,6 +20,11 @@ FIELD = "image"
 MAX_FILENAME = 255
 # Ten megabytes of empty parts take seconds to parse.
 MAX_PARTS = 100
+
+_QUOTED = re.compile(r'"(?:\\.|[^"\\])*"')
+_EXTENDED = re.compile(r";\s*filename\*\s*=\s*([^;\s]*)", re.IGNORECASE)
+_ENCODED_WORDS = re.compile(r"(=\?[\w-]+\?[bq]\?[^?]*\?=\s*)+", re.IGNORECASE)
+_ESCAPED_UTF8 = re.compile(r"%[c-f][0-9a-f]%[89ab][0-9a-f]", re.IGNORECASE)
 
 _HOW = f"send multipart/form-data with the picture as a file in the field '{FIELD}'."
 
@@ -80,7 +94,7 @@ def _files(boundary: str, body: bytes) -> list[Upload]:
     files: list[Upload] = []
     filename: str | None = None
     content = b""
-    with PushMultipartParser(boundary, header_charset="utf8", max_segment_count=MAX_PARTS) as parser:
+    with PushMultipartParser(boundary, header_charset="latin-1", max_segment_count=MAX_PARTS) as parser:
         for event in parser.parse(body):
             if event is None:
                 # A browser's form without a chosen file sends an empty part with an empty name.
@@ -90,6 +104,60 @@ def _files(boundary: str, body: bytes) -> list[Upload]:
                 # The whole body is parsed at once, so that a part's content comes in one piece.
                 content = bytes(event)
             else:
-                filename = event.filename if event.name == FIELD else None
+                filename = _file_name(event) if event.name == FIELD else None
                 content = b""
     return files
+
+
+def _file_name(part: MultipartSegment) -> str | None:
+    """Read the name of a part's file; None if the part is no file.
+
+    RFC 7578, 4.2 wants UTF-8 bytes in `filename`, which browsers send. Other clients send RFC 8187's
+    `filename*` instead or beside it (then it counts), encoded words (RFC 2047), UTF-8 in percent escapes, or
+    bytes of Windows' code page 1252.
+
+    Raises:
+        MalformedUpload: the name is in none of these forms.
+
+    """
+    # What stands in quotes cannot be a parameter.
+    header = _QUOTED.sub('""', part.header("Content-Disposition") or "")
+    if extended := _EXTENDED.search(header):
+        return _extended_name(extended[1])
+    if part.filename is None:
+        return None
+    sent: bytes = part.filename.encode("latin-1")
+    try:
+        name = sent.decode()
+    except UnicodeDecodeError:
+        try:
+            name = sent.decode("cp1252")
+        except UnicodeDecodeError as error:
+            raise _unreadable("its bytes are not UTF-8") from error
+    if _ENCODED_WORDS.fullmatch(name):
+        try:
+            return str(make_header(decode_header(name)))
+        except (HeaderParseError, LookupError, ValueError) as error:
+            raise _unreadable("it is a broken encoded word (RFC 2047)") from error
+    if name.isascii() and _ESCAPED_UTF8.search(name):
+        try:
+            return unquote_to_bytes(name).decode()
+        except UnicodeDecodeError:
+            return name  # it only looked like it
+    return name
+
+
+def _extended_name(value: str) -> str:
+    """Decode `charset'language'percent-encoded` (RFC 8187, 3.2)."""
+    parts = value.strip('"').split("'")
+    wanted = "filename* must be UTF-8''name with percent escapes (RFC 8187)"
+    if len(parts) != 3 or parts[0].lower() not in {"utf-8", "iso-8859-1"}:  # noqa: PLR2004 - as named above
+        raise _unreadable(wanted)
+    try:
+        return unquote_to_bytes(parts[2]).decode(parts[0])
+    except UnicodeDecodeError as error:
+        raise _unreadable(wanted) from error
+
+
+def _unreadable(why: str) -> MalformedUpload:
+    return MalformedUpload(f"The file name cannot be read: {why}; send it as UTF-8 in filename.")

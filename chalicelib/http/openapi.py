@@ -15,6 +15,10 @@ Part = dict[str, Any]
 V1 = "/api/v1"
 LIST_LIMIT = 1000
 _ID = "2301fc52-2c41-4a65-bde8-a1215771a3b9"
+TOO_LARGE = (
+    "The request is too large; at most 4,500,000 bytes of picture are accepted in a request; "
+    "POST /api/v1/thumbnail/upload says where to send a larger one."
+)
 _TYPES = ", ".join(sorted(CONTENT_TYPES))
 _RECORD_URL = f"{V1}/thumbnail/{_ID}"
 _UNDECODABLE = (
@@ -209,8 +213,7 @@ _PATHS: Part = {
                 ),
                 "413": _error(
                     "Too many bytes or pixels, or of too many parts.",
-                    gateway="The request is too large: at most 4.5 million bytes of picture are taken here. "
-                    "A larger one goes straight to S3: POST /api/v1/thumbnail/upload says where.",
+                    gateway=TOO_LARGE,
                 ),
                 "415": _error(
                     "Not an accepted image.",
@@ -260,8 +263,7 @@ _PATHS: Part = {
                 ),
                 "413": _error(
                     "The body is larger than what the gateway takes.",
-                    gateway="The request is too large: at most 4.5 million bytes of picture are taken here. "
-                    "A larger one goes straight to S3: POST /api/v1/thumbnail/upload says where.",
+                    gateway=TOO_LARGE,
                 ),
                 "415": _error(
                     "`content_type` is not that of an accepted image.",

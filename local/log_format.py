@@ -1,12 +1,31 @@
 """The service's JSON log lines and metrics, for people."""
 
 import logging
+import re
 import time
 
 from chalicelib import metrics
-from chalicelib.services import log
 
 _SHOWN_FIRST = ("status", "outcome", "method", "route", "milliseconds", "record_id")
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """Spell control characters out: in a name or a path that a client chose, they could steer the terminal.
+
+    Tabs and line ends stay; direction marks of Unicode do not, since they can reorder what a line shows.
+    """
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+class PrintableFormatter(logging.Formatter):
+    """The logging module's own lines, fit for a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format a record, with control characters spelled out."""
+        return printable(super().format(record))
 
 
 class ReadableFormatter(logging.Formatter):
@@ -24,7 +43,7 @@ class ReadableFormatter(logging.Formatter):
         if (measured := getattr(record, "metrics", None)) is not None:
             figures = [f"{name}={value:g}" for name, value in measured.items()]
             figures += [f"{name}={value}" for name, value in getattr(record, "dimensions", {}).items()]
-            return " ".join((when, "metrics", *figures))
+            return printable(" ".join((when, "metrics", *figures)))
         parts = [when, record.getMessage()]
         for name in _SHOWN_FIRST:
             value = getattr(record, name, None)
@@ -38,10 +57,21 @@ class ReadableFormatter(logging.Formatter):
         line = " ".join(parts)
         if record.levelno >= logging.ERROR and record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
-        return line
+        return printable(line)
+
+
+def make_logs_printable() -> None:
+    """Let whatever is logged by libraries reach the terminal without control characters."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(name)s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 
 def make_logs_readable() -> None:
     """Let the service's logger write for people from now on."""
+    from app import log  # noqa: PLC0415 - the embedded servers use this module, too, and not the app
+
+    make_logs_printable()
+    logging.getLogger(log.service).propagate = False
     for handler in (*logging.getLogger(log.service).handlers, *metrics.lines.handlers):
         handler.setFormatter(ReadableFormatter())
