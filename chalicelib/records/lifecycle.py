@@ -23,9 +23,8 @@
 
 Each transition takes the record (None: there is none) and returns the record that shall be stored. The same
 value means no change, None means that the record is dropped. Applied twice, each gives what it gives once; so
-the store may repeat one whenever another writer came first. What a transition is told of time, it is told by
-its arguments.
-`seen` is the record as it was when a change was decided: one that has changed since stays as it is.
+the store may repeat one whenever another writer came first. Times come as arguments. `seen` is the record as it
+was when a change was decided: one that has changed since stays as it is.
 
 This module alone compares states: all other modules ask the questions at its end.
 """
@@ -34,16 +33,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from chalicelib.records.record import (
-    Failure,
-    Finished,
-    FinishResult,
-    Owner,
-    Record,
-    RemovalScope,
-    State,
-    Viewer,
-)
+from chalicelib.records.record import Failure, Finished, FinishResult, Owner, Record, State, Viewer
+from chalicelib.records.record import RemovalScope as RemovalScope
 
 TOMBSTONE_SECONDS = 14 * 24 * 3600
 """How long the removal of a picture is remembered that was never processed: no queue holds back an event for
