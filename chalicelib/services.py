@@ -84,6 +84,7 @@ def processor() -> "Processor":
         max_pixels=settings().max_pixels,
         retention=settings().retention,
         keep_originals=settings().keep_originals,
+        clock=now_ms,
     )
 
 

@@ -10,7 +10,6 @@ import pytest
 
 from chalicelib import naming
 from chalicelib.clients import redis_client
-from chalicelib.clock import now_ms
 from chalicelib.errors import BadParameter, RecordStoreUnavailable
 from chalicelib.records.checkpoints import Checkpoint
 from chalicelib.records.codec import as_json
@@ -280,26 +279,6 @@ def test_a_tombstone_expires(store: RecordStore, redis_server: "redis.Redis") ->
     for removed, seconds in ((record, PROCESSED_TOMBSTONE_SECONDS), (unprocessed, TOMBSTONE_SECONDS)):
         assert seconds - 60 < redis_server.ttl(naming.record(removed.id)) <= seconds
     assert redis_server.zcard(naming.INDEX) == 0
-
-
-def test_a_presigned_upload_that_is_claimed_does_not_expire_in_redis(
-    store: RecordStore, redis_server: "redis.Redis"
-) -> None:
-    awaited = replace(new_record(), state=State.AWAITING_UPLOAD, presigned_until_ms=now_ms() + 900_000)
-    store.create(awaited)
-    store.claim_version(version(awaited, "v1"))
-    assert redis_server.ttl(naming.record(awaited.id)) == -1
-    assert ids(store.page(10, None, UNRESTRICTED).records) == [awaited.id]
-
-
-def test_a_presigned_upload_whose_thumbnail_is_adopted_is_listed(store: RecordStore) -> None:
-    """Redis has lost all that happened since it was announced."""
-    awaited = replace(new_record(), state=State.AWAITING_UPLOAD, presigned_until_ms=now_ms() + 900_000)
-    store.create(awaited)
-    alone = replace(version(awaited, "v1"), state=State.READY, thumbnail_size=9)
-    assert store.adopt(alone, seen=found(store, awaited))
-    assert ids(store.page(10, None, UNRESTRICTED).records) == [awaited.id]
-    assert not store.adopt(alone, seen=awaited), "it has changed since"
 
 
 class TestPage:

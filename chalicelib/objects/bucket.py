@@ -180,8 +180,8 @@ class Bucket:
                 refused = refusal(error)
                 if refused is None:
                     raise
-                # If the whole bucket is refused, this says nothing about the object: a HEAD gets the same
-                # bare 400 for an expired token as for an encrypted object.
+                # If the whole bucket is refused, this says nothing about the object: a reply to HEAD has the
+                # same bare 400 for an expired token as for an encrypted object.
                 self._s3.head_bucket(Bucket=self.name)
                 raise refused from error
 

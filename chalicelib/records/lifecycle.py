@@ -23,9 +23,8 @@
 
 Each transition takes the record (None: there is none) and returns the record that shall be stored. The same
 value means no change, None means that the record is dropped. Applied twice, each gives what it gives once; so
-the store may repeat one whenever another writer came first. What a transition is told of time, it is told by
-its arguments.
-`seen` is the record as it was when a change was decided: one that has changed since stays as it is.
+the store may repeat one whenever another writer came first. Times come as arguments. `seen` is the record as
+it was when a change was decided: one that has changed since stays as it is.
 
 This module alone compares states: all other modules ask the questions at its end.
 """
@@ -46,14 +45,12 @@ from chalicelib.records.record import (
 )
 
 TOMBSTONE_SECONDS = 14 * 24 * 3600
-"""How long the removal of a picture is remembered that was never processed: no queue holds back an event for
-longer (SQS: 14 days at most)."""
+"""How long a removal is remembered if the picture was never processed: SQS holds no event back for longer."""
 PROCESSED_TOMBSTONE_SECONDS = 30 * 60
 """How long the removal of a processed picture is remembered: a presigned upload can be repeated for 15
 minutes, and what is in progress then takes less than `IN_FLIGHT_MS`."""
 IDEMPOTENCY_SECONDS = 24 * 3600
-"""How long an Idempotency-Key of a removed picture is remembered, so that a repeated upload does not make it
-again."""
+"""How long an Idempotency-Key of a removed picture is remembered: a repeated upload is refused."""
 AWAITING_SECONDS = 3600
 """How long Redis keeps the record of a presigned upload: longer than it can be used and is checked."""
 IN_FLIGHT_MS = 15 * 60 * 1000
