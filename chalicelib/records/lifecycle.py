@@ -54,8 +54,7 @@ IDEMPOTENCY_SECONDS = 24 * 3600
 AWAITING_SECONDS = 3600
 """How long Redis keeps the record of a presigned upload: longer than it can be used and is checked."""
 IN_FLIGHT_MS = 15 * 60 * 1000
-"""A change younger than this may still be in progress. Lambda's three tries of an event, with pauses of one
-and two minutes and a minute each to run, take six minutes; a request takes twenty seconds at most."""
+"""A younger change may still be in progress: Lambda's three tries of an event take up to six minutes."""
 MOST_STALE = 16
 """Most thumbnails of earlier versions that a record names; a removal lists the bucket for others."""
 REOPENED = frozenset({"archived", "encrypted", "denied", "original_missing"})
