@@ -1,5 +1,5 @@
 # `make run` serves the whole service on this machine; `make test` checks it. Both set themselves up.
-.PHONY: run token test check format lock clean package deploy rollback destroy reconcile rebuild e2e bench bench-imaging \
+.PHONY: run token test check format lock clean package deploy rollback destroy reconcile rebuild redrive e2e bench bench-imaging \
 	scorecard simulate cold-start bench-list bench-rebuild load fuzz fault-matrix audit screenshots
 
 # The interpreter of the last `make`, if it is still there: PYTHON=python3.13 is said once.
@@ -50,7 +50,8 @@ destroy: $(READY)
 
 # What the deployed functions of these names do, now: make rebuild STAGE=prod. Without STAGE, in this process, on
 # the servers that BUCKET, REDIS_URL and AWS_ENDPOINT_URL name.
-reconcile rebuild: $(RUN)
+# make redrive FAILED=undecodable processes failed pictures again: those with this error code, or all.
+reconcile rebuild redrive: $(RUN)
 	@$(BIN)/python -m deploy.maintain $@
 
 # The packaged stack on MiniStack, and one suite of tests against its API.

@@ -30,12 +30,14 @@ _RUN_MS = 150 * 1000
 # A run whose answer was lost has done its work all the same; the next one goes on where it stopped.
 _LOST_ANSWERS = 3
 _PAUSE_SECONDS = 5
+Event = dict[str, str]
 
 
 def main() -> None:
     """Call the function until it is done, and print what it did; exit with one sentence if it fails."""
     parser = argparse.ArgumentParser(prog="python -m deploy.maintain", description=__doc__)
-    parser.add_argument("function", choices=["reconcile", "rebuild"])
+    parser.add_argument("function", choices=["reconcile", "rebuild", "redrive"])
+    parser.add_argument("--code", help="for redrive: which failures; else FAILED; without it, all")
     parser.add_argument("--stage", help="the deployment; else STAGE; without it, what the environment names")
     parser.add_argument("--target", choices=sorted(TARGETS), default="aws")
     chosen = parser.parse_args()
@@ -44,18 +46,23 @@ def main() -> None:
         # A service that `make run` has started in another terminal.
         os.environ.update(running.environment(int(os.environ.get("PORT", "") or 8080)))
     try:
-        counts = run(chosen.function, stack_of(stage, chosen.target) if stage else None)
+        code = os.environ.get("FAILED", "") if chosen.code is None else chosen.code
+        function, event = (
+            ("rebuild", {"redrive": code}) if chosen.function == "redrive" else (chosen.function, {})
+        )
+        counts = run(function, stack_of(stage, chosen.target) if stage else None, event)
     except (UserError, SettingsError, ServiceError, BotoCoreError, ClientError) as error:
         sys.exit(f"{chosen.function}: {error}")
     print(_told(counts) + "Done.")
 
 
-def run(function: str, stack: Stack | None) -> Counter[str]:
+def run(function: str, stack: Stack | None, event: Event) -> Counter[str]:
     """Call a function in slices until it is done, with a line of progress for each.
 
     Args:
         function: `reconcile` or `rebuild`.
         stack: the deployment; None for this process.
+        event: what the function is called with.
 
     Returns:
         what was done -> how often.
@@ -67,7 +74,7 @@ def run(function: str, stack: Stack | None) -> Counter[str]:
     counts: Counter[str] = Counter()
     started = time.monotonic()
     while True:
-        answer = in_this_process(function) if stack is None else of_stack(function, stack)
+        answer = in_this_process(function, event) if stack is None else of_stack(function, stack, event)
         counts.update(answer["counts"])
         if answer["done"]:
             return counts
@@ -79,7 +86,7 @@ def _told(counts: Counter[str]) -> str:
     return "".join(f"{often:10,}  {what}\n" for what, often in sorted((+counts).items()))
 
 
-def of_stack(function: str, stack: Stack) -> dict[str, Any]:
+def of_stack(function: str, stack: Stack, event: Event) -> dict[str, Any]:
     """Run a deployment's function once, and return what it answered.
 
     Raises:
@@ -99,7 +106,7 @@ def of_stack(function: str, stack: Stack) -> dict[str, Any]:
     )
     for tried in range(_LOST_ANSWERS + 1):
         try:
-            reply = client.invoke(FunctionName=f"{stack.name}-{function}", Payload=b"{}")
+            reply = client.invoke(FunctionName=f"{stack.name}-{function}", Payload=json.dumps(event))
             break
         except (ConnectionClosedError, HTTPClientError) as error:
             if tried == _LOST_ANSWERS:
@@ -112,7 +119,7 @@ def of_stack(function: str, stack: Stack) -> dict[str, Any]:
     return answer
 
 
-def in_this_process(function: str) -> dict[str, Any]:
+def in_this_process(function: str, event: Event) -> dict[str, Any]:
     """Run a function once against the bucket and the Redis that the environment names.
 
     Raises:
@@ -125,7 +132,7 @@ def in_this_process(function: str) -> dict[str, Any]:
 
     services.settings()
     handler = {"reconcile": app.reconcile, "rebuild": app.rebuild}[function]
-    answer: dict[str, Any] = handler({}, LambdaContext(function, memory_size=2048, max_runtime_ms=_RUN_MS))
+    answer: dict[str, Any] = handler(event, LambdaContext(function, memory_size=2048, max_runtime_ms=_RUN_MS))
     return answer
 
 

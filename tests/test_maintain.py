@@ -14,7 +14,7 @@ from botocore.exceptions import ConnectionClosedError
 import app
 from deploy import ROOT, maintain
 from deploy.stack import Stack
-from tests.conftest import Api
+from tests.conftest import Api, picture
 
 if TYPE_CHECKING:
     import redis
@@ -54,6 +54,21 @@ def test_what_is_due_is_dealt_with(api: Api, redis_url: str, redis_server: "redi
     assert done.returncode == 0, done.stderr
     assert "         1  retried: ready\n" in done.stdout
     assert api("GET", f"/{record['id']}").json()["ready"] is True
+
+
+def test_failed_pictures_are_redriven(api: Api, redis_url: str) -> None:
+    record = api.upload(picture()[:200])
+    api.deliver()
+    failed = api("GET", f"/{record['id']}").json()
+    assert "error" in failed
+    environment = {"BUCKET": api.bucket.name, "REDIS_URL": redis_url}
+    assert "redriven" not in command("redrive", FAILED="archived", **environment).stdout
+    done = command("redrive", FAILED="undecodable", **environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "         1  redriven\nDone.\n"
+    assert "error" not in api("GET", f"/{record['id']}").json()
+    assert "retried: failed" in command("reconcile", **environment).stdout
+    assert api("GET", f"/{record['id']}").json() == failed
 
 
 @pytest.mark.parametrize(
