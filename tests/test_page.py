@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 STAGE = "/live"
 EMULATED = "/_aws/execute-api/thumbnails/live"
-MOST_BYTES = 20_000
+MOST_BYTES = 45_000
 
 
 def get(api: Api, method: str = "GET", **kwargs: Any) -> requests.Response:
