@@ -56,7 +56,7 @@ class Auth:
     secret: bytes = field(repr=False)
     """What is shared with the issuer for HS256, at least 32 bytes; empty for the others."""
     client_id: str | None = None
-    """As what the page at `/` is registered with the issuer, so that people can sign in there; None if it is not."""
+    """The page's id as a client of the issuer, so that people can sign in there; None if it has none."""
 
 
 @dataclass(frozen=True, slots=True)

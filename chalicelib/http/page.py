@@ -44,7 +44,7 @@ def make_page(
     """
     document = _read("page.html")
     signs_in = auth if auth is not None and auth.client_id else None
-    # The API to ask a token for, where issuers give tokens for several; one audience is what can be asked for.
+    # Which API the token is for, where an issuer gives tokens for several; only one can be asked for.
     audiences = sorted(signs_in.audiences - {signs_in.client_id}) if signs_in else []
     for name, value in {
         "MAX_UPLOAD_BYTES": str(max_upload),
@@ -63,7 +63,9 @@ def make_page(
         "script-src": _hash(script),
         "style-src": _hash(style),
         # Of S3, the one URL that presigned uploads name: neither another bucket nor another server.
-        "connect-src": " ".join(["'self'", form_url, *(_issuer_sources(signs_in.issuer) if signs_in else [])]),
+        "connect-src": " ".join(
+            ["'self'", form_url, *(_issuer_sources(signs_in.issuer) if signs_in else [])]
+        ),
         # Thumbnails are fetched, with the token where there are owners, and shown from memory.
         "img-src": "blob:",
         "base-uri": "'none'",

@@ -14,6 +14,7 @@ function ask(problem) {
   $("why").textContent = why;
   $("signin").hidden = !canSignIn;
   $("bytoken").open ||= !canSignIn;
+  $("bytoken").firstElementChild.hidden = !canSignIn;
   if (first && document.activeElement === document.body) $(canSignIn ? "signin" : "token").focus();
   return why;
 }

@@ -23,7 +23,7 @@ async function load(query) {
   try {
     const {headers, content} = await patiently(() => { asking(); return api(query || `?limit=${PAGE}`); }, (left, error) => {
       clearTimeout(slow);
-      busy(`${error.message} Trying again in ${left} s`, true);
+      busy(`${error.status ? error.message : "The service cannot be reached."} Trying again in ${left} s`, true);
     }, stop);
     if (!current()) return;
     const fresh = content.filter(record => !cards.has(record.id)).map(record => put(record, null));
