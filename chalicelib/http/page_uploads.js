@@ -58,6 +58,7 @@ class Upload extends Card {
   }
 
   async transfer() {
+    if (this.left) throw new Refusal(400, "");
     if (this.file.size > maxUpload) this.large = true;
     if (!this.large) try { return await this.sendByForm(); } catch (error) {
       // A gateway or a proxy before the service takes less than the service does; it need not say so in JSON.
