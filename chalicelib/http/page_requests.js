@@ -121,12 +121,12 @@ function post(card, url, fields, headers, name) {
     form.append(name, card.file, card.file.name);
     let silence;
     const heard = () => { clearTimeout(silence); silence = setTimeout(() => xhr.abort(), LONGEST * 1000); };
-    card.request = {started: Date.now(), loaded: 0, total: card.file.size, abort: () => xhr.abort()};
+    const state = card.request = {started: Date.now(), loaded: 0, total: card.file.size, abort: () => xhr.abort()};
     xhr.open("POST", url);
     for (const [key, value] of Object.entries(headers)) xhr.setRequestHeader(key, value);
     xhr.upload.onprogress = event => {
       heard();
-      Object.assign(card.request, {loaded: event.loaded, total: event.total});
+      Object.assign(state, {loaded: event.loaded, total: event.total});
       card.progress(event.loaded / event.total);
     };
     // Of S3's answers, the page may see no headers.
@@ -138,7 +138,7 @@ function post(card, url, fields, headers, name) {
     };
     xhr.onerror = () => explain(url).then(fail);
     xhr.onabort = () => fail(silent());
-    xhr.onloadend = () => { clearTimeout(silence); card.request = undefined; };
+    xhr.onloadend = () => { clearTimeout(silence); if (card.request === state) card.request = undefined; };
     heard();
     xhr.send(form);
   });
