@@ -286,7 +286,7 @@ def get_record(record_id: str) -> Response:
     record = downloader().find(record_id)
     # A date alone would let caches keep the record for a part of its age: RFC 9111, 4.2.2.
     headers = {"Last-Modified": caching.last_modified(record), "Cache-Control": "no-cache"}
-    return Response(as_json(record), headers=headers)
+    return Response(as_json(record), headers=dict(headers))
 
 
 @app.route(f"{V1}/thumbnail/{{record_id}}", methods=["DELETE"], content_types=[], authorizer=authorize)

@@ -33,7 +33,9 @@ def test_every_parameter_with_its_default(stack: template.Template) -> None:
     for names, defaults, _ in rows("## Parameters"):
         values = re.findall(r"`([^`]*)`", defaults) or [defaults]
         documented |= dict(zip(re.findall(r"`(\w+)`", names), values, strict=True))
-    said = dict.fromkeys(("RedisUrl", "AuthIssuer", "AuthJwksUrl", "AuthSecret", "AlarmEmail"), "none")
+    said = dict.fromkeys(
+        ("RedisUrl", "AuthIssuer", "AuthJwksUrl", "AuthSecret", "AuthClientId", "AlarmEmail"), "none"
+    )
     said["CreateApiLogsRole"] = "by itself"
     assert documented == {
         name: said.get(name, str(parameter["Default"])) for name, parameter in stack["Parameters"].items()

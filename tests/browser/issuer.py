@@ -1,4 +1,4 @@
-"""An issuer of tokens, as OpenID Connect has it: its description, a sign-in without questions, and its tokens.
+"""An issuer of tokens as OpenID Connect has it: description, sign-in without questions, tokens.
 
 It checks what a real one does: the client, where it leads back to, and the proof of the code (RFC 7636).
 """
