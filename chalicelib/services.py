@@ -57,6 +57,7 @@ def page() -> Page:
         max_original=settings().max_original_bytes,
         ends_by_download=settings().retention_after_download is not None,
         form_url=bucket().post_url(),
+        auth=settings().auth,
     )
 
 

@@ -56,6 +56,8 @@ class Auth:
     """Where the issuer shows its public keys; None for HS256."""
     secret: bytes = field(repr=False)
     """What is shared with the issuer for HS256, at least 32 bytes; empty for the others."""
+    client_id: str | None = None
+    """The page's id as a client of the issuer, so that people can sign in there; None if it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +190,14 @@ def _auth(env: Mapping[str, str]) -> Auth | None:
     algorithm = Algorithm(
         _matching(env, "AUTH_ALGORITHM", Algorithm.RS256, "|".join(Algorithm), " or ".join(Algorithm))
     )
-    jwks_url, secret = _jwks_url(env), _secret(env)
+    jwks_url, secret, client_id = _jwks_url(env), _secret(env), _client_id(env)
     by_secret = algorithm is Algorithm.HS256
     if not issuer:
         # Whoever sets one of these wants owners; without the issuer, everybody would be let in.
-        if jwks_url or secret:
-            raise SettingsError("AUTH_ISSUER must be set where AUTH_JWKS_URL or AUTH_SECRET is.")
+        if jwks_url or secret or client_id:
+            raise SettingsError(
+                "AUTH_ISSUER must be set where AUTH_JWKS_URL, AUTH_SECRET or AUTH_CLIENT_ID is."
+            )
         return None
     if re.search(r"\s", issuer):
         raise SettingsError(f"AUTH_ISSUER must be one name or URL, not {issuer!r}.")
@@ -201,19 +205,36 @@ def _auth(env: Mapping[str, str]) -> Auth | None:
         raise SettingsError("AUTH_SECRET must be set for HS256, and for no other AUTH_ALGORITHM.")
     if bool(jwks_url) == by_secret:
         raise SettingsError("AUTH_JWKS_URL must be set for every AUTH_ALGORITHM but HS256.")
-    return Auth(issuer, audiences, algorithm, jwks_url or None, secret)
+    if client_id and (by_secret or not _is_secure_url(issuer) or re.search("[?#;,]", issuer)):
+        raise SettingsError(
+            "AUTH_ISSUER must be an https:// URL where AUTH_CLIENT_ID is set, and AUTH_ALGORITHM not HS256."
+        )
+    return Auth(issuer, audiences, algorithm, jwks_url or None, secret, client_id or None)
 
 
 def _jwks_url(env: Mapping[str, str]) -> str:
     value = _optional(env, "AUTH_JWKS_URL")
+    if value and not _is_secure_url(value):
+        raise SettingsError(f"AUTH_JWKS_URL must be an https:// URL, not {value!r}.")
+    return value
+
+
+def _is_secure_url(value: str) -> bool:
+    """Tell whether `value` is an `https://` URL, or `http://` of this machine."""
     try:
         url = urlsplit(value)
         schemes = {"https", "http"} if url.hostname in _LOOPBACK else {"https"}
         usable = url.scheme in schemes and bool(url.hostname) and url.port != 0 and url.username is None
     except ValueError:  # a port that is none, a bracket left open
-        usable = False
-    if value and (not usable or not value.isascii() or re.search(r"[\s\0-\x1f]", value)):
-        raise SettingsError(f"AUTH_JWKS_URL must be an https:// URL, not {value!r}.")
+        return False
+    return usable and value.isascii() and not re.search(r"[\s\0-\x1f]", value)
+
+
+def _client_id(env: Mapping[str, str]) -> str:
+    value = _optional(env, "AUTH_CLIENT_ID")
+    # RFC 6749, appendix A.1: visible characters of ASCII.
+    if not re.fullmatch(r"[\x21-\x7e]{0,255}", value):
+        raise SettingsError(f"AUTH_CLIENT_ID must be the id of a client at the issuer, not {value!r}.")
     return value
 
 

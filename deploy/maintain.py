@@ -47,9 +47,8 @@ def main() -> None:
         os.environ.update(running.environment(int(os.environ.get("PORT", "") or 8080)))
     try:
         code = os.environ.get("FAILED", "") if chosen.code is None else chosen.code
-        function, event = (
-            ("rebuild", {"redrive": code}) if chosen.function == "redrive" else (chosen.function, {})
-        )
+        is_redrive = chosen.function == "redrive"
+        function, event = ("rebuild", {"redrive": code}) if is_redrive else (chosen.function, {})
         counts = run(function, stack_of(stage, chosen.target) if stage else None, event)
     except (UserError, SettingsError, ServiceError, BotoCoreError, ClientError) as error:
         sys.exit(f"{chosen.function}: {error}")

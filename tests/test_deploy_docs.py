@@ -38,7 +38,8 @@ def test_every_parameter_with_its_default(stack: template.Template) -> None:
         values = [value.strip("`") for value in defaults.split(", ")]
         documented |= dict(zip(re.findall(r"`(\w+)`", names), values, strict=True))
     said = dict.fromkeys(("RedisUrl", "RedisUrlName", "AuthIssuer", "AuthJwksUrl"), "none")
-    said |= dict.fromkeys(("AuthSecret", "AuthSecretName", "AlarmEmail", "AlarmTopicArn"), "none")
+    said |= dict.fromkeys(("AuthSecret", "AuthSecretName", "AuthClientId"), "none")
+    said |= dict.fromkeys(("AlarmEmail", "AlarmTopicArn"), "none")
     said |= dict.fromkeys(("ZoneA", "ZoneB", "BucketName", "CreateApiLogsRole", *WANTED), "by itself")
     said["RetentionAfterDownload"] = "none"
     assert documented == {

@@ -125,7 +125,7 @@ def test_a_rebuild_is_done_in_slices_whose_progress_is_shown(
 ) -> None:
     slices = [{"done": done, "counts": {"records restored": 1500}} for done in (False, False, True)]
     stack, client = deployed(*slices)
-    assert maintain.run("rebuild", stack) == {"records restored": 4500}
+    assert maintain.run("rebuild", stack, {}) == {"records restored": 4500}
     assert client.calls == 3
     said = capsys.readouterr().out
     assert "     1,500  records restored\n" in said
@@ -136,14 +136,14 @@ def test_an_answer_that_is_lost_on_the_way_ends_nothing(
     deployed: Callable[..., tuple[Stack, Answers]],
 ) -> None:
     stack, client = deployed(LOST, LOST, {"done": True, "counts": {}})
-    assert maintain.run("rebuild", stack) == {}
+    assert maintain.run("rebuild", stack, {}) == {}
     assert client.calls == 3
 
 
 def test_a_network_that_stays_away_does(deployed: Callable[..., tuple[Stack, Answers]]) -> None:
     stack, client = deployed(*[LOST] * 9)
     with pytest.raises(ConnectionClosedError):
-        maintain.run("rebuild", stack)
+        maintain.run("rebuild", stack, {})
     assert client.calls == 4
 
 

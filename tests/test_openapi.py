@@ -33,7 +33,15 @@ UNKNOWN = "00000000-0000-4000-8000-000000000000"
 METHODS = ("get", "head", "post", "delete")
 # Of the gateway, or of a fault: described once for all operations.
 SHARED = {401, 403, 429, 500, 503}
-TOLD_BY_HEADERS = {"Location", "Link", "Retry-After", "ETag", "Cache-Control", "Content-Disposition"}
+TOLD_BY_HEADERS = {
+    "Location",
+    "Link",
+    "Retry-After",
+    "ETag",
+    "Cache-Control",
+    "Last-Modified",
+    "Content-Disposition",
+}
 
 
 class Operation(NamedTuple):

@@ -11,6 +11,7 @@ import requests
 
 from chalicelib import services
 from chalicelib.http.page import make_page
+from chalicelib.settings import Algorithm, Auth
 from tests.browser.front import Front
 from tests.conftest import Api
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 STAGE = "/live"
 EMULATED = "/_aws/execute-api/thumbnails/live"
-MOST_BYTES = 20_000
+MOST_BYTES = 45_000
 
 
 def get(api: Api, method: str = "GET", **kwargs: Any) -> requests.Response:
@@ -101,6 +102,49 @@ def test_the_policy_allows_its_own_script_and_style_and_nothing_else(api: Api) -
 def test_the_policy_lets_it_send_to_the_service_and_where_tickets_lead(api: Api) -> None:
     ticket = api("POST", "/upload", json={"filename": "a.jpg"}).json()
     assert policy(get(api))["connect-src"] == ["'self'", ticket["url"]]
+
+
+@pytest.mark.parametrize(
+    ("issuer", "sources"),
+    [
+        ("https://issuer.example.com/realms/one", ["https://issuer.example.com"]),
+        ("https://tenant.auth0.com/", ["https://tenant.auth0.com"]),
+        (
+            "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_AbCdEf",
+            [
+                "https://cognito-idp.eu-central-1.amazonaws.com",
+                "https://*.auth.eu-central-1.amazoncognito.com",
+            ],
+        ),
+    ],
+)
+@pytest.mark.parametrize("client_id", ["page", None])
+def test_the_policy_lets_it_ask_the_issuer_where_people_sign_in(
+    issuer: str, sources: list[str], client_id: str | None
+) -> None:
+    auth = Auth(issuer, frozenset({"thumbnails"}), Algorithm.RS256, f"{issuer}/keys", b"", client_id)
+    url = "https://bucket.example/"
+    made = make_page(max_upload=1, max_original=2, ends_by_download=False, form_url=url, auth=auth)
+    connect = next(
+        part for part in made.headers["Content-Security-Policy"].split("; ") if part.startswith("connect-src")
+    )
+    assert connect.split()[1:] == ["'self'", url, *(sources if client_id else [])]
+    (told,) = [attributes for tag, attributes in Elements(made.html).tags if tag == "html"]
+    expected = (issuer, "page", "thumbnails") if client_id else ("", "", "")
+    assert (told["data-issuer"], told["data-client-id"], told["data-audience"]) == expected
+
+
+def test_what_an_operator_sets_never_becomes_markup() -> None:
+    auth = Auth(
+        "https://a.example/'\"><b>", frozenset({'a"b'}), Algorithm.RS256, "https://a.example", b"", '"><c>'
+    )
+    made = make_page(max_upload=1, max_original=2, ends_by_download=False, form_url="https://x/", auth=auth)
+    (told,) = [attributes for tag, attributes in Elements(made.html).tags if tag == "html"]
+    assert (told["data-issuer"], told["data-client-id"], told["data-audience"]) == (
+        auth.issuer,
+        '"><c>',
+        'a"b',
+    )
 
 
 def test_nothing_in_it_leads_elsewhere_or_runs_from_an_attribute(api: Api) -> None:

@@ -26,6 +26,7 @@ OPTIONAL = (
     "AUTH_JWKS_URL",
     "AUTH_SECRET",
     "PUBLIC_STORAGE_URL",
+    "AUTH_CLIENT_ID",
 )
 SECRET = "s" * 32
 BY_KEYS = {"AUTH_ISSUER": "https://issuer.example.com", "AUTH_JWKS_URL": "https://issuer.example.com/jwks"}
@@ -237,6 +238,17 @@ def test_settings_do_not_change_after_the_start() -> None:
                 SECRET.encode(),
             ),
         ),
+        (
+            BY_KEYS | {"AUTH_CLIENT_ID": "page"},
+            Auth(
+                BY_KEYS["AUTH_ISSUER"],
+                frozenset({"thumbnails"}),
+                Algorithm.RS256,
+                BY_KEYS["AUTH_JWKS_URL"],
+                b"",
+                "page",
+            ),
+        ),
         # Parts that say nothing by themselves may stand there while there are no owners.
         ({"AUTH_AUDIENCE": "web", "AUTH_ALGORITHM": "HS256"}, None),
     ],
@@ -261,6 +273,13 @@ def test_where_keys_may_be(url: str, algorithm: str) -> None:
     [
         ({"AUTH_JWKS_URL": BY_KEYS["AUTH_JWKS_URL"]}, "AUTH_ISSUER"),
         ({"AUTH_SECRET": SECRET}, "AUTH_ISSUER"),
+        ({"AUTH_CLIENT_ID": "page"}, "AUTH_ISSUER"),
+        (BY_SECRET | {"AUTH_CLIENT_ID": "page"}, "AUTH_ISSUER"),
+        (BY_KEYS | {"AUTH_CLIENT_ID": "page", "AUTH_ISSUER": "a name"}, "AUTH_ISSUER"),
+        (BY_KEYS | {"AUTH_CLIENT_ID": "page", "AUTH_ISSUER": "http://issuer.example.com"}, "AUTH_ISSUER"),
+        (BY_KEYS | {"AUTH_CLIENT_ID": "page", "AUTH_ISSUER": "https://a.example;script-src"}, "AUTH_ISSUER"),
+        (BY_KEYS | {"AUTH_CLIENT_ID": "two words"}, "AUTH_CLIENT_ID"),
+        (BY_KEYS | {"AUTH_CLIENT_ID": "p" * 256}, "AUTH_CLIENT_ID"),
         (BY_KEYS | {"AUTH_ISSUER": "two words"}, "AUTH_ISSUER"),
         (BY_KEYS | {"AUTH_JWKS_URL": ""}, "AUTH_JWKS_URL"),
         (BY_KEYS | {"AUTH_JWKS_URL": "http://issuer.example.com/jwks"}, "AUTH_JWKS_URL"),

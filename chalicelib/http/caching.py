@@ -1,5 +1,7 @@
 """How long others may keep a thumbnail, and whether a client has it already (RFC 9110, RFC 9111)."""
 
+from email.utils import formatdate
+
 from chalicelib import naming
 from chalicelib.records.record import Record
 
@@ -25,6 +27,11 @@ def cache_control(record: Record, now_ms: int, *, expires_after_download: bool) 
         return "public, no-cache"
     seconds = ONE_YEAR if record.ends_ms is None else (record.ends_ms - now_ms) // 1000
     return f"public, max-age={max(0, min(seconds, ONE_YEAR))}, immutable"
+
+
+def last_modified(record: Record) -> str:
+    """Last-Modified (RFC 9110, 8.8.2): when the picture came. An entity tag tells versions of it apart."""
+    return formatdate(record.created_ms / 1000, usegmt=True)
 
 
 def matches(if_none_match: str | None, etag: str) -> bool:

@@ -278,7 +278,11 @@ _PATHS: Part = {
         "How far a picture is",
         **_TOKEN,
         responses={
-            "200": _record("The record.", pending=_PENDING, ready=_READY, failed=_FAILED),
+            "200": _with_headers(
+                _record("The record.", pending=_PENDING, ready=_READY, failed=_FAILED),
+                "Cache-Control",
+                "Last-Modified",
+            ),
             "404": _UNKNOWN,
         },
     )
@@ -318,9 +322,13 @@ _PATHS: Part = {
                 "Content-Disposition",
                 "ETag",
                 "Cache-Control",
+                "Last-Modified",
             ),
             "304": _with_headers(
-                {"description": "The client has this thumbnail already."}, "ETag", "Cache-Control"
+                {"description": "The client has this thumbnail already."},
+                "ETag",
+                "Cache-Control",
+                "Last-Modified",
             ),
             "404": _UNKNOWN,
             "409": _error(
@@ -467,6 +475,12 @@ DOCUMENT: Part = {
                 "required": True,
                 "schema": {"type": "string"},
                 "example": "public, max-age=31536000, immutable",
+            },
+            "Last-Modified": {
+                "description": "When the picture came (RFC 9110).",
+                "required": True,
+                "schema": {"type": "string"},
+                "example": "Thu, 26 Nov 2026 21:25:00 GMT",
             },
             "Content-Disposition": {
                 "required": True,

@@ -10,7 +10,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple, Self
 from urllib.parse import urlsplit
@@ -95,7 +95,8 @@ class Front:
         handler.send_header("Content-Length", str(len(content)))
         handler.end_headers()
         if handler.command != "HEAD":
-            handler.wfile.write(content)
+            with suppress(ConnectionError):  # a browser that no longer wants it
+                handler.wfile.write(content)
 
     def _refuse(self, asked: Asked) -> Answer | None:
         if not asked.path.startswith(self._prefix):

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.browser.conftest import FLAGS, HOW_TO_GET_ONE, PROGRAM
+from tests.browser.steps import scroll_through
 from tests.service import ROOT, Service, eventually
 
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
@@ -58,6 +59,8 @@ def fill(service: Service, page: Page) -> None:
     damaged = landscape((200, 200, 200), (90, 90, 90), 0.5, 1)
     service.wait_for_end(service.upload(damaged[: len(damaged) // 3], "damaged.jpg")["id"])
     page.goto(service.url)
+    expect(page.get_by_role("listitem")).to_have_count(len(_SKIES) + 1)
+    scroll_through(page)
     expect(page.get_by_role("img")).to_have_count(len(_SKIES))
     limits = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 150_000}
     page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", limits)

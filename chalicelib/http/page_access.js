@@ -1,0 +1,93 @@
+// Who is signed in: a token of the person's own, or one by OpenID Connect (authorization code with PKCE, RFC 7636).
+const token = () => sessionStorage.getItem("token");
+const authorization = () => token() ? {Authorization: `Bearer ${token()}`} : {};
+// Browsers hash for pages of https and localhost only.
+const canSignIn = clientId && crypto.subtle;
+
+// Shows the way in, and returns why it is needed.
+function ask(problem) {
+  const first = $("access").hidden, why = problem ?? (token()
+    ? "You are signed out: the sign-in has ended, or the token is not accepted. Sign in again; what waits goes on then."
+    : "This service shows pictures to their owner only. Sign in to see yours and to send more.");
+  $("access").hidden = false;
+  $("forget").hidden = true;
+  $("why").textContent = why;
+  $("signin").hidden = !canSignIn;
+  $("bytoken").open ||= !canSignIn;
+  $("bytoken").firstElementChild.hidden = !canSignIn;
+  if (first && document.activeElement === document.body) $(canSignIn ? "signin" : "token").focus();
+  return why;
+}
+
+function use(value) {
+  if (value) sessionStorage.setItem("token", value); else sessionStorage.removeItem("token");
+  $("token").value = "";
+  $("access").hidden = true;
+  $("forget").hidden = !value;
+  $("files").focus();
+  for (const card of [...cards.values()]) card.leave();
+  load("");
+  for (const card of [...refused]) card.repeat();
+}
+$("tokenform").onsubmit = event => { event.preventDefault(); use($("token").value.trim()); };
+$("forget").onclick = () => use("");
+$("forget").hidden = !token();
+
+const base64url = data => btoa(String.fromCharCode(...new Uint8Array(data))).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+const random = () => base64url(crypto.getRandomValues(new Uint8Array(32)));
+
+async function fromIssuer(url, options) {
+  const signal = AbortSignal.timeout(SOON * 1000);
+  let reply;
+  try { reply = await fetch(url, {cache: "no-store", signal, ...options}); } catch { throw new Error(`${new URL(url).host} cannot be reached.`); }
+  const said = await reply.json().catch(() => ({}));
+  if (!reply.ok) throw new Error(said.error_description ?? said.error ?? `${new URL(url).host} answered ${reply.status}.`);
+  return said;
+}
+
+// OpenID Connect Discovery 1.0, section 4: the document must name the issuer that was asked.
+async function discover() {
+  const found = await fromIssuer(`${issuer.replace(/\/$/, "")}/.well-known/openid-configuration`);
+  if (found.issuer !== issuer) throw new Error("The issuer's description names another issuer.");
+  return found;
+}
+
+$("signin").onclick = async () => {
+  $("signin").disabled = true;
+  try {
+    const found = await discover(), verifier = random(), state = random();
+    const challenge = base64url(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(verifier)));
+    const address = new URL(found.authorization_endpoint);
+    if (!/^https?:$/.test(address.protocol)) throw new Error("The issuer's description is not usable.");
+    const asked = {
+      response_type: "code", client_id: clientId, redirect_uri: HERE, scope: "openid", state,
+      code_challenge: challenge, code_challenge_method: "S256", ...(audience ? {audience} : {}),
+    };
+    for (const [name, value] of Object.entries(asked)) address.searchParams.set(name, value);
+    sessionStorage.setItem("signin", JSON.stringify({verifier, state}));
+    location.assign(address);
+  } catch (error) { tell("alert", ask(`The sign-in cannot be started: ${error.message} Try again.`)); } finally { $("signin").disabled = false; }
+};
+
+// Back from the issuer: its code becomes the token. Neither stays in the address.
+async function finishSignIn() {
+  const given = new URLSearchParams(location.search), kept = JSON.parse(sessionStorage.getItem("signin") ?? "null");
+  if (!given.has("state") || !(given.has("code") || given.has("error"))) return;
+  history.replaceState(null, "", location.pathname);
+  sessionStorage.removeItem("signin");
+  try {
+    if (given.get("state") !== kept?.state) throw new Error("The answer does not belong to this tab.");
+    if (given.has("error")) throw new Error(given.get("error_description") ?? given.get("error"));
+    const found = await discover();
+    if ((given.get("iss") ?? issuer) !== issuer) throw new Error("Another issuer has answered.");
+    const said = await fromIssuer(found.token_endpoint, {method: "POST", body: new URLSearchParams({
+      grant_type: "authorization_code", code: given.get("code"), redirect_uri: HERE, client_id: clientId, code_verifier: kept.verifier,
+    })});
+    if (typeof said.access_token !== "string") throw new Error("The issuer gave no token.");
+    sessionStorage.setItem("token", said.access_token);
+    $("forget").hidden = false;
+  } catch (error) {
+    // Text of another server: short, and on one line.
+    return ask(`The sign-in did not succeed: ${plain(error.message).slice(0, 200)} Try again.`);
+  }
+}
