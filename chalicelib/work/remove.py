@@ -3,7 +3,7 @@
 import uuid
 
 from chalicelib import naming
-from chalicelib.errors import OriginalRefused, RecordUnreadable
+from chalicelib.errors import BucketUnavailable, OriginalRefused, RecordUnreadable
 from chalicelib.objects.bucket import Bucket
 from chalicelib.records import lifecycle
 from chalicelib.records.record import Record, RemovalScope, Viewer
@@ -46,7 +46,12 @@ def remove(  # noqa: PLR0913 - two adapters, what, which, who, and when
         return None
     # Listed before the record is hidden: what is stored later is named by the record, or belongs to a later
     # life.
-    stored = [item.key for page in bucket.pages(naming.thumbnails(record_id)) for item in page]
+    try:
+        stored = [item.key for page in bucket.pages(naming.thumbnails(record_id)) for item in page]
+    except BucketUnavailable:
+        # Hidden all the same: the reconciler does the rest.
+        store.start_removal(before, scope, viewer, seen=seen)
+        raise
     record = store.start_removal(before, scope, viewer, seen=seen)
     if record is None:
         return None
