@@ -41,17 +41,18 @@ def shape(output: str) -> str:
 )
 @pytest.mark.parametrize(
     ("number", "count", "environment"),
-    [(0, 5, {}), (1, 4, {}), (2, 3, {"OWNERS": "1"})],
-    ids=["first", "large files", "owners"],
+    [(0, 5, {}), (1, 3, {}), (2, 4, {}), (3, 3, {"OWNERS": "1"})],
+    ids=["first", "idempotency", "large files", "owners"],
 )
 def test_the_sessions_print_what_is_shown(
     tmp_path: Path, number: int, count: int, environment: dict[str, str]
 ) -> None:
     blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     steps = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", blocks[number], re.MULTILINE)
     assert len(steps) == count
-    (tmp_path / "photo.jpg").write_bytes(picture(1200, 800))
+    (tmp_path / "docs").mkdir()
+    shutil.copy(ROOT / "docs" / "photo.jpg", tmp_path / "docs")
     (tmp_path / "scan.tif").write_bytes(picture(2600, 2100, image_format="TIFF"))
     # One shell for all of them, as in a terminal.
     script = "\n".join(f"{command}\necho; echo '{MARK}'" for command, _ in steps)
@@ -69,6 +70,41 @@ def test_the_sessions_print_what_is_shown(
     printed = ran.stdout.split(MARK)
     for (command, shown), output in zip(steps, printed, strict=False):
         assert shape(output) == shape(shown), command
+
+
+CLIENTS = {
+    "python": ([sys.executable, "-c"], "print(len(thumbnail(sys.argv[1], sys.argv[2])))"),
+    "javascript": (
+        ["node", "-e"],
+        "const [path, base] = process.argv.slice(1);"
+        "const file = new File([require('fs').readFileSync(path)], 'photo.jpg');"
+        "thumbnail(file, base).then(async (blob) => console.log((await blob.arrayBuffer()).byteLength),"
+        " (error) => { console.error(error.message); process.exitCode = 1; });",
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", CLIENTS)
+def test_the_clients_wait_for_their_thumbnail_and_tell_of_an_error(language: str, tmp_path: Path) -> None:
+    start, call = CLIENTS[language]
+    if not shutil.which(start[0]):
+        pytest.skip(f"the client in {language} needs {start[0]}, which is not here")
+    (code,) = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    assert code.count("\n") <= 18
+    broken, photo = tmp_path / "broken.jpg", ROOT / "docs" / "photo.jpg"
+    broken.write_bytes(picture()[:400])
+    with Service() as service:
+
+        def client(path: Path) -> subprocess.CompletedProcess[str]:
+            command = [*start, f"{code}\n{call}", str(path), service.url]
+            return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+        done = client(photo)
+        assert done.returncode == 0, done.stderr
+        assert 500 < int(done.stdout) < 10_000
+        for path in (broken, ROOT / "README.md"):
+            assert client(path).returncode == 1
 
 
 def test_make_token_makes_one() -> None:

@@ -138,7 +138,9 @@ def parse_keys(document: bytes, algorithm: Algorithm) -> list[Key]:
 def _is_meant_for(jwk: dict[str, Any], algorithm: Algorithm) -> bool:
     wanted = _MEANT_FOR[algorithm] | {"use": "sig", "alg": algorithm.value}
     given = {"use": "sig", "alg": algorithm.value} | jwk
-    return all(given.get(name) == value for name, value in wanted.items())
+    operations = jwk.get("key_ops", ["verify"])  # RFC 7517, 4.3
+    may_verify = isinstance(operations, list) and "verify" in operations
+    return may_verify and all(given.get(name) == value for name, value in wanted.items())
 
 
 class Tokens:

@@ -191,6 +191,8 @@ _PATHS: Part = {
                                     "description": f"The file, named with up to {MAX_FILENAME} characters.",
                                     "type": "string",
                                     "contentMediaType": OPAQUE,
+                                    # OpenAPI 3.0's word for it: what generators of clients go by.
+                                    "format": "binary",
                                 }
                             },
                         }
@@ -316,7 +318,9 @@ _PATHS: Part = {
                 {
                     "description": "A JPEG, to be saved under the original's name with `.thumbnail.jpg`.",
                     "content": {
-                        "image/jpeg": {"schema": {"type": "string", "contentMediaType": "image/jpeg"}}
+                        "image/jpeg": {
+                            "schema": {"type": "string", "contentMediaType": "image/jpeg", "format": "binary"}
+                        }
                     },
                 },
                 "Content-Disposition",
