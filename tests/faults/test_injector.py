@@ -277,16 +277,16 @@ def test_a_body_that_does_not_arrive(injector: Injector, bucket: Bucket) -> None
 # --- the service itself ---
 
 STEPS = [
-    "S3 GetObject originals/",
+    "S3 GetObject uploads/",
     "ZADD due",
     "ZADD records",
     "HGETALL record:",
     "EVALSHA replace record:",
     "S3 DeleteObjects thumbnails/",
-    "S3 GetObject originals/ body",
+    "S3 GetObject uploads/ body",
     "S3 PutObject thumbnails/",
     "EVALSHA replace when full record:",
-    "S3 HeadObject originals/",
+    "S3 HeadObject uploads/",
 ]
 
 
@@ -312,7 +312,7 @@ def test_the_steps_of_an_operation(
     injector.watch(store, bucket)
     with injector.record() as steps:
         record = uploaded(store, bucket)
-    assert steps == ["ZADD due", "ZADD records", "HSET record:", "S3 PutObject originals/"]
+    assert steps == ["ZADD due", "ZADD records", "HSET record:", "S3 PutObject uploads/"]
     if not known:
         redis_server.script_flush()
     with injector.record() as steps:

@@ -176,5 +176,5 @@ def test_the_summary_in_the_documentation_is_the_runs(world: World) -> None:
 def test_a_cell_that_does_not_hold_is_seen_in_the_summary() -> None:
     row = Row(OPERATIONS[0], 1, "PING")
     text = matrix.summary([row], {(str(row), Column.LATE): ["it is gone"]})
-    assert text.startswith("8 cells: 7 hold, 1 do not.")
+    assert text.startswith("11 cells: 10 hold, 1 do not.")
     assert text.endswith("- upload: 1 PING | late: it is gone")
