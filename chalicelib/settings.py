@@ -191,7 +191,7 @@ def _auth(env: Mapping[str, str]) -> Auth | None:
     jwks_url, secret = _jwks_url(env), _secret(env)
     by_secret = algorithm is Algorithm.HS256
     if not issuer:
-        # A deployment that sets one of these wants owners; without the issuer, every client would be let in.
+        # Whoever sets one of these wants owners; without the issuer, everybody would be let in.
         if jwks_url or secret:
             raise SettingsError("AUTH_ISSUER must be set where AUTH_JWKS_URL or AUTH_SECRET is.")
         return None
