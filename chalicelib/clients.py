@@ -1,4 +1,4 @@
-"""Clients of Redis and S3 that give up in time. Making one opens no connection."""
+"""Clients of Redis and S3 with timeouts and bounded retries. Making one opens no connection."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ def redis_client(url: str, *, timeout: float) -> "redis.Redis":
 
 
 def s3_client(*, timeout: float, attempts: int) -> "S3Client":
-    """Make an S3 client; endpoint, region and credentials are the SDK's own business.
+    """Make an S3 client; the SDK finds endpoint, region and credentials itself.
 
     Args:
         timeout: seconds to wait for a connection, and for each piece of a reply.
@@ -51,7 +51,7 @@ def s3_client(*, timeout: float, attempts: int) -> "S3Client":
             signature_version="s3v4",
         ),
     )
-    # Asking for leave to send a body costs a round trip each time, and another timeout when S3 hangs.
+    # `Expect: 100-continue` costs a round trip each time, and another timeout when S3 hangs.
     client.meta.events.register_last("before-call.s3", _do_not_wait_for_continue)
     client.meta.events.register_first("before-endpoint-resolution.s3", _stay_in_region)
     return client

@@ -1,4 +1,4 @@
-"""The one clock. Whoever needs the time is handed it, so that tests can hand in their own."""
+"""The one clock. Code that needs the time takes it as an argument, so that tests can pass their own."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Metrics for whoever runs the service, by Powertools: a line each in CloudWatch's embedded metric format.
+"""Metrics for operators, by Powertools: a line each in CloudWatch's embedded metric format.
 
 All have the dimension `service`: the bucket's name, which tells deployments of one account apart.
 
@@ -9,7 +9,7 @@ All have the dimension `service`: the bucket's name, which tells deployments of 
     QueueToReady                        milliseconds from the upload to the end of that run
     DecodeTime                          milliseconds for decoding, scaling and encoding, by `format`
     ThumbnailBytes                      sizes of thumbnails
-    FailedEvents                        events that failed each time, by `reason`
+    FailedEvents                        events whose record failed after all attempts, by `reason`
     Reconciled                          what the reconciler has repaired, by `what`
 
 The values of dimensions are a closed list that this code knows: nothing that a client names is among them.
@@ -49,11 +49,11 @@ class Metrics:
     deployment: str
 
     def uploaded(self, size: int, way: str) -> None:
-        """A picture of `size` bytes was stored; `way` is `multipart` or `bucket`."""
+        """A picture of `size` bytes was stored; `way` is `multipart`, `presigned` or `bucket`."""
         self._write([Metric("Uploads", 1), Metric("UploadBytes", size, MetricUnit.Bytes)], {"way": way})
 
     def upload_presigned(self) -> None:
-        """A client was told how to send a picture straight to S3."""
+        """A presigned upload was given out."""
         self._write([Metric("PresignedUploads", 1)])
 
     def upload_rejected(self, reason: str) -> None:
@@ -63,7 +63,7 @@ class Metrics:
     def thumbnail_finished(
         self, *, outcome: str, image_format: str, waited_ms: int, decode_ms: int, size: int | None
     ) -> None:
-        """The pipeline has ended a record. `size` is the thumbnail's, in bytes, None where there is none."""
+        """A run has finished a record. `size` is the thumbnail's, in bytes, None where there is none."""
         figures = [
             Metric("Thumbnails", 1),
             Metric("QueueToReady", waited_ms, MetricUnit.Milliseconds),
@@ -74,11 +74,11 @@ class Metrics:
         self._write(figures, {"format": image_format, "outcome": outcome})
 
     def event_failed(self, reason: str) -> None:
-        """Lambda has given up on an event."""
+        """All attempts of an event are used up, and its record was marked as failed."""
         self._write([Metric("FailedEvents", 1)], {"reason": reason})
 
     def reconciled(self, counts: Mapping[str, int]) -> None:
-        """The reconciler has done each of these so often; what it only looked at does not count."""
+        """The reconciler has done each of these so often; counts of what it has seen are no metrics."""
         for what, often in counts.items():
             if often and not what.endswith(" seen"):
                 self._write([Metric("Reconciled", often)], {"what": what})

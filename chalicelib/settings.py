@@ -1,4 +1,4 @@
-"""Settings of a deployment, read from the environment here and nowhere else, and checked at once."""
+"""Settings of a deployment, read from the environment here and nowhere else, and checked before use."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from chalicelib.spec import Fit, ThumbnailSpec
 
 # S3's rule for buckets: 3 to 63 characters, no empty label, nothing that reads as an IPv4 address.
 _BUCKET_NAME = r"(?!.*\.\.)(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
-# As browsers spell them: in lower case, without a path, and without the port that goes without saying.
+# As browsers spell them: in lower case, without a path, and without the scheme's default port.
 _ORIGIN = (
     r"(?!https://.*:443$)(?!http://.*:80$)"
     r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(:[0-9]{1,5})?"
@@ -240,7 +240,7 @@ def _client_id(env: Mapping[str, str]) -> str:
 
 def _secret(env: Mapping[str, str]) -> bytes:
     secret = _optional(env, "AUTH_SECRET").encode()
-    # A public key is no secret: whoever knows it could sign.
+    # A public key is no secret: every client that knows it could sign.
     if secret and (len(secret) < _SECRET_BYTES or b"-----BEGIN" in secret):
         # Without the value, which is secret.
         raise SettingsError(

@@ -4,7 +4,7 @@ interpreter    finds a Python of the Lambda runtime's version
 dependencies   installs what the functions need, for the architecture that they run on
 template       .chalice/stack/*.yaml and what Chalice generates -> one template
 archive        a folder -> a zip that is the same every time
-checks         what must hold of an artifact before anybody gets it
+checks         what must hold of an artifact before it is deployed
 package        `make package`: all of the above -> build/
 
 account        what the AWS account allows and holds

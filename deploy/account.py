@@ -114,7 +114,7 @@ class Account(NamedTuple):
         """Tell whether this account has a bucket of a name.
 
         Raises:
-            UserError: somebody else has it.
+            UserError: another account has it.
 
         """
         s3: S3Client = boto3.client("s3", endpoint_url=self.endpoint)

@@ -30,8 +30,8 @@ class Version(NamedTuple):
 class Artifacts:
     """The bucket `thumbnails-artifacts-<account>-<region>`, or the one that `ARTIFACTS_BUCKET` names.
 
-    Its name can be guessed, so somebody else may have made it to get at what is deployed, or to put code of
-    their own there: every call names the account that has to own it.
+    Its name can be guessed, so another account may have made it, to read what is deployed or to put
+    its own code there: every call names the account that has to own it.
     """
 
     def __init__(self, account: str, *, endpoint: str | None) -> None:

@@ -19,7 +19,7 @@ DISPOSABLE = frozenset(
         "AWS::Lambda::Permission",
     }
 )
-"""Types of resources whose replacement loses nothing, so that nobody has to agree to it."""
+"""Types of resources whose replacement loses nothing, so that no confirmation is needed."""
 
 
 def losses(changes: list["ChangeTypeDef"]) -> list[str]:
@@ -47,7 +47,7 @@ def confirm(lines: list[str], *, question: str) -> None:
     """Show what would happen and ask the user; `YES=1` in the environment answers for scripts.
 
     Raises:
-        UserError: the answer is not yes, or there is nobody to ask.
+        UserError: the answer is not yes, or there is no terminal to ask.
 
     """
     print("\n".join(f"  {line}" for line in lines), flush=True)

@@ -1,4 +1,4 @@
-"""What must hold of an artifact before anybody gets it; each failed check is a sentence."""
+"""What must hold of an artifact before it is deployed; each failed check is a sentence."""
 
 import ast
 import json

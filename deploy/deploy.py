@@ -130,7 +130,7 @@ def _not_updatable(name: str, status: str) -> str:
         return f"another operation on the stack {name} is under way ({status}); wait for its end."
     if status == "UPDATE_ROLLBACK_FAILED":
         return (
-            f"the stack {name} is {status}: mend what CloudFormation names, then run "
+            f"the stack {name} is {status}: repair what CloudFormation names, then run "
             f"`aws cloudformation continue-update-rollback --stack-name {name}`."
         )
     return f"the stack {name} is {status} and takes no update; `make destroy` finishes its removal."

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def main(code: Path, brings: str, handlers: list[str]) -> None:
-    """Import the handlers and every module of ours; then see what has been of use."""
+    """Import the handlers and every module of the project; then list which packages were used."""
     sys.path[:0] = [str(code), brings]
     modules = {handler.rpartition(".")[0] for handler in handlers}
     for path in (code / "chalicelib").rglob("*.py"):

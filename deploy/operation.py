@@ -24,9 +24,9 @@ _LEFT = {
     "IMPORT_ROLLBACK_COMPLETE": "the stack is as it was before.",
     "ROLLBACK_COMPLETE": "what it had made is removed; `make destroy` removes the empty stack.",
     "ROLLBACK_FAILED": "some of what it had made is still there; `make destroy` removes it.",
-    "UPDATE_ROLLBACK_FAILED": "it could not be put back either. Mend what is named, then run `aws "
+    "UPDATE_ROLLBACK_FAILED": "it could not be put back either. Repair what is named, then run `aws "
     "cloudformation continue-update-rollback`.",
-    "DELETE_FAILED": "what is named is still there. Mend it and run the same command again.",
+    "DELETE_FAILED": "what is named is still there. Repair it and run the same command again.",
 }
 """How a stack is left when an operation has failed, by its final status."""
 

@@ -112,7 +112,7 @@ def test(url: str, token: str | None, api_key: str | None) -> float | None:
 
 
 def _unsigned(algorithm: Algorithm) -> str:
-    """A token that is well formed, and signed by nobody."""
+    """A token that is well formed, and signed with no key."""
     header = json.dumps({"alg": algorithm, "kid": "smoke"}).encode()
     return f"{base64.urlsafe_b64encode(header).decode().rstrip('=')}.e30.AAAA"
 

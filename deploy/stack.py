@@ -226,7 +226,7 @@ class Stack:
         self._execute(change_set_id, stack_id, wanted="UPDATE_COMPLETE")
 
     def protect(self, *, on: bool) -> None:
-        """Let nobody delete the stack by accident, or let it be deleted. Emulators need no protection."""
+        """Protect the stack against deletion by accident, or stop that. Emulators need no protection."""
         if self.endpoint is None:
             self._cloudformation.update_termination_protection(
                 StackName=self.name, EnableTerminationProtection=on

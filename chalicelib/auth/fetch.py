@@ -1,4 +1,4 @@
-"""One small document over HTTP, in bounded time and size."""
+"""Fetch one small document over HTTP, in bounded time and size."""
 
 import socket
 import threading
@@ -18,7 +18,7 @@ def fetch(url: str) -> bytes:
     """Get the document at an `http` or `https` URL. Redirections are not followed: they could lead anywhere.
 
     Raises:
-        OSError: it cannot be had in time, is too large, or the answer is not 200.
+        OSError: it does not come in time, is too large, or the answer is not 200.
 
     """
     address = urlsplit(url)
@@ -26,7 +26,7 @@ def fetch(url: str) -> bytes:
     target = (address.path or "/") + (f"?{address.query}" if address.query else "")
     with closing(kind(address.hostname or "", address.port, timeout=SECONDS)) as connection:
         connection.connect()
-        # A socket's timeout begins anew with each byte; this one is for all of them.
+        # A socket's timeout starts again with each byte; this one bounds the whole answer.
         late = threading.Event()
         watchdog = threading.Timer(SECONDS, _cut, [connection.sock, late])
         watchdog.start()
@@ -51,5 +51,5 @@ def _cut(connection: socket.socket, late: threading.Event) -> None:
     late.set()
     # It may have been closed at this very moment.
     with suppress(OSError):
-        # Beneath TLS: its own farewell is not for another thread than the one that reads.
+        # Below TLS, whose own shutdown only the thread that reads may call.
         socket.socket.shutdown(connection, socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""A request's Authorization header -> whom it speaks for. Imports PyJWT, which the authorizer alone pays for.
+"""Check the token of a request, and tell its subject. Imports PyJWT, which only the authorizer loads.
 
 A token is a JWT (RFC 7519) in a `Bearer` header (RFC 6750). Its algorithm is the one that the deployment has
 chosen, whatever the token says, and of a key set only keys count that are meant for it: so `none` is no
@@ -19,15 +19,15 @@ from chalicelib.errors import InvalidToken
 from chalicelib.settings import Algorithm, Auth
 
 MAX_TOKEN = 8192
-"""Characters of the longest token that is looked at; API Gateway takes 10,240 bytes of headers in all."""
+"""Characters of the longest token that is parsed; API Gateway takes 10,240 bytes of headers in all."""
 SKEW_SECONDS = 60
-"""How far the issuer's clock may be from ours."""
+"""How far the issuer's clock may differ from this machine's."""
 MAX_SUBJECT = 255
 """Bytes of the longest subject, in UTF-8."""
 KEYS_FRESH_MS = 5 * 60 * 1000
-"""How long fetched keys are used without asking whether they still are the issuer's."""
+"""How long fetched keys are used before they are fetched again."""
 KEYS_USABLE_MS = 60 * 60 * 1000
-"""How long they are used when the issuer cannot be asked; for as long, a key works that it has withdrawn."""
+"""How long they are used while the issuer does not answer; a key that it has withdrawn works for as long."""
 PAUSE_MS = 10 * 1000
 """Least time between two requests to the issuer, so that made-up key ids cannot be used to flood it."""
 
@@ -41,14 +41,14 @@ _MEANT_FOR = {
     Algorithm.ES256: {"kty": "EC", "crv": "P-256"},
     Algorithm.EDDSA: {"kty": "OKP", "crv": "Ed25519"},
 }
-# What a public key is made of. Should an issuer show more than that, it is not wanted.
+# The members of a public key. Others, such as those of a private one, are dropped.
 _PUBLIC = ("kty", "crv", "n", "e", "x", "y")
-# Beyond the year 5000, no time is meant in seconds.
+# A greater number is not in seconds: it would be after the year 5000.
 _LAST_SECOND = 10**11
 
 
 class KeysUnavailable(Exception):
-    """The issuer's keys cannot be had, so that nobody can say whether a token is good."""
+    """The issuer's keys are unavailable, so that the token cannot be checked."""
 
 
 class Key(NamedTuple):
@@ -59,7 +59,7 @@ class Key(NamedTuple):
 
 
 class KeySet:
-    """The issuer's keys (RFC 7517), fetched when they are needed kept for a while, and shared by threads."""
+    """The issuer's keys (RFC 7517), fetched when they are needed, cached, and shared by threads."""
 
     def __init__(self, url: str, algorithm: Algorithm, fetch: Fetch, clock: Clock) -> None:
         self._url = url
@@ -77,14 +77,14 @@ class KeySet:
 
         Raises:
             InvalidToken: the issuer has no such key.
-            KeysUnavailable: the issuer could not be asked.
+            KeysUnavailable: the issuer did not answer.
 
         """
         if not self._is_younger(self._fetched_ms, KEYS_FRESH_MS):
             self._refresh()
         key = self._pick(kid)
         if key is None and kid is not None:
-            # Perhaps a new one: issuers change their keys now and then.
+            # It may be a new one: issuers rotate their keys.
             self._refresh()
             key = self._pick(kid)
         if not self._is_younger(self._fetched_ms, KEYS_USABLE_MS) or (key is None and self._failure):
@@ -99,7 +99,7 @@ class KeySet:
         return next((one.key for one in self._keys if one.kid == kid), None)
 
     def _refresh(self) -> None:
-        """Fetch the keys anew, unless that was tried just before. If it fails, those that there are stay."""
+        """Fetch the keys again, unless that was tried within `PAUSE_MS`. If it fails, the known ones stay."""
         with self._lock:
             if self._is_younger(self._asked_ms, PAUSE_MS):
                 return
@@ -152,11 +152,11 @@ class Tokens:
         self._keys = None if auth.jwks_url is None else KeySet(auth.jwks_url, auth.algorithm, fetch, clock)
 
     def subject(self, authorization: str) -> str:
-        """Whom an Authorization header speaks for: the `sub` of its token, 1 to 255 bytes of UTF-8.
+        """The subject of an Authorization header: the `sub` of its token, 1 to 255 bytes of UTF-8.
 
         Raises:
-            InvalidToken: there is no good token in it; the sentence says why, and nothing of the token.
-            KeysUnavailable: the issuer's keys could not be had.
+            InvalidToken: it holds no valid token; the sentence says why, without the token.
+            KeysUnavailable: the issuer's keys are unavailable.
 
         """
         if len(authorization) > MAX_TOKEN:

@@ -1,1 +1,1 @@
-"""All that is particular to HTTP: request parsing, headers, error responses, the page, the description."""
+"""HTTP: request parsing, response headers, error responses, the page, the API's description."""

@@ -1,4 +1,4 @@
-"""How long others may keep a thumbnail, and whether a client has it already (RFC 9110, RFC 9111)."""
+"""How long caches may keep a thumbnail, and whether a client has it already (RFC 9110, RFC 9111)."""
 
 from email.utils import formatdate
 
@@ -6,7 +6,7 @@ from chalicelib import naming
 from chalicelib.records.record import Record
 
 ONE_YEAR = 365 * 24 * 3600
-"""Seconds; longer ages mean nothing to caches."""
+"""Seconds; caches treat longer ages alike."""
 
 
 def cache_control(record: Record, now_ms: int, *, expires_after_download: bool) -> str:

@@ -1,8 +1,8 @@
-"""Which web pages may use the API, and how browsers are told.
+"""Cross-origin resource sharing: which web pages may use the API, as response headers.
 
 Follows https://fetch.spec.whatwg.org/#http-cors-protocol.
 
-Cookies play no part, so that no answer ever allows credentials; tokens are sent by the page itself.
+The service uses no cookies, so that no answer allows credentials; the page itself sends tokens.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ MAX_AGE_SECONDS = 3600
 
 
 def headers(allowed: tuple[str, ...], origin: str | None) -> dict[str, str]:
-    """What every answer says to the browser of a page.
+    """Headers of every answer, for the browser of a page.
 
     Args:
         allowed: the origins whose pages may read it; `(ANY,)` stands for all.
@@ -26,20 +26,20 @@ def headers(allowed: tuple[str, ...], origin: str | None) -> dict[str, str]:
     """
     if ANY in allowed:
         return _readable_by(ANY)
-    # Also where nobody is let in: a cache must not give this answer to a page of another origin.
+    # Also for an origin that is not allowed: a cache must not give this answer to a page of another one.
     return {"Vary": "Origin"} | (_readable_by(origin) if origin in allowed and origin is not None else {})
 
 
 def fixed_headers(allowed: tuple[str, ...]) -> dict[str, str]:
-    """What a gateway's own answers say, which are the same for all pages and tell nothing of anybody.
+    """Headers of a gateway's own answers, which are the same for all pages and hold no client's data.
 
-    They can name one origin; where several are allowed, it takes `*` for all of them to see what went wrong.
+    They can name one origin only; `*`, where several are allowed, lets all of them read the error.
     """
     return _readable_by(allowed[0] if len(allowed) == 1 else ANY)
 
 
 def preflight_headers(methods: Iterable[str]) -> dict[str, str]:
-    """What the answer to a preflight says beside: the path's methods, and what may be sent."""
+    """Further headers of the answer to a preflight: the path's methods, and which headers may be sent."""
     return {
         "Access-Control-Allow-Methods": ", ".join(methods),
         "Access-Control-Allow-Headers": ", ".join(ACCEPTED),

@@ -23,12 +23,12 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.OriginalChanging: 503,
 }
 RETRY_SECONDS = {409: 1, 503: 5}
-"""What `Retry-After` says, by status."""
+"""Seconds of `Retry-After`, by status."""
 SENTENCES = {
     405: "This path does not take {method}; see the Allow header.",
     500: "Something went wrong on our side and is logged; try again, and tell us if it stays.",
 }
-"""What responses of the framework say in place of its own words, by status."""
+"""Sentences that replace the framework's own, by status."""
 
 
 class ErrorResponse(NamedTuple):
@@ -46,7 +46,7 @@ def error_response(error: errors.ServiceError) -> ErrorResponse:
 
 
 def retry_headers(status: int) -> dict[str, str]:
-    """`Retry-After` (RFC 9110, 10.2.3) for the statuses that it makes sense with."""
+    """`Retry-After` (RFC 9110, 10.2.3) for statuses after which the same request may succeed."""
     return {"Retry-After": str(RETRY_SECONDS[status])} if status in RETRY_SECONDS else {}
 
 

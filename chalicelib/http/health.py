@@ -1,4 +1,4 @@
-"""Whether the dependencies answer."""
+"""The health check: which dependencies answer."""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +8,7 @@ from chalicelib.http.errors import ErrorResponse, retry_headers
 
 
 class Health(NamedTuple):
-    """The response, and what each dependency that is down has raised."""
+    """The response, and the exception of each dependency that is down."""
 
     response: ErrorResponse
     failures: list[BaseException]

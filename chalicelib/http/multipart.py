@@ -1,4 +1,4 @@
-"""What an upload request says: `multipart/form-data` (RFC 7578) in, one named file out."""
+"""Parse upload requests: `multipart/form-data` (RFC 7578) in, one named file out."""
 
 import re
 from email.errors import HeaderParseError
@@ -101,7 +101,7 @@ def _files(boundary: str, body: bytes) -> list[Upload]:
                 if filename is not None and (filename or content):
                     files.append(Upload(filename, content))
             elif isinstance(event, bytes | bytearray):
-                # The whole body is parsed at once, so that a part's content comes in one piece.
+                # The whole body is parsed in one call, so that a part's content comes in one piece.
                 content = bytes(event)
             else:
                 filename = _file_name(event) if event.name == FIELD else None

@@ -9,8 +9,8 @@
     colour      to sRGB, on the background
 
 No I/O, no settings, no clock, and nothing that changes Pillow for the rest of the process: safe in several
-threads at once. What decodes (Pillow, pi-heif) is imported by `make_thumbnail` only, so that `check` costs an
-API function next to nothing at its cold start.
+simultaneous threads. What decodes (Pillow, pi-heif) is imported by `make_thumbnail` only, so that `check`
+costs an API function next to nothing at its cold start.
 """
 
 from dataclasses import dataclass

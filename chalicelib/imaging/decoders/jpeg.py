@@ -21,7 +21,7 @@ _COARSE_COLOURS = 21
 _USUAL_COLOURS = 2
 """Pixels per colour sample, across or down, of 4:2:0 and 4:2:2."""
 _ROWS_OF = 1 << 16
-"""Pixels that are copied at once."""
+"""Pixels that are copied in one step."""
 _NOISE = bytes((0x5A + number * number * 31) % 255 for number in range(4096))
 """Bytes that would go on with a scan, without a marker; libjpeg goes on with zeros where a file ends."""
 _MORE = (_NOISE, b"".join(bytes((0xFF, 0xD0 + number % 8)) + _NOISE[number::9] for number in range(16)))
@@ -40,7 +40,7 @@ def decode(header: JpegHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
             # An eighth or a quarter makes up only for what colours are coarser in both directions.
             scale = max(1, scale >> ceil(log2(header.uneven)))
     with JpegImageFile(BytesIO(stripped)) as image:
-        # All at once: Pillow feeds 64 KB at a time otherwise, and copies what libjpeg has not consumed each
+        # In one piece: Pillow feeds 64 KB at a time otherwise, and copies what libjpeg has not consumed each
         # time.
         image.decodermaxblock = len(stripped)
         image.draft(None, (max(1, header.width // scale), max(1, header.height // scale)))

@@ -56,7 +56,7 @@ _FINE_BANDS = 8
 hand over."""
 _SLICE = 1 << 16
 _MOST = 1 << 20
-"""Bytes that are inflated at once."""
+"""Bytes that are inflated in one step."""
 
 
 def decode(header: PngHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
@@ -101,7 +101,7 @@ def _reducer(header: PngHeader, wanted: Plan, *, banded: bool) -> Reducer:
 
 
 def whole(header: PngHeader, content: bytes, wanted: Plan) -> Image.Image:
-    """Decode the picture at once: interlaced ones, and the rare 16-bit RGB."""
+    """Decode the picture in one piece: interlaced ones, and the rare 16-bit RGB."""
     stripped = [content[:33]]
     if header.palette:
         stripped.append(_chunk(b"PLTE", header.palette))
@@ -127,7 +127,7 @@ def whole(header: PngHeader, content: bytes, wanted: Plan) -> Image.Image:
 
 
 def _decoded(chunks: list[bytes], *, low_bytes: bool = False) -> Image.Image:
-    """Decode at once; of samples of 16 bits the high bytes, or the low ones."""
+    """Decode in one piece; of samples of 16 bits the high bytes, or the low ones."""
     with PngImageFile(BytesIO(b"".join(chunks))) as image:
         if low_bytes:
             image.tile = [tile._replace(args=f"{image.mode};16L") for tile in image.tile]
@@ -178,7 +178,7 @@ def _rows(header: PngHeader, content: bytes, band_rows: int) -> Iterator[bytes]:
 
 
 def _inflated(header: PngHeader, content: bytes) -> Iterator[bytes]:
-    """Yield the image data, at most `_MOST` bytes at once."""
+    """Yield the image data, at most `_MOST` bytes in one part."""
     inflater = decompressobj(wbits=_RAW)
     for part in _deflated(header, content):
         compressed: bytes | memoryview = part

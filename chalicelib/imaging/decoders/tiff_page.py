@@ -11,9 +11,9 @@ from chalicelib.imaging.headers.tiff import TiffHeader
 from chalicelib.imaging.headers.tiff_layout import Layout
 
 _MOST_AT_ONCE = 1 << 20
-"""Bytes of samples that are converted at once."""
+"""Bytes of samples that are converted in one step."""
 _LEAST_MEMORY = 1 << 24
-"""Bytes that libtiff may allocate at once for a page of small strips or tiles."""
+"""Bytes that libtiff may allocate together for a page of small strips or tiles."""
 
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom edge, in pixels of the page."""

@@ -91,7 +91,7 @@ class JpegHeader(Header):
         return not missing
 
     def memory(self) -> int:
-        """Several scans need all coefficients (2 bytes each) at once, and 1 byte a pixel at half the scale.
+        """Several scans need all coefficients (2 bytes each) together, and 1 byte a pixel at half the scale.
 
         A single one needs 4 bytes a pixel at full scale, that is, for large thumbnails; so do several
         without an end marker.

@@ -75,7 +75,7 @@ class PngHeader(Header):
 
     @property
     def whole(self) -> bool:
-        """Whether the picture has to be decoded at once: interlaced, or with colours of 16 bits.
+        """Whether the picture has to be decoded in one piece: interlaced, or with colours of 16 bits.
 
         Pillow reduces those to 8 bits in a way that cannot be undone for the row that the next band starts
         from.
