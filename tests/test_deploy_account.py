@@ -10,6 +10,8 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 from moto import mock_aws
+from moto.s3.models import s3_backends
+from moto.sqs.models import sqs_backends
 
 from deploy import UserError, deploy, destroy, template
 from deploy.account import Account, Concurrency, reservations
@@ -32,8 +34,12 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(Stack, "protect", lambda *_, **__: None)
     monkeypatch.setattr("time.sleep", lambda _: None)
     boto3.DEFAULT_SESSION = None
+    # It empties all of moto's services, those of the session's server in this process included.
+    s3, sqs = s3_backends["123456789012"]["aws"], sqs_backends["123456789012"]["us-east-1"]
+    buckets, queues = s3.buckets, sqs.queues
     with mock_aws():
         yield
+    s3.buckets, sqs.queues = buckets, queues
     boto3.DEFAULT_SESSION = None
 
 
@@ -191,7 +197,6 @@ def test_a_first_deployment_names_its_zones_and_limits() -> None:
     (step,) = prepare({"Retention": "60"}).steps
     assert step == {
         "Retention": "60",
-        "ExpireAfterDays": "2",
         "PipelineConcurrency": "20",
         "ApiConcurrency": "100",
         "ZoneA": "eu-central-1a",

@@ -68,9 +68,22 @@ def test_what_has_no_retention_does_not_log(resources: Resources) -> None:
 
 
 def test_the_trigger_is_limited_to_originals(resources: Resources) -> None:
-    (event,) = resources["MakeThumbnail"]["Properties"]["Events"].values()
-    rules = event["Properties"]["Filter"]["S3Key"]["Rules"]
-    assert rules == [{"Name": "prefix", "Value": naming.ORIGINALS}]
+    events = resources["MakeThumbnail"]["Properties"]["Events"].values()
+    rules = [event["Properties"]["Filter"]["S3Key"]["Rules"] for event in events]
+    assert rules == [[{"Name": "prefix", "Value": prefix}] for prefix in (naming.UPLOADS, naming.ORIGINALS)]
+    for event in events:
+        assert event["Properties"]["Events"] == ["s3:ObjectCreated:*", "s3:ObjectRestore:Completed"]
+
+
+def test_only_the_service_writes_uploads(resources: Resources) -> None:
+    statements = resources["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    (denied,) = [one for one in statements if one["Sid"] == "OnlyTheServiceWritesUploads"]
+    assert (denied["Effect"], denied["Principal"], denied["Action"]) == ("Deny", "*", "s3:PutObject")
+    assert denied["Resource"] == {"Fn::Sub": "${Bucket.Arn}/" + naming.UPLOADS + "*"}
+    allowed = denied["Condition"]["ArnNotEquals"]["aws:PrincipalArn"]
+    roles = {"ApiHandlerRole", "ReconcileRole", "RebuildRole"}
+    assert {role["Fn::GetAtt"][0] for role in allowed} == roles
+    assert roles <= resources.keys()
 
 
 def test_runs_of_the_reconciler_do_not_overlap(resources: Resources) -> None:
@@ -86,6 +99,17 @@ def test_runs_of_the_reconciler_do_not_overlap(resources: Resources) -> None:
 def test_a_message_outlasts_the_function_that_handles_it(resources: Resources) -> None:
     timeout = resources["MarkFailed"]["Properties"]["Timeout"]
     assert resources["RetryQueue"]["Properties"]["VisibilityTimeout"] >= 6 * timeout
+
+
+def test_failed_events_come_again_for_as_long_as_the_queue_keeps_them(resources: Resources) -> None:
+    queue = resources["RetryQueue"]["Properties"]
+    tries = queue["RedrivePolicy"]["maxReceiveCount"]
+    assert tries <= 1000, "SQS allows no more"
+    assert tries * queue["VisibilityTimeout"] >= queue["MessageRetentionPeriod"] == 14 * 24 * 3600
+    (source,) = resources["MarkFailed"]["Properties"]["Events"].values()
+    assert source["Properties"]["BatchSize"] == 1, "a picture that kills the function takes none with it"
+    limit = resources["MarkFailed"]["Properties"]["MemorySize"]
+    assert limit == resources["MakeThumbnail"]["Properties"]["MemorySize"]
 
 
 class Watched(Mapping[str, str]):
