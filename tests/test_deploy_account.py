@@ -35,11 +35,12 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("time.sleep", lambda _: None)
     boto3.DEFAULT_SESSION = None
     # It empties all of moto's services, those of the session's server in this process included.
-    s3, sqs = s3_backends["123456789012"]["aws"], sqs_backends["123456789012"]["us-east-1"]
-    buckets, queues = s3.buckets, sqs.queues
+    buckets = dict(s3_backends[ACCOUNT]["aws"].buckets)
+    queues = dict(sqs_backends[ACCOUNT]["us-east-1"].queues)
     with mock_aws():
         yield
-    s3.buckets, sqs.queues = buckets, queues
+    s3_backends[ACCOUNT]["aws"].buckets.update(buckets)
+    sqs_backends[ACCOUNT]["us-east-1"].queues.update(queues)
     boto3.DEFAULT_SESSION = None
 
 
