@@ -16,12 +16,11 @@ The only file that imports chalice. The same objects serve AWS Lambda and the lo
 import functools
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import Any, ParamSpec
 
-from aws_lambda_powertools import Logger
 from chalice.app import AuthRequest, AuthResponse, CaseInsensitiveMapping, Chalice, Request, Response
 
-from chalicelib import errors, imaging, naming
+from chalicelib import errors, imaging, naming, triggers
 from chalicelib.clock import now_ms
 from chalicelib.http import caching, cors, paging
 from chalicelib.http.content_disposition import attachment, thumbnail_name
@@ -29,22 +28,16 @@ from chalicelib.http.errors import ErrorResponse, error_response, framework_erro
 from chalicelib.http.health import check_health
 from chalicelib.http.multipart import parse_idempotency_key, parse_upload
 from chalicelib.http.presigned import parse_presigned_upload
-from chalicelib.objects.events import FailureReason, created_keys, created_objects, failed_events
 from chalicelib.records.codec import as_json
-from chalicelib.records.lifecycle import RemovalScope
-from chalicelib.records.record import UNRESTRICTED, Owner, Viewer
-from chalicelib.services import bucket, metrics, page, processor, settings, store, tokens, walker
+from chalicelib.records.record import UNRESTRICTED, Owner, RemovalScope, Viewer
+from chalicelib.services import bucket, log, metrics, page, settings, store, tokens
 from chalicelib.work.download import Downloader
 from chalicelib.work.remove import remove
 from chalicelib.work.upload import Uploader
 
-if TYPE_CHECKING:
-    from chalicelib.work.process import ProcessingResult
-
 app = Chalice(app_name="thumbnails", configure_logs=False)
 # What may come in as bytes, and what goes out as bytes.
 app.api.binary_types = ["multipart/form-data", "image/jpeg"]
-log = Logger(service="thumbnails")
 
 V1 = "/api/v1"
 # What an authorizer has to say for API Gateway to answer 401.
@@ -53,13 +46,6 @@ UNAUTHORIZED = "Unauthorized"
 AUTHORIZED_SECONDS = 60
 # Stop taking work when less time than this is left: one picture may take 60 s.
 STOP_MS = 75_000
-
-ERROR_BY_REASON: dict[FailureReason, type[errors.PictureError]] = {
-    FailureReason.FAILED: errors.RetriesExhausted,
-    FailureReason.TIMED_OUT: errors.ProcessingTimedOut,
-    FailureReason.OUT_OF_MEMORY: errors.OutOfMemory,
-    FailureReason.TOO_OLD: errors.ExpiredInQueue,
-}
 
 View = ParamSpec("View")
 
@@ -262,7 +248,8 @@ def upload() -> Response:
     imaging.check(file.content, max_pixels=settings().max_pixels)
     key = parse_idempotency_key(headers.get("idempotency-key"))
     record = uploader().upload(file) if key is None else uploader().upload_idempotently(file, key)
-    metrics().uploaded(len(file.content), "multipart")
+    if record.etag is None and record.touched_ms is None:  # not a repeated one
+        metrics().uploaded(len(file.content), "multipart")
     return Response(as_json(record), status_code=201, headers={"Location": f"{own_path()}/{record.id}"})
 
 
@@ -332,111 +319,38 @@ def own_path() -> str:
 
 @app.lambda_function(name="make_thumbnail")
 def make_thumbnail(event: dict[str, Any], context: Any) -> None:
-    """Handle an S3 notification; raises when any of its objects has to be tried again."""
-    failures: list[Exception] = []
-    for object_key in created_keys(event, bucket=settings().bucket, prefix=naming.ORIGINALS):
-        facts: dict[str, object] = {
-            "request_id": context.aws_request_id,
-            "record_id": naming.record_id(object_key),
-        }
-        started = time.perf_counter()
-        try:
-            outcome = processor().process(object_key, observe=run_observer(facts))
-        except Exception as error:
-            # One object's failure must not keep the others waiting.
-            log.exception("thumbnail to be retried", extra=facts)
-            failures.append(error)
-        else:
-            took = round((time.perf_counter() - started) * 1000)
-            log.info("thumbnail", extra=facts | {"outcome": outcome.value, "milliseconds": took})
-    if failures:
-        raise failures[0]
-
-
-def run_observer(facts: dict[str, object]) -> Callable[["ProcessingResult"], None]:
-    """Count each run that finished a record in the metrics; add to `facts` what the log should say of it."""
-
-    def observe(run: "ProcessingResult") -> None:
-        # The request that uploaded the picture: the log lines of that have the same id.
-        facts["correlation_id"] = run.request_id
-        facts["waited_milliseconds"] = run.waited_ms
-        metrics().thumbnail_finished(
-            outcome=run.outcome.value,
-            image_format=run.image_format,
-            waited_ms=run.waited_ms,
-            decode_ms=run.decode_ms,
-            size=run.thumbnail_size,
-        )
-        if run.request_id is None:
-            metrics().uploaded(run.original_size, "bucket")
-
-    return observe
+    """Process the originals that an S3 notification names; raises when one of them has to be tried again."""
+    triggers.make_thumbnails(event, context.aws_request_id)
 
 
 @app.lambda_function(name="mark_failed")
 def mark_failed(event: dict[str, Any], context: Any) -> dict[str, list[dict[str, str]]]:
-    """Handle events that failed each time: queued reports of Lambda, each with the notification it was about.
-
-    Returns:
-        the messages that have to come again, as SQS event sources want it.
-
-    """
-    again: list[dict[str, str]] = []
-    for failed in failed_events(event):
-        try:
-            for version in created_objects(failed.event, bucket=settings().bucket, prefix=naming.ORIGINALS):
-                outcome = processor().fail(version.key, version.etag, ERROR_BY_REASON[failed.reason]())
-                facts = {"request_id": context.aws_request_id, "record_id": naming.record_id(version.key)}
-                reason = failed.reason.value
-                log.error("failed for good", extra=facts | {"outcome": outcome.value, "reason": reason})
-                metrics().event_failed(reason)
-        except Exception:
-            log.exception("marking to be retried", extra={"request_id": context.aws_request_id})
-            again.append({"itemIdentifier": failed.message_id})
-    return {"batchItemFailures": again}
+    """Retry the events on which `make_thumbnail` has failed each time, as often as an outage lasts."""
+    return triggers.retry_failed(event, context.aws_request_id)
 
 
 # --- repair ---
 
 
-def has_no_time(context: Any) -> bool:
-    """Tell whether the function that runs may be stopped before another picture is done."""
-    return bool(context.get_remaining_time_in_millis() < STOP_MS)
-
-
 @app.lambda_function(name="reconcile")
 def reconcile(event: Any, context: Any) -> dict[str, object]:
-    """Repair what has stopped, remove what has expired, and go on with checking everything.
-
-    Called every five minutes.
-
-    Returns:
-        `{"done": True, "counts": {<what was done>: <how often>}}`
-
-    """
-    from chalicelib.work.audit import Audit
-    from chalicelib.work.sweep import Sweep
-
-    walking = walker(lambda: has_no_time(context))
-    sweep = Sweep(processor(), now_ms, walking.time_is_up, run_observer({}))
-    counts = dict(sweep.run() + Audit(walking).run())
-    metrics().reconciled(counts)
-    answer: dict[str, object] = {"done": True, "counts": counts}
-    log.info("reconciled", extra={"request_id": context.aws_request_id, **answer})
-    return answer
+    """Repair what has stopped, expired or was lost. Called every five minutes."""
+    return triggers.reconcile(lambda: has_no_time(context), context.aws_request_id)
 
 
 @app.lambda_function(name="rebuild")
 def rebuild(event: Any, context: Any) -> dict[str, object]:
-    """Make the records again that Redis has lost. To be called until it is done.
+    """Make the records agree with the bucket again. To be called until its answer says `done`.
 
-    Returns:
-        `{"done": <whether all of the bucket was seen>, "counts": {<what was done>: <how often>}}`
-
+    An event `{"redrive": <code>}` processes failed pictures again instead: those with this error code, or all
+    if the code is empty.
     """
-    from chalicelib.work.rebuild import Rebuild
+    time_is_up = functools.partial(has_no_time, context)
+    if isinstance(event, dict) and "redrive" in event:
+        return triggers.redrive(str(event["redrive"]) or None, time_is_up, context.aws_request_id)
+    return triggers.rebuild(time_is_up, context.aws_request_id)
 
-    counts, done = Rebuild(walker(lambda: has_no_time(context))).run()
-    answer: dict[str, object] = {"done": done, "counts": dict(counts)}
-    log.info("rebuilt", extra={"request_id": context.aws_request_id, **answer})
-    return answer
+
+def has_no_time(context: Any) -> bool:
+    """Tell whether the function that runs may be stopped before another picture is done."""
+    return bool(context.get_remaining_time_in_millis() < STOP_MS)

@@ -36,6 +36,8 @@ from chalicelib.objects.bucket import Bucket
 from chalicelib.records import codec
 from chalicelib.records.record import Record
 from chalicelib.records.store import RecordStore
+from chalicelib.spec import ThumbnailSpec
+from chalicelib.work.process import Processor
 from chalicelib.work.rebuild import Rebuild
 from chalicelib.work.repair import Repair
 from chalicelib.work.walk import Walker
@@ -46,8 +48,8 @@ DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "reliability.md"
 SEED = 1
 _CREDENTIALS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
 _BEGUN_MS = 1_800_000_000_000
-# One in ten waits for its thumbnail, one in a thousand was put into the bucket by a client.
-_PENDING_EVERY, _CLIENTS_EVERY = 10, 1000
+# One in ten waits for its thumbnail, every other one was put into the bucket by a client.
+_PENDING_EVERY, _CLIENTS_EVERY = 10, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def records(pictures: int) -> list[tuple[Record, bool]]:
     for number in range(pictures):
         record_id = str(uuid.UUID(int=chance.getrandbits(128), version=4))
         object_key = naming.original(record_id)
-        if number % _CLIENTS_EVERY == _CLIENTS_EVERY // 2:
+        if number % _CLIENTS_EVERY:
             object_key = f"{naming.ORIGINALS}holiday/{number}.jpg"
             record_id = naming.record_id(object_key)
         made.append(
@@ -123,7 +125,8 @@ def _rebuild(redis_url: str) -> Run:
     called: Counter[str] = Counter()
     s3.meta.events.register("before-call.s3", lambda model, **_: called.update([model.name]))
     bucket = Bucket(s3, BUCKET)
-    repair = Repair(store, bucket, now_ms, retention=0, keep_originals=True)
+    processor = Processor(store, bucket, ThumbnailSpec(), max_bytes=10**8, max_pixels=10**8)
+    repair = Repair(processor, now_ms)
     store.ping()
     bucket.ping()
     called.clear()

@@ -25,8 +25,7 @@ from PIL import Image
 
 from benchmarks.lambda_events import http_event, s3_event, upload_event
 from chalicelib import metrics, naming
-from chalicelib.records.lifecycle import FinishResult, RemovalScope
-from chalicelib.records.record import UNRESTRICTED, Failure, Finished, Record
+from chalicelib.records.record import UNRESTRICTED, Failure, Finished, FinishResult, Record, RemovalScope
 from chalicelib.records.store import RecordStore
 from local.processes import Child
 
@@ -122,7 +121,7 @@ def _live(store: RecordStore, record: Record, end: str | None) -> None:
     if finish is not FinishResult.DONE:
         raise SystemExit(f"a record came to {finish}")
     if end == "deleted":
-        removing = store.start_removal(record.id, RemovalScope.ANY, UNRESTRICTED)
+        removing = store.start_removal(claimed, RemovalScope.ANY, UNRESTRICTED)
         if removing is None or not store.finish_removal(removing, record.id):
             raise SystemExit("a record could not be removed")
 
@@ -148,7 +147,7 @@ def requests(server: "redis.Redis") -> dict[str, Request]:
     Image.linear_gradient("L").convert("RGB").save(picture, "JPEG")
     content = picture.getvalue()
     s3_calls: list[str] = []
-    for adapter in (app.bucket(), app.processor().bucket):
+    for adapter in (app.bucket(), app.triggers.processor().bucket):
         adapter._s3.meta.events.register("before-call.s3", lambda model, **_: s3_calls.append(model.name))
     app.bucket()._s3.create_bucket(Bucket=BUCKET)
     context = LambdaContext("cost", memory_size=2048, max_runtime_ms=60_000)
@@ -198,7 +197,7 @@ def _app() -> ModuleType:
     import app  # noqa: PLC0415 - after the environment says where Redis and S3 are
     from chalicelib import services  # noqa: PLC0415
 
-    app.log.setLevel("ERROR")
+    services.log.setLevel("ERROR")
     metrics.lines.setLevel("ERROR")
     for shared in (services.settings, services.store, services.bucket, services.processor):
         shared.cache_clear()

@@ -16,6 +16,10 @@
     │   ├── TooManyPixels          larger than the limit in pixels, or than what fits the memory
     │   ├── TooComplex             made of more parts than a real picture, to keep a decoder busy
     │   ├── UndecodablePicture     truncated or damaged
+    │   ├── OriginalRefused        S3 has the original and does not hand it out
+    │   │   ├── OriginalArchived   its storage class has to be restored first
+    │   │   ├── OriginalEncrypted  it is encrypted with a key that this service may not use
+    │   │   └── OriginalDenied     a policy, or a state of the object, forbids to read it
     │   ├── OriginalMissing        the original was removed before its thumbnail was made
     │   ├── RetriesExhausted       processing failed each time
     │   ├── ProcessingTimedOut     processing ran out of time each time
@@ -113,6 +117,44 @@ class UndecodablePicture(PictureError):
     """Truncated or damaged: the format is accepted, its content cannot be decoded."""
 
     code = "undecodable"
+
+
+class OriginalRefused(PictureError):
+    """S3 lists the original and does not hand it out, for a reason that lasts."""
+
+
+class OriginalArchived(OriginalRefused):
+    """The original's storage class has to be restored before S3 hands it out."""
+
+    code = "archived"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The original is archived; restore it in S3, and its thumbnail will be made within a day."
+        )
+
+
+class OriginalEncrypted(OriginalRefused):
+    """The original is encrypted with a key that this service may not use."""
+
+    code = "encrypted"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The original is encrypted with a key that this service may not use; "
+            "store it again with the bucket's own encryption."
+        )
+
+
+class OriginalDenied(OriginalRefused):
+    """A policy of the bucket, or the state of the object, forbids this service to read the original."""
+
+    code = "denied"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "S3 does not let this service read the original; change its policy or store it again."
+        )
 
 
 class OriginalMissing(PictureError):

@@ -1,7 +1,8 @@
 """Every name in the bucket and in Redis, made here and nowhere else.
 
-    originals/<id>              an original that came through the API; <id> is a uuid4
-    originals/<anything else>   an original that somebody put straight into the bucket
+    uploads/<id>                an original that the API stored; only the service writes here, <id> is a uuid4
+    originals/<any key>         an original that others put straight into the bucket
+    state/heartbeat             what the reconciler wrote last, to notice a Redis that went back in time
     thumbnails/<id>/<name>.jpg  a thumbnail; <name> begins with the ETag of the version it shows
     record:<id>                 Redis hash: the record
     records                     Redis sorted set: the index of all records, by creation
@@ -19,13 +20,19 @@ import secrets
 import uuid
 from typing import NamedTuple
 
+UPLOADS = "uploads/"
 ORIGINALS = "originals/"
 THUMBNAILS = "thumbnails/"
+HEARTBEAT_OBJECT = "state/heartbeat"
+HEARTBEAT = "heartbeat"
+HEALTH = "health"
 INDEX = "records"
 DUE = "due"
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
-_MINTED = re.compile(ORIGINALS + r"([0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})")
+_UUID4 = r"([0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})"
+_UPLOAD = re.compile(UPLOADS + _UUID4)
+_FORMER_UPLOAD = re.compile(ORIGINALS + _UUID4)
 _THUMBNAIL = re.compile(THUMBNAILS + r"([0-9a-f-]{36})/((.{1,64})-[0-9a-f]{16})\.jpg")
 _NAMESPACE = uuid.UUID("0d3c6c1e-5c0b-4f0e-9d0a-3f6f2f2f7c55")
 
@@ -53,21 +60,35 @@ def is_id(text: str) -> bool:
 
 def original(record_id: str) -> str:
     """Object key of the original that came through the API with this id."""
-    return ORIGINALS + record_id
+    return UPLOADS + record_id
+
+
+def is_original(object_key: str) -> bool:
+    """Tell whether an object is an original, of which a thumbnail is made."""
+    return object_key.startswith(ORIGINALS) or is_upload_key(object_key)
 
 
 def is_upload_key(object_key: str) -> bool:
-    """Tell whether the service itself chose this key: it is written once and never comes back."""
-    return _MINTED.fullmatch(object_key) is not None
+    """Tell whether only the service writes to this key; what the object's metadata say is believed then."""
+    return _UPLOAD.fullmatch(object_key) is not None
+
+
+def former_upload_id(object_key: str) -> str | None:
+    """Id in the key of an upload of release 1, which stored uploads below `originals/`; None for other keys.
+
+    Others can write there, too: it is such an upload only if its record has this key.
+    """
+    found = _FORMER_UPLOAD.fullmatch(object_key)
+    return found[1] if found else None
 
 
 def record_id(object_key: str) -> str:
     """Id of the record that belongs to an original: always the same for the same key.
 
-    A key that the service chose ends in the id; any other key is hashed into a uuid5 (RFC 9562, 5.5).
+    The key of an upload ends in the id; any other key is hashed into a uuid5 (RFC 9562, 5.5).
     """
-    minted = _MINTED.fullmatch(object_key)
-    return minted[1] if minted else str(uuid.uuid5(_NAMESPACE, object_key))
+    upload = _UPLOAD.fullmatch(object_key)
+    return upload[1] if upload else str(uuid.uuid5(_NAMESPACE, object_key))
 
 
 def filename(object_key: str) -> str:
@@ -87,7 +108,12 @@ def new_thumbnail(etag: str) -> str:
 
 def thumbnail(record_id: str, name: str) -> str:
     """Object key of a record's thumbnail with this name."""
-    return f"{THUMBNAILS}{record_id}/{name}.jpg"
+    return f"{thumbnails(record_id)}{name}.jpg"
+
+
+def thumbnails(record_id: str) -> str:
+    """What the object keys of all thumbnails of a record start with."""
+    return f"{THUMBNAILS}{record_id}/"
 
 
 class ThumbnailKey(NamedTuple):

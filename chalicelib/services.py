@@ -7,6 +7,8 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from aws_lambda_powertools import Logger
+
 from chalicelib.clients import redis_client, s3_client
 from chalicelib.clock import now_ms
 from chalicelib.http.page import Page, make_page
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from chalicelib.auth.tokens import Tokens
     from chalicelib.work.process import Processor
     from chalicelib.work.walk import Walker
+
+
+log = Logger(service="thumbnails")
 
 
 @functools.cache
@@ -79,6 +84,7 @@ def processor() -> "Processor":
         max_pixels=settings().max_pixels,
         retention=settings().retention,
         keep_originals=settings().keep_originals,
+        clock=now_ms,
     )
 
 
@@ -87,6 +93,4 @@ def walker(time_is_up: Callable[[], bool]) -> "Walker":
     from chalicelib.work.repair import Repair
     from chalicelib.work.walk import Walker
 
-    using = processor()
-    repair = Repair(using.store, using.bucket, now_ms, using.retention, using.keep_originals)
-    return Walker(repair, now_ms, time_is_up)
+    return Walker(Repair(processor(), now_ms), now_ms, time_is_up)

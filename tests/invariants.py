@@ -43,6 +43,8 @@ class Promises:
     """Those, and what was put into the bucket: all of them come to an end."""
     removed: set[str] = field(default_factory=set)
     """Gone for good: deletes that were answered, and what has ended."""
+    refused: set[str] = field(default_factory=set)
+    """Object keys of originals that S3 has and does not hand out any more."""
 
 
 def broken_now(stored: Stored, promised: Promises) -> list[str]:
@@ -83,25 +85,34 @@ def _entries(record: Record) -> list[str]:
     return [f"{member}:{owner}", f"{naming.index(owner)} {member}:{owner}"]
 
 
+def broken_in_minutes(stored: Stored, promised: Promises) -> list[str]:
+    """What does not hold that has to hold a few runs of the reconciler later: clients see what is true."""
+    broken = broken_now(stored, promised)
+    visible = {record.id for record in stored.visible()}
+    lost = promised.accepted - promised.removed - visible
+    return broken + [f"{one}: was accepted, and has no record" for one in sorted(lost)]
+
+
 def broken_for_good(stored: Stored, promised: Promises) -> list[str]:
     """What does not hold that has to hold when all is over."""
-    broken = broken_now(stored, promised)
+    broken = broken_in_minutes(stored, promised)
     visible = {record.id: record for record in stored.visible()}
-    lost = promised.accepted - promised.removed - visible.keys()
-    broken += [f"{one}: was accepted, and has no record" for one in sorted(lost)]
     named: set[str] = set()
     for one, record in stored.records.items():
         if record.state in {State.AWAITING_UPLOAD, State.PENDING, State.DELETING}:
             broken.append(f"{one}: is {record.state.value} for ever")
     for one, record in visible.items():
         named.update(thumbnail_keys(record) if record.state is State.READY else [])
+        if record.state is State.FAILED and not promised.keep_originals:
+            # Of an earlier version, which may be the only one of which there is anything to see.
+            named.update(key for key in stored.objects if key.startswith(naming.thumbnails(one)))
         if record.state is State.READY and not promised.keep_originals:
             continue
         named.add(record.object_key)
         etag = stored.objects.get(record.object_key, ("", 0))[0]
         if not etag:
             broken.append(f"{one}: is {record.state.value}, and has no original")
-        elif etag != record.etag:
+        elif etag != record.etag and record.object_key not in promised.refused:
             broken.append(f"{one}: shows another version than the one that is stored")
     broken += [f"{key}: is stored, and no record names it" for key in sorted(stored.objects.keys() - named)]
     entries = {entry for record in visible.values() for entry in _entries(record)}

@@ -3,18 +3,18 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from chalicelib import naming
 from chalicelib.records import lifecycle
-from chalicelib.records.lifecycle import RemovalScope
 from chalicelib.records.record import (
     UNRESTRICTED,
     Failure,
     Finished,
     Owner,
     Record,
+    RemovalScope,
     State,
     Viewer,
 )
@@ -48,14 +48,21 @@ UPLOADED = replace(
 KEPT_FOR_EVER = replace(UPLOADED, owner=None, expires_ms=None)
 
 
-def version(record: Record, etag: str, expires_ms: int | None = RETENTION) -> Record:
-    """The record that a run would make of this version, if there were none."""
+def version(record: Record, etag: str, expires_ms: int | None = RETENTION, stored_ms: int = 0) -> Record:
+    """The record that a run would make of this version, if there were none; "b" is newer than "a"."""
     return replace(
-        record, state=State.PENDING, original_size=6, etag=etag, thumbnail=f"{etag}-1", expires_ms=expires_ms
+        record,
+        state=State.PENDING,
+        original_size=6,
+        etag=etag,
+        version_ms=stored_ms or {"a": T0 + 1, "b": T0 + 2}[etag],
+        thumbnail=f"{etag}-1",
+        expires_ms=expires_ms,
     )
 
 
 RESTORED = replace(version(UPLOADED, "a"), state=State.READY, thumbnail_size=3609)
+ALONE = replace(version(UPLOADED, "b"), state=State.READY, thumbnail_size=900)
 FULL = Record(
     id=ID,
     object_key=naming.original(ID),
@@ -83,6 +90,20 @@ SEEDS: list[Record | None] = [
     replace(FULL, state=State.DELETING, thumbnail_size=3609),
     replace(FULL, state=State.DELETING, error="It is damaged.", error_code="undecodable"),
 ]
+# Uploads of release 1 lie elsewhere.
+FORMER = naming.ORIGINALS + ID
+SEEDS += [
+    replace(seed, object_key=FORMER)
+    for seed in (PRESIGNED, FULL, *SEEDS)
+    if seed is not None and seed.state is not State.DELETING
+]
+
+
+class Seen:
+    """Stands for the record as it was when a change was decided: it has not changed since."""
+
+
+SEEN = Seen()
 
 
 @dataclass(frozen=True)
@@ -93,7 +114,8 @@ class Event:
     arguments: tuple[Any, ...]
 
     def __call__(self, before: Record | None) -> Record | None:
-        return self.transition(before, *self.arguments)
+        arguments = [before if argument is SEEN else argument for argument in self.arguments]
+        return self.transition(before, *arguments)
 
 
 def events() -> list[Event]:
@@ -106,17 +128,34 @@ def events() -> list[Event]:
     for etag, expires_ms in (("a", RETENTION), ("b", RETENTION), ("a", LONGER), ("b", None)):
         fresh = version(UPLOADED, etag, expires_ms)
         found += [Event(lifecycle.claim_version, (fresh, revive)) for revive in (None, "t", "u")]
-    results = [Finished(3609), Failure("undecodable", "It is damaged."), Failure("too_complex", "It is odd.")]
+    again = version(UPLOADED, "a", stored_ms=T0 + 3)
+    found.append(Event(lifecycle.claim_version, (again, None)))
+    current = partial(lifecycle.claim_version, is_current=True)
+    found.append(Event(current, (version(UPLOADED, "a"), None)))
+    results = [
+        Finished(3609),
+        Failure("undecodable", "It is damaged."),
+        Failure("too_complex", "It is odd."),
+        Failure("archived", "It is archived."),
+    ]
     for name in ("a-1", "b-1", None):
         found += [Event(lifecycle.finish, (name, result)) for result in results]
         found.append(Event(lifecycle.mark_thumbnail_lost, (name,)))
         found += [Event(lifecycle.expire_after_download, (name, end)) for end in (AFTER_DOWNLOAD, LONGER)]
-    found += [Event(lifecycle.record_attempt, (attempts,)) for attempts in (1, 2)]
+    for attempts in (1, 2):
+        found.append(Event(lifecycle.record_attempt, (attempts,)))
+        found.append(Event(lifecycle.withdraw_attempt, (attempts,)))
+    found += [Event(lifecycle.reopen, (code,)) for code in (None, "archived", "undecodable")]
+    found += [Event(lifecycle.adopt_thumbnail, (ALONE, seen)) for seen in (SEEN, FULL)]
+    found.append(Event(lifecycle.move_original, (naming.original(ID),)))
     found += [
         Event(lifecycle.start_removal, (scope, viewer, now))
         for scope in RemovalScope
         for viewer in (VIEWERS if scope is RemovalScope.VISIBLE else [UNRESTRICTED])
         for now in (T0, AFTER_DOWNLOAD, LAST)
+    ]
+    found += [
+        Event(lifecycle.start_removal, (RemovalScope.ANY, UNRESTRICTED, T0, seen)) for seen in (SEEN, FULL)
     ]
     found += [Event(lifecycle.finish_removal, (tombstone,)) for tombstone in ("t", "u")]
     found += [Event(lifecycle.discard_abandoned, (now,)) for now in (T0, LAST)]
@@ -131,7 +170,8 @@ class Step:
 
     @property
     def transition(self) -> Callable[..., Record | None]:
-        return self.event.transition
+        made = self.event.transition
+        return made.func if isinstance(made, partial) else made
 
 
 def bounded(record: Record | None) -> Record | None:
@@ -166,6 +206,8 @@ TRANSITIONS = {
     name: function
     for name, function in inspect.getmembers(lifecycle, inspect.isfunction)
     if next(iter(inspect.signature(function).parameters), "") == "before"
+    and not name.startswith("_")
+    and inspect.signature(function).return_annotation is not int
 }
 
 

@@ -7,10 +7,9 @@ from PIL import Image
 from chalicelib import naming
 from chalicelib.objects.bucket import Bucket
 from chalicelib.records.codec import as_json, original_metadata
-from chalicelib.records.lifecycle import RemovalScope
-from chalicelib.records.record import UNRESTRICTED, Record, State
+from chalicelib.records.record import UNRESTRICTED, Record, RemovalScope, State
 from chalicelib.records.store import RecordStore
-from chalicelib.work.remove import thumbnail_keys
+from chalicelib.work.remove import remove as remove_picture
 from tests.conftest import keys_in, picture
 
 CLIENTS_KEY = "originals/holiday 2026/red+flower & ü.jpg"
@@ -28,11 +27,7 @@ def uploaded(store: RecordStore, bucket: Bucket, content: bytes | None = None) -
 
 def remove(store: RecordStore, bucket: Bucket, record_id: str) -> bool:
     """What the API's delete does."""
-    record = store.start_removal(record_id, RemovalScope.ANY, UNRESTRICTED)
-    if record is None:
-        return False
-    bucket.delete(record.object_key, *thumbnail_keys(record))
-    return store.finish_removal(record, naming.new_id())
+    return remove_picture(store, bucket, record_id, RemovalScope.VISIBLE, UNRESTRICTED) is not None
 
 
 def assert_ready(store: RecordStore, bucket: Bucket, record_id: str, *, abandoned: int = 0) -> Record:

@@ -11,8 +11,11 @@ from chalicelib.records.lifecycle import IN_FLIGHT_MS
 from chalicelib.records.record import Record, State
 from chalicelib.records.store import RecordStore
 from chalicelib.work.audit import Audit
+from chalicelib.work.heartbeat import HeartbeatCheck
 from chalicelib.work.process import Processor
 from chalicelib.work.rebuild import Rebuild
+from chalicelib.work.recover import Recovery
+from chalicelib.work.redrive import Redrive
 from chalicelib.work.repair import Repair
 from chalicelib.work.sweep import Counts, Sweep
 from chalicelib.work.upload import Upload, Uploader
@@ -48,10 +51,15 @@ class Reconciler:
     def rebuild(self) -> tuple[Counts, bool]:
         return Rebuild(self._walker()).run()
 
+    def recover(self) -> Counts:
+        heartbeat = HeartbeatCheck(self.processor.store, self.bucket)
+        return Recovery(self._walker(), heartbeat).run()
+
+    def redrive(self, code: str | None = None) -> tuple[Counts, bool]:
+        return Redrive(self.processor.store, self.clock, self.time_is_up).run(code)
+
     def _walker(self) -> Walker:
-        using = self.processor
-        repair = Repair(using.store, using.bucket, self.clock, using.retention, using.keep_originals)
-        return Walker(repair, self.clock, self.time_is_up)
+        return Walker(Repair(self.processor, self.clock), self.clock, self.time_is_up)
 
 
 class Died(BaseException):

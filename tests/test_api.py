@@ -78,7 +78,7 @@ def test_a_picture_from_upload_to_removal(api: Api) -> None:
 def test_the_original_is_stored_as_sent_with_what_its_record_needs(api: Api, s3: "S3Client") -> None:
     content = picture()
     record = api.upload(content, "naïve photo.jpg")
-    stored = s3.get_object(Bucket=api.bucket.name, Key=f"originals/{record['id']}")
+    stored = s3.get_object(Bucket=api.bucket.name, Key=f"uploads/{record['id']}")
     assert stored["Body"].read() == content
     assert set(stored["Metadata"]) == {"filename", "created", "request-id"}
 

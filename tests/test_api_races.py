@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-import app
 from app import V1
 from chalicelib import naming, services
 from chalicelib.errors import BucketUnavailable
@@ -199,9 +198,11 @@ def test_logs_are_json_with_ids_and_without_names(api: Api, caplog: pytest.LogCa
         record = api.upload(filename="my secret.jpg")
         api.deliver()
         api("GET", f"/{record['id']}/download")
-    formatter = app.log.handlers[0].formatter
+    formatter = services.log.handlers[0].formatter
     assert formatter is not None
-    lines = [json.loads(formatter.format(entry)) for entry in caplog.records if entry.name == app.log.service]
+    lines = [
+        json.loads(formatter.format(entry)) for entry in caplog.records if entry.name == services.log.service
+    ]
     assert [line["message"] for line in lines] == ["request", "thumbnail", "request"]
     assert all(line["request_id"] for line in lines)
     assert [line.get("record_id") for line in lines] == [record["id"]] * 3

@@ -10,12 +10,9 @@ from hypothesis import strategies as st
 from chalicelib import naming
 from chalicelib.records.codec import (
     FORMAT,
-    ObjectMetadata,
     as_json,
     decode,
     encode,
-    original_metadata,
-    thumbnail_metadata,
 )
 from chalicelib.records.record import Record, State, UnreadableRecord
 
@@ -30,7 +27,7 @@ tokens = st.from_regex(r"[0-9a-f]{1,40}", fullmatch=True)
 records = st.builds(
     Record,
     id=st.just(ID),
-    object_key=st.text(max_size=100).map(lambda rest: naming.ORIGINALS + rest),
+    object_key=st.text(max_size=100).map(lambda rest: naming.ORIGINALS + rest) | st.just(naming.original(ID)),
     filename=names,
     created_ms=numbers,
     original_size=optional_numbers,
@@ -38,6 +35,7 @@ records = st.builds(
     owner=st.none() | names,
     presigned_until_ms=optional_numbers,
     etag=st.none() | st.text(max_size=40),
+    version_ms=optional_numbers,
     thumbnail=st.none() | st.text(max_size=80),
     stale_thumbnails=st.lists(st.from_regex(r"[0-9a-f-]{1,80}", fullmatch=True), max_size=3).map(tuple),
     thumbnail_size=optional_numbers,
@@ -69,6 +67,7 @@ def full() -> Record:
         owner="an owner",
         presigned_until_ms=1_700_000_900_000,
         etag="e",
+        version_ms=1_700_000_000_000,
         thumbnail="e-2",
         stale_thumbnails=("d-0", "d-1"),
         thumbnail_size=3609,
@@ -122,6 +121,7 @@ def test_a_tombstone_keeps_nothing_but_what_a_late_event_needs() -> None:
     assert fields == {
         "format": FORMAT,
         "state": "deleted",
+        "version_ms": "1700000000000",
         "thumbnail": "e-2",
         "former_thumbnails": "d-0 d-1",
         "tombstone": "t",
@@ -138,7 +138,9 @@ UPLOADED = {
     "state": "pending",
 }
 CLAIMED = UPLOADED | {"etag": "e", "thumbnail": "e-2"}
-UPLOADED_RECORD = dataclasses.replace(pending(), filename="n\u00e9 \U0001f30d.png")
+UPLOADED_RECORD = dataclasses.replace(
+    pending(), filename="n\u00e9 \U0001f30d.png", object_key=f"originals/{ID}"
+)
 CLAIMED_RECORD = dataclasses.replace(UPLOADED_RECORD, etag="e", thumbnail="e-2")
 FORMER_HASHES: dict[str, tuple[dict[str, str], Record]] = {
     "uploaded": (UPLOADED, UPLOADED_RECORD),
@@ -247,113 +249,6 @@ def test_a_hash_of_another_release_is_unreadable(changes: dict[str, str]) -> Non
 @pytest.mark.parametrize("fields", [{"filename": "a.png"}, {"format": FORMAT}])
 def test_a_hash_without_a_state_is_unreadable(fields: dict[str, str]) -> None:
     assert isinstance(decode(ID, fields), UnreadableRecord)
-
-
-# --- object metadata ---
-
-
-@given(records)
-def test_metadata_of_an_original_gives_back_what_it_was_given(record: Record) -> None:
-    assert ObjectMetadata.parse(original_metadata(record)) == ObjectMetadata(
-        filename=record.filename,
-        created_ms=record.created_ms,
-        expires_ms=record.expires_ms,
-        body_hash=record.body_hash,
-        owner=record.owner,
-        presigned_until_ms=record.presigned_until_ms,
-    )
-
-
-@pytest.mark.parametrize("stands_alone", [False, True])
-@pytest.mark.parametrize("object_key", [naming.original(ID), f"{naming.ORIGINALS}holiday/1.jpg"])
-def test_metadata_of_a_thumbnail_give_back_what_the_original_would_say(
-    object_key: str, stands_alone: bool
-) -> None:
-    record = dataclasses.replace(full(), object_key=object_key)
-    read = ObjectMetadata.parse(thumbnail_metadata(record, stands_alone=stands_alone))
-    is_upload = naming.is_upload_key(object_key)
-    expected = ObjectMetadata.parse(original_metadata(record))
-    assert read == dataclasses.replace(
-        expected,
-        original_size=record.original_size,
-        filename=record.filename if is_upload else None,
-        object_key=None if is_upload else object_key,
-        stands_alone=stands_alone,
-    )
-
-
-def test_metadata_are_named_as_in_the_release_before() -> None:
-    assert original_metadata(full()) == {
-        "filename": "SU1HXzg2NjcucG5n",
-        "created": "1700000000000",
-        "owner": "YW4gb3duZXI=",
-        "ticket-ends": "1700000900000",
-        "expires": "1700000800000",
-        "fingerprint": "0" * 64,
-    }
-
-
-@given(names)
-def test_metadata_is_what_s3_stores_unchanged(name: str) -> None:
-    metadata = original_metadata(dataclasses.replace(pending(), filename=name))
-    written = "".join([*metadata.keys(), *metadata.values()])
-    assert written.isascii()
-    assert written.isprintable()
-    assert " " not in written
-    assert len(written) < METADATA_BYTES
-    assert all(key == key.lower() for key in metadata), "S3 gives keys back in lower case"
-
-
-@pytest.mark.parametrize("character", ["\N{CAT FACE}", "\U0010ffff", '"', "\0", "\\"])
-def test_metadata_holds_the_longest_name(character: str) -> None:
-    record = dataclasses.replace(pending(), filename=character * 255)
-    metadata = original_metadata(record)
-    assert sum(len(key) + len(value) for key, value in metadata.items()) < METADATA_BYTES
-    assert ObjectMetadata.parse(metadata).filename == character * 255
-
-
-@pytest.mark.parametrize(
-    "metadata",
-    [
-        {},
-        {"owner": "somebody else"},
-        {"filename": "photo.png"},
-        {"filename": "cGhvdG8ucG5"},  # base64, cut
-        {"filename": "cGhvdG8ucG5n\n"},
-        {"filename": "_____w=="},  # base64 of what is not UTF-8
-        {"filename": "naïve"},
-        {"created": ""},
-        {"created": "yesterday"},
-        {"created": "-1"},
-        {"created": "+1"},
-        {"created": " 1 "},
-        {"created": "1_000"},
-        {"created": "1.5"},
-        {"created": "\u0661"},
-        {"created": "1" * 14},  # one digit more than the index sorts by
-        {"created": "1" * 1900},
-    ],
-)
-def test_foreign_metadata_say_nothing(metadata: dict[str, str]) -> None:
-    read = ObjectMetadata.parse(metadata)
-    assert (read.filename, read.created_ms) == (None, None)
-
-
-def test_broken_metadata_costs_only_what_is_broken() -> None:
-    metadata = original_metadata(pending())
-    without_time, without_name = (
-        ObjectMetadata.parse(metadata | {"created": "?"}),
-        ObjectMetadata.parse(metadata | {"filename": "?"}),
-    )
-    assert (without_time.filename, without_time.created_ms) == ("IMG_8667.png", None)
-    assert (without_name.filename, without_name.created_ms) == (None, 1_700_000_000_000)
-
-
-@given(st.dictionaries(st.sampled_from(["filename", "created", "other"]), st.text(max_size=60)))
-def test_no_metadata_makes_a_record_that_cannot_be_sorted(metadata: dict[str, str]) -> None:
-    read = ObjectMetadata.parse(metadata)
-    (read.filename or "").encode()
-    assert 0 <= (read.created_ms or 0) < 10**13
 
 
 # --- what clients see ---

@@ -15,14 +15,16 @@ from chalicelib.errors import (
     UnknownThumbnail,
 )
 from chalicelib.objects.bucket import Bucket
-from chalicelib.records.lifecycle import RemovalScope
-from chalicelib.records.record import UNRESTRICTED, Owner, Record, Viewer
+from chalicelib.records import lifecycle
+from chalicelib.records.codec import thumbnail_metadata
+from chalicelib.records.record import UNRESTRICTED, Owner, Record, RemovalScope, Viewer
 from chalicelib.records.store import RecordStore
 from chalicelib.work.download import Downloader
 from chalicelib.work.process import Processor
 from chalicelib.work.remove import remove
 from chalicelib.work.upload import PresignedUploadRequest, Upload, Uploader
 from tests.conftest import SettableClock, just_before, picture
+from tests.reconciler import Died, Reconciler
 
 ALICE, BOB = Owner("alice"), Owner("bob")
 
@@ -108,7 +110,7 @@ def test_a_picture_that_failed_says_why(
 
 
 def removing(store: RecordStore, _: Bucket, record: Record) -> None:
-    store.start_removal(record.id, RemovalScope.VISIBLE, UNRESTRICTED)
+    store.start_removal(record, RemovalScope.VISIBLE, UNRESTRICTED)
 
 
 def removed(store: RecordStore, bucket: Bucket, record: Record) -> None:
@@ -139,6 +141,73 @@ def test_its_thumbnail_goes_after_it_was_found(
     downloader.bucket.delete(naming.thumbnail(ready.id, str(ready.thumbnail)))
     with pytest.raises(ThumbnailNotReady):
         downloader.read(ready, is_download=True)
+
+
+class TestContradiction:
+    """The record is ready, and the bucket has no thumbnail: the download repairs it then and there."""
+
+    def lose(self, downloader: Downloader, record: Record, *, original: bool) -> None:
+        keys = [
+            naming.thumbnail(record.id, str(record.thumbnail)),
+            *([record.object_key] if original else []),
+        ]
+        downloader.bucket.delete(*keys)
+
+    def test_a_thumbnail_is_made_again_by_the_next_sweep(
+        self, downloader: Downloader, ready: Record, reconciler: Reconciler
+    ) -> None:
+        self.lose(downloader, ready, original=False)
+        with pytest.raises(ThumbnailNotReady):
+            downloader.read(ready, is_download=True)
+        assert not lifecycle.is_ready(downloader.find(ready.id))
+        assert reconciler.sweep() == {"retried: ready": 1}
+        again = downloader.find_ready(ready.id)
+        assert downloader.read(again, is_download=True)
+
+    def test_a_picture_that_is_gone_is_unknown(self, downloader: Downloader, ready: Record) -> None:
+        """As after a failover that has forgotten its removal."""
+        self.lose(downloader, ready, original=True)
+        with pytest.raises(UnknownThumbnail):
+            downloader.read(ready, is_download=True)
+        assert downloader.store.page(10, None, UNRESTRICTED).records == []
+        with pytest.raises(UnknownThumbnail):
+            downloader.find(ready.id)
+
+    def test_another_thumbnail_that_stands_alone_is_taken_up(
+        self, downloader: Downloader, ready: Record, processor: Processor
+    ) -> None:
+        """As after a failover that has forgotten a newer version."""
+        downloader.bucket.delete(naming.thumbnail(ready.id, str(ready.thumbnail)))
+        newer = replace(ready, etag="b", thumbnail=naming.new_thumbnail("b"))
+        downloader.bucket.put(
+            naming.thumbnail(ready.id, str(newer.thumbnail)),
+            b"JPEG",
+            content_type="image/jpeg",
+            metadata=thumbnail_metadata(newer, stands_alone=True),
+        )
+        downloader.bucket.delete(ready.object_key)
+        with pytest.raises(ThumbnailNotReady):
+            downloader.read(ready, is_download=True)
+        assert downloader.read(downloader.find_ready(ready.id), is_download=True) == b"JPEG"
+
+    def test_it_is_repaired_for_its_owner_alone(
+        self, downloader: Downloader, uploader: Uploader, processor: Processor
+    ) -> None:
+        record = ready_picture(replace(uploader, client=ALICE), processor)
+        self.lose(downloader, record, original=True)
+        with pytest.raises(UnknownThumbnail):
+            replace(downloader, viewer=BOB).read(record, is_download=True)
+        assert downloader.store.find(record.id) == record
+
+    @pytest.mark.parametrize("operation", ["HeadObject", "GetObject"])
+    def test_an_outage_of_s3_is_no_contradiction(
+        self, downloader: Downloader, ready: Record, operation: str
+    ) -> None:
+        self.lose(downloader, ready, original=False)
+        just_before(downloader.bucket, operation, Died(BucketUnavailable))
+        with pytest.raises(BucketUnavailable):
+            downloader.read(ready, is_download=True)
+        assert downloader.find(ready.id) == ready
 
 
 class TestExpiryAfterDownload:

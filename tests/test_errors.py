@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import app
-from chalicelib import errors
+from chalicelib import errors, triggers
 from chalicelib.http.errors import RETRY_SECONDS, STATUS, error_response, framework_error
 from chalicelib.objects.events import FailureReason
 from chalicelib.records.record import Failure
@@ -50,14 +50,19 @@ def test_every_failure_of_a_picture_has_a_code_of_its_own() -> None:
 
 
 def test_a_failed_record_keeps_code_and_sentence() -> None:
-    for item in (errors.OriginalMissing, errors.RetriesExhausted, errors.OutOfMemory):
+    for item in (
+        errors.OriginalMissing,
+        errors.RetriesExhausted,
+        errors.OutOfMemory,
+        errors.OriginalArchived,
+    ):
         error = item()
         assert failure_of(error) == Failure(error.code, str(error))
 
 
 def test_every_reason_of_a_failed_event_has_an_error_of_its_own() -> None:
-    assert app.ERROR_BY_REASON.keys() == set(FailureReason)
-    assert len(set(app.ERROR_BY_REASON.values())) == len(FailureReason)
+    assert triggers.ERROR_BY_REASON.keys() == set(FailureReason)
+    assert len(set(triggers.ERROR_BY_REASON.values())) == len(FailureReason)
 
 
 def test_statuses_are_errors_of_the_contract() -> None:

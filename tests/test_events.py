@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib import naming
-from chalicelib.objects.events import created_keys
+from chalicelib.objects.events import CreatedObject, created_originals
 
 BUCKET = "pictures"
 
@@ -39,7 +39,7 @@ def record(key: Any = "originals/photo.jpg", size: Any = 343_956, **changes: Any
 
 
 def found(*records: Any, bucket: str = BUCKET) -> list[str]:
-    return created_keys({"Records": list(records)}, bucket=bucket, prefix=naming.ORIGINALS)
+    return [created.key for created in created_originals({"Records": list(records)}, bucket=bucket)]
 
 
 @pytest.mark.parametrize(
@@ -62,9 +62,17 @@ def test_keys_come_form_encoded(encoded: str, key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["ObjectCreated:Put", "ObjectCreated:Post", "ObjectCreated:Copy", "s3:ObjectCreated:Put"]
+    "name",
+    [
+        "ObjectCreated:Put",
+        "ObjectCreated:Post",
+        "ObjectCreated:Copy",
+        "s3:ObjectCreated:Put",
+        "ObjectRestore:Completed",
+        "s3:ObjectRestore:Completed",
+    ],
 )
-def test_every_way_to_create_counts(name: str) -> None:
+def test_every_way_to_become_readable_counts(name: str) -> None:
     assert found(record(eventName=name)) == ["originals/photo.jpg"]
 
 
@@ -77,6 +85,34 @@ def test_all_records_count_once_and_in_order() -> None:
     assert found(*map(record, reported)) == ["originals/b.jpg", "originals/a.jpg", "originals/c.jpg"]
 
 
+def test_an_upload_of_the_api_counts() -> None:
+    key = naming.original(naming.new_id())
+    assert found(record(key)) == [key]
+
+
+@pytest.mark.parametrize(
+    ("size", "etag", "told"),
+    [
+        (5, "d41d8cd9", (5, "d41d8cd9")),
+        (0, '"d41d8cd9"', (0, "d41d8cd9")),
+        (None, None, (None, None)),
+        (-1, 7, (None, None)),
+        ("5", ["d41d8cd9"], (None, None)),
+    ],
+)
+def test_what_the_event_says_of_the_version_is_kept(size: Any, etag: Any, told: Any) -> None:
+    item = record()
+    item["s3"]["object"] |= {"size": size, "eTag": etag}
+    (created,) = created_originals({"Records": [item]}, bucket=BUCKET)
+    assert created == CreatedObject("originals/photo.jpg", told[1], told[0])
+
+
+def test_two_versions_of_a_key_are_two() -> None:
+    older, newer = record(), record()
+    newer["s3"]["object"]["eTag"] = "e2fc714c"
+    assert found(older, newer, older) == ["originals/photo.jpg"] * 2
+
+
 def test_the_test_event_of_s3_creates_nothing() -> None:
     event = {
         "Service": "Amazon S3",
@@ -86,18 +122,23 @@ def test_the_test_event_of_s3_creates_nothing() -> None:
         "RequestId": "5582815E1AEA5ADF",
         "HostId": "8cLeGAmw098X5cv4Zkwcmo8vvZa3eH3eKxsPzbB9wrR",
     }
-    assert created_keys(event, bucket=BUCKET, prefix=naming.ORIGINALS) == []
+    assert created_originals(event, bucket=BUCKET) == []
 
 
 STRANGERS = [
     record(eventSource="aws:sqs"),
     record(eventSource="minio:s3"),
     record(eventName="ObjectRemoved:Delete"),
-    record(eventName="ObjectRestore:Completed"),
+    record(eventName="ObjectRestore:Post"),
+    record(eventName="ObjectRestore:Delete"),
     record(eventName="s3:TestEvent"),
     record(eventName="ObjectCreatedLater:Put"),
     record("thumbnails/4f1c0c9e-3f0b-4d0e-8a54-0f3c1f6f9d10/d41d8cd9.jpg"),
     record("originals.jpg"),
+    record("uploads/photo.jpg"),
+    record("uploads/4f1c0c9e-3f0b-1d0e-8a54-0f3c1f6f9d10"),
+    record("uploads/4f1c0c9e-3f0b-4d0e-8a54-0f3c1f6f9d10.jpg"),
+    record("state/heartbeat"),
     record("other/originals/photo.jpg"),
     record("/originals/photo.jpg"),
     record("originals/album/", 0),
@@ -157,7 +198,7 @@ def test_what_is_not_for_us_is_passed_over_and_keeps_nothing_back(stranger: Any)
     ],
 )
 def test_what_is_no_notification_creates_nothing(event: Any) -> None:
-    assert created_keys(event, bucket=BUCKET, prefix=naming.ORIGINALS) == []
+    assert created_originals(event, bucket=BUCKET) == []
 
 
 @pytest.mark.parametrize("size", [1, 343_956])
@@ -184,7 +225,7 @@ anything = st.recursive(
 
 @given(anything)
 def test_no_json_at_all_raises(event: Any) -> None:
-    assert created_keys(event, bucket=BUCKET, prefix=naming.ORIGINALS) == []
+    assert created_originals(event, bucket=BUCKET) == []
 
 
 PLACES = [
@@ -196,6 +237,7 @@ PLACES = [
     ("s3", "object"),
     ("s3", "object", "key"),
     ("s3", "object", "size"),
+    ("s3", "object", "eTag"),
 ]
 
 
@@ -207,7 +249,7 @@ def test_nothing_in_any_place_of_a_record_raises(place: tuple[str, ...], value: 
     for name in way:
         inner = inner[name]
     inner[last] = value
-    assert all(key.startswith(naming.ORIGINALS) for key in found(broken))
+    assert all(map(naming.is_original, found(broken)))
 
 
 @given(st.text(st.characters(), max_size=100))

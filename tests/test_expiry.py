@@ -204,7 +204,7 @@ def test_originals_that_are_not_kept(
     api.deliver()
     shown = api("GET", f"/{record['id']}").json()
     assert (shown["ready"], shown["size"]["original"]) == (True, len(picture()))
-    assert keys_in(api.bucket, "originals/") == []
+    assert keys_in(api.bucket, naming.UPLOADS) == keys_in(api.bucket, naming.ORIGINALS) == []
     redis_server.flushall()
     api.reconcile()
     assert api("GET").json() == [shown]

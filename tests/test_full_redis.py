@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -14,10 +15,10 @@ from chalicelib.clients import redis_client
 from chalicelib.clock import now_ms
 from chalicelib.errors import RecordStoreUnavailable
 from chalicelib.records.checkpoints import Checkpoint
-from chalicelib.records.lifecycle import FinishResult, RemovalScope
-from chalicelib.records.record import UNRESTRICTED, Failure, Finished, Record
+from chalicelib.records.record import UNRESTRICTED, Failure, Finished, FinishResult, Record, RemovalScope
 from chalicelib.records.schedule import ScheduledCheck
 from chalicelib.records.store import RecordStore
+from tests.conftest import found
 
 # Enough that what they free is more than the buffers of a connection, which count as memory too.
 MANY = 2000
@@ -104,7 +105,7 @@ def test_a_version_that_replaces_another_is_refused(server: Any, store: RecordSt
 def test_checks_can_be_moved_and_removed_and_checkpoints_saved(server: Any, store: RecordStore) -> None:
     at = now_ms() - 1
     checks = [ScheduledCheck(naming.new_id(), at), ScheduledCheck(naming.new_id(), at)]
-    store.schedule.set_if_absent(checks)
+    store.schedule.set_if_earlier(checks)
     fill(server)
     store.schedule.reschedule([(checks[0], None), (checks[1], at - 1)])
     assert store.schedule.due(10) == [ScheduledCheck(checks[1].record_id, at - 1)]
@@ -117,7 +118,51 @@ def test_records_can_be_removed_which_makes_room_for_others(server: Any, store: 
         store.finish(record, Finished(3609))
     fill(server)
     for record in records:
-        removing = store.start_removal(record.id, RemovalScope.ANY, UNRESTRICTED)
+        removing = store.start_removal(found(store, record.id), RemovalScope.ANY, UNRESTRICTED)
         assert removing is not None
         assert store.finish_removal(removing, tombstone="x")
     store.create(new_record())
+
+
+# --- what `health` says of servers that answer, and do not take an upload ---
+
+
+def refuses_all(url: str) -> None:
+    store = RecordStore(redis_client(url, timeout=2))
+    with pytest.raises(RecordStoreUnavailable):
+        store.create(new_record())
+    with pytest.raises(RecordStoreUnavailable):
+        store.ping()
+
+
+def test_a_full_server_is_not_up(server: Any, url: str, store: RecordStore) -> None:
+    store.ping()
+    fill(server)
+    assert server.ping()
+    refuses_all(url)
+    server.config_set("maxmemory", 0)
+    store.ping()
+
+
+def test_a_read_only_replica_is_not_up(url: str) -> None:
+    with ValkeyServer() as replica, redis.Redis.from_url(replica.connection_url) as client:
+        RecordStore(redis_client(replica.connection_url, timeout=2)).ping()
+        primary = urlsplit(url)
+        client.execute_command("REPLICAOF", str(primary.hostname), str(primary.port))
+        assert client.ping()
+        refuses_all(replica.connection_url)
+        client.execute_command("REPLICAOF", "NO", "ONE")
+        RecordStore(redis_client(replica.connection_url, timeout=2)).ping()
+
+
+def test_a_node_of_a_cluster_that_does_not_serve_is_not_up() -> None:
+    with ValkeyServer(config={"cluster-enabled": "yes"}) as node:
+        with redis.Redis.from_url(node.connection_url) as client:
+            assert client.ping()
+        refuses_all(node.connection_url)
+
+
+def test_what_health_writes_goes_by_itself(server: Any, store: RecordStore) -> None:
+    store.ping()
+    assert 0 < server.ttl(naming.HEALTH) <= 60
+    assert server.dbsize() == 1

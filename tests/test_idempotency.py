@@ -52,7 +52,7 @@ def test_a_repeated_upload_gets_the_first_ones_record(
     assert again.json() == shown
     api.deliver()
     assert [record["id"] for record in listed(api)] == [first.json()["id"]]
-    assert len(keys_in(api.bucket, "originals/")) == 1
+    assert len(keys_in(api.bucket, naming.UPLOADS)) == 1
 
 
 def test_with_quotes_and_without_is_the_same_key(api: Api) -> None:

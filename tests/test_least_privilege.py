@@ -5,21 +5,25 @@ function that makes it do so.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+from botocore.exceptions import ClientError
 from chalice.local import LambdaContext
 
 import app
-from chalicelib import naming, services
-from chalicelib.records.lifecycle import IN_FLIGHT_MS, RemovalScope
-from chalicelib.records.record import UNRESTRICTED
+from chalicelib import naming, services, triggers
+from chalicelib.objects.bucket import Bucket
+from chalicelib.records.lifecycle import IN_FLIGHT_MS
+from chalicelib.records.record import UNRESTRICTED, RemovalScope
 from chalicelib.work.audit import RECORDS_EVERY_MS
 from deploy import ROOT, template
 from local.owners import TRIAL, token
-from tests.conftest import Api, SettableClock, keys_in, picture, report
+from tests.conftest import Api, SettableClock, found, keys_in, picture, report
 
 if TYPE_CHECKING:
     import redis
@@ -30,9 +34,11 @@ ACTION = {
     "GetObject": "s3:GetObject",
     "HeadObject": "s3:GetObject",
     "PutObject": "s3:PutObject",
+    "CopyObject": "s3:PutObject",
     "DeleteObject": "s3:DeleteObject",
     "DeleteObjects": "s3:DeleteObject",
     "HeadBucket": "s3:ListBucket",
+    "ListObjectsV2": "s3:ListBucket",
 }
 # Whoever may not list a bucket is told 403, and not 404, of an object that is not there.
 ASKS_FOR_WHAT_MAY_BE_MISSING = {"GetObject", "HeadObject"}
@@ -62,6 +68,9 @@ def calls(api: Api) -> Callable[[], set[Grant]]:
     recorded: set[Grant] = set()
 
     def record(params: dict[str, Any], model: Any, **_: object) -> None:
+        if model.name == "CopyObject":
+            source = params["CopySource"].split("/")[1]
+            recorded.add(Grant("s3:GetObject", f"{BUCKET}/{source}/*"))
         if "Key" in params:
             objects = [params["Key"]]
         else:
@@ -124,7 +133,13 @@ def policy_of(function: str) -> str:
     return name
 
 
-def test_the_api(api: Api, calls: Callable[[], set[Grant]]) -> None:
+def empty(bucket: Bucket, s3: "S3Client", prefix: str) -> None:
+    """Lose all objects below a prefix."""
+    for key in keys_in(bucket, prefix):
+        s3.delete_object(Bucket=bucket.name, Key=key)
+
+
+def test_the_api(api: Api, s3: "S3Client", calls: Callable[[], set[Grant]]) -> None:
     used = set()
     for content in (picture(), picture()[:300]):
         record = api.upload(content)
@@ -139,10 +154,59 @@ def test_the_api(api: Api, calls: Callable[[], set[Grant]]) -> None:
         used |= calls()
     assert api.session.get(f"{api.url}/api/v1/system/health", timeout=10).ok
     used |= calls()
+    # Thumbnails that are lost: a download repairs the record.
+    s3.put_object(Bucket=api.bucket.name, Key="originals/a.jpg", Body=picture())
+    lost = [api.upload()["id"], naming.record_id("originals/a.jpg")]
+    api.deliver()
+    calls()
+    for record_id in lost:
+        empty(api.bucket, s3, f"thumbnails/{record_id}/")
+        assert api("GET", f"/{record_id}/download").status_code == 409
+        api("DELETE", f"/{record_id}")
+    used |= calls()
     assert used | by_the_platform("APIHandler") == allowed(policy_of("api_handler"))
 
 
-def test_making_a_thumbnail(api: Api, s3: "S3Client", calls: Callable[[], set[Grant]]) -> None:
+def make_everything(
+    api: Api,
+    s3: "S3Client",
+    monkeypatch: pytest.MonkeyPatch,
+    process: Callable[[], None],
+    redis_server: "redis.Redis",
+) -> None:
+    """Lead `process` along all ways of an event, whichever function takes it."""
+    for content in (picture(), picture()[:300]):
+        s3.put_object(Bucket=api.bucket.name, Key="originals/a.jpg", Body=content)
+        process()
+    gone = api.upload()
+    s3.delete_object(Bucket=api.bucket.name, Key=naming.original(gone["id"]))
+    process()
+    late = api.upload()
+    content = s3.get_object(Bucket=api.bucket.name, Key=naming.original(late["id"]))["Body"].read()
+    api("DELETE", f"/{late['id']}")
+    s3.put_object(Bucket=api.bucket.name, Key=naming.original(late["id"]), Body=content)
+    process()
+    assert keys_in(api.bucket, "originals/") == ["originals/a.jpg"]
+    assert keys_in(api.bucket, "uploads/") == []
+    # Originals that are not kept, and the record of one that is lost.
+    alone = replace(services.processor(), keep_originals=False)
+    monkeypatch.setattr(triggers, "processor", lambda: alone)
+    s3.put_object(Bucket=api.bucket.name, Key="originals/b.jpg", Body=picture())
+    process()
+    redis_server.flushall()
+    s3.put_object(Bucket=api.bucket.name, Key="originals/b.jpg", Body=picture())
+    s3.delete_object(Bucket=api.bucket.name, Key="originals/b.jpg")
+    process()
+    assert api("GET").json()[0]["ready"] is True
+
+
+def test_making_a_thumbnail(
+    api: Api,
+    s3: "S3Client",
+    calls: Callable[[], set[Grant]],
+    monkeypatch: pytest.MonkeyPatch,
+    redis_server: "redis.Redis",
+) -> None:
     used = set()
 
     def deliver() -> None:
@@ -150,22 +214,17 @@ def test_making_a_thumbnail(api: Api, s3: "S3Client", calls: Callable[[], set[Gr
         api.deliver()
         used.update(calls())
 
-    for content in (picture(), picture()[:300]):
-        s3.put_object(Bucket=api.bucket.name, Key="originals/a.jpg", Body=content)
-        deliver()
-    gone = api.upload()
-    s3.delete_object(Bucket=api.bucket.name, Key=naming.original(gone["id"]))
-    deliver()
-    late = api.upload()
-    content = s3.get_object(Bucket=api.bucket.name, Key=naming.original(late["id"]))["Body"].read()
-    api("DELETE", f"/{late['id']}")
-    s3.put_object(Bucket=api.bucket.name, Key=naming.original(late["id"]), Body=content)
-    deliver()
-    assert keys_in(api.bucket, "originals/") == ["originals/a.jpg"]
+    make_everything(api, s3, monkeypatch, deliver, redis_server)
     assert used | by_the_platform("MakeThumbnail") == allowed(policy_of("make_thumbnail"))
 
 
-def test_marking_what_failed(api: Api, s3: "S3Client", calls: Callable[[], set[Grant]]) -> None:
+def test_trying_again_what_failed(
+    api: Api,
+    s3: "S3Client",
+    calls: Callable[[], set[Grant]],
+    monkeypatch: pytest.MonkeyPatch,
+    redis_server: "redis.Redis",
+) -> None:
     used = set()
 
     def fail() -> None:
@@ -174,17 +233,7 @@ def test_marking_what_failed(api: Api, s3: "S3Client", calls: Callable[[], set[G
         assert api.fail(*map(report, events)) == []
         used.update(calls())
 
-    api.upload()
-    fail()
-    # One that made a thumbnail, and died before it could say so; then its record is deleted, and the
-    # original comes once more.
-    late = api.upload()
-    content = s3.get_object(Bucket=api.bucket.name, Key=naming.original(late["id"]))["Body"].read()
-    api.deliver()
-    api("DELETE", f"/{late['id']}")
-    s3.put_object(Bucket=api.bucket.name, Key=naming.original(late["id"]), Body=content)
-    fail()
-    assert len(keys_in(api.bucket)) == 1
+    make_everything(api, s3, monkeypatch, fail, redis_server)
     assert used | by_the_platform("MarkFailed") == allowed(policy_of("mark_failed"))
 
 
@@ -203,9 +252,9 @@ def test_asking_for_tokens(
     assert calls() | by_the_platform("Authorize") == allowed(policy_of("authorize"))
 
 
-def leftovers(api: Api, s3: "S3Client", clock: SettableClock) -> None:
+def leftovers(api: Api, s3: "S3Client", clock: SettableClock, redis_server: "redis.Redis") -> None:
     """A picture of every kind that the reconciler has something to do with, and old enough."""
-    lost, removed = api.upload(), api.upload()
+    lost, removed, former = api.upload(), api.upload(), api.upload()
     api.deliver()
     api.upload()
     api.events()
@@ -213,20 +262,43 @@ def leftovers(api: Api, s3: "S3Client", clock: SettableClock) -> None:
     s3.put_object(
         Bucket=api.bucket.name, Key=naming.thumbnail(naming.new_id(), "e-0123456789abcdef"), Body=b"x"
     )
-    for key in keys_in(api.bucket, f"thumbnails/{lost['id']}/"):
-        s3.delete_object(Bucket=api.bucket.name, Key=key)
-    api.store.start_removal(removed["id"], RemovalScope.VISIBLE, UNRESTRICTED)
+    empty(api.bucket, s3, f"thumbnails/{lost['id']}/")
+    api.store.start_removal(found(api.store, removed["id"]), RemovalScope.VISIBLE, UNRESTRICTED)
+    # As release 1 has stored it.
+    api.bucket.copy(naming.original(former["id"]), naming.ORIGINALS + former["id"])
+    s3.delete_object(Bucket=api.bucket.name, Key=naming.original(former["id"]))
+    redis_server.hset(naming.record(former["id"]), "object_key", naming.ORIGINALS + former["id"])
+    api.events()
     clock.advance(ms=IN_FLIGHT_MS + 1000)
 
 
-def test_reconciling(api: Api, s3: "S3Client", calls: Callable[[], set[Grant]], clock: SettableClock) -> None:
-    leftovers(api, s3, clock)
+def put_late(api: Api, s3: "S3Client") -> None:
+    """An upload that lands after its removal."""
+    late = api.upload()
+    content = s3.get_object(Bucket=api.bucket.name, Key=naming.original(late["id"]))["Body"].read()
+    api("DELETE", f"/{late['id']}")
+    s3.put_object(Bucket=api.bucket.name, Key=naming.original(late["id"]), Body=content)
+    api.events()
+
+
+def test_reconciling(
+    api: Api,
+    s3: "S3Client",
+    calls: Callable[[], set[Grant]],
+    clock: SettableClock,
+    redis_server: "redis.Redis",
+) -> None:
+    leftovers(api, s3, clock, redis_server)
+    put_late(api, s3)
     calls()  # the API's and the pipeline's
+    counts: Counter[str] = Counter()
     for _ in range(3):
-        api.reconcile()
+        counts.update(api.reconcile())
         clock.advance(ms=RECORDS_EVERY_MS)
+    assert counts["uploads moved"] == counts["originals removed"] == 1
+    used = calls()
     assert all(record["ready"] for record in api("GET").json())
-    assert calls() | by_the_platform("Reconcile") == allowed(policy_of("reconcile"))
+    assert used | by_the_platform("Reconcile") == allowed(policy_of("reconcile"))
 
 
 def test_rebuilding(
@@ -236,18 +308,36 @@ def test_rebuilding(
     clock: SettableClock,
     redis_server: "redis.Redis",
 ) -> None:
-    leftovers(api, s3, clock)
-    api("DELETE", f"/{api.upload()['id']}")
+    leftovers(api, s3, clock, redis_server)
     calls()
     redis_server.flushall()
+
+    def refuse() -> None:
+        reply: Any = {"Error": {"Code": "KMS.DisabledException"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+        raise ClientError(reply, "HeadObject")
+
+    # S3 refuses one original in the listing's walk, and hands it out a moment later.
+    uploads = keys_in(api.bucket, naming.UPLOADS)
+    alone = [key for key in uploads if not keys_in(api.bucket, naming.thumbnails(naming.record_id(key)))]
+    watch_head(services.processor().bucket, alone[0], refuse)
     context = LambdaContext("rebuild", 2048, 900_000)
     assert app.rebuild({}, context)["done"]
-    late = api.upload()
-    content = s3.get_object(Bucket=api.bucket.name, Key=naming.original(late["id"]))["Body"].read()
-    api("DELETE", f"/{late['id']}")
-    s3.put_object(Bucket=api.bucket.name, Key=naming.original(late["id"]), Body=content)
+    used = calls()
+    put_late(api, s3)
     clock.advance(ms=RECORDS_EVERY_MS)
-    api.events()
-    used = {grant for grant in calls() if grant.action != "s3:PutObject"}  # that was the API's
-    assert app.rebuild({}, context)["counts"]["originals removed"] == 1
-    assert used | calls() | by_the_platform("Rebuild") == allowed(policy_of("rebuild"))
+    calls()
+    counts = app.rebuild({}, context)["counts"]
+    assert counts["originals removed"] == 1
+    used |= calls()
+    assert used | by_the_platform("Rebuild") == allowed(policy_of("rebuild"))
+
+
+def watch_head(bucket: Bucket, key: str, refuse: Callable[[], None]) -> None:
+    """Refuse the next HeadObject call about a key."""
+    left = [refuse]
+
+    def run(params: dict[str, Any], **_: object) -> None:
+        if left and params["url_path"].endswith(key):
+            left.pop()()
+
+    bucket._s3.meta.events.register("before-call.s3.HeadObject", run)

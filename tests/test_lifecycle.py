@@ -1,16 +1,25 @@
 """What holds for every reachable record and every transition, whatever the order of events."""
 
 from dataclasses import fields, replace
+from functools import partial
 
 import pytest
 
 from chalicelib.records import lifecycle
 from chalicelib.records.codec import encode
-from chalicelib.records.lifecycle import IN_FLIGHT_MS, FinishResult, RemovalScope
+from chalicelib.records.lifecycle import (
+    IDEMPOTENCY_SECONDS,
+    IN_FLIGHT_MS,
+    PROCESSED_TOMBSTONE_SECONDS,
+    REOPENED,
+    TOMBSTONE_SECONDS,
+)
 from chalicelib.records.record import (
     UNRESTRICTED,
+    FinishResult,
     Owner,
     Record,
+    RemovalScope,
     State,
     Viewer,
 )
@@ -89,7 +98,7 @@ def test_a_removal_that_has_started_ends_in_a_tombstone_or_not_at_all() -> None:
 
 
 def test_a_tombstone_says_nothing_about_anybody() -> None:
-    kept = {"id", "state", "thumbnail", "stale_thumbnails", "tombstone", "revision"}
+    kept = {"id", "state", "version_ms", "thumbnail", "stale_thumbnails", "tombstone", "revision"}
     empty = Record(ID, "", "", 0, None)
     tombstones = [record for record in reachable() if record.state is State.TOMBSTONE]
     assert tombstones
@@ -101,7 +110,8 @@ def test_a_tombstone_says_nothing_about_anybody() -> None:
             if getattr(record, field.name) != getattr(empty, field.name)
         }
         assert told <= kept
-        assert encode(record).keys() <= {"format", "state", "thumbnail", "former_thumbnails", "tombstone"}
+        names = {"format", "state", "version_ms", "thumbnail", "former_thumbnails", "tombstone"}
+        assert encode(record).keys() <= names
 
 
 def test_a_tombstone_names_all_thumbnails_of_the_record() -> None:
@@ -187,9 +197,30 @@ def test_each_record_that_expires_is_checked_when_it_does() -> None:
                 assert check is None
 
 
-def test_only_tombstones_expire_in_redis() -> None:
-    for record in reachable():
-        assert (lifecycle.seconds_to_live(record) > 0) == (record.state is State.TOMBSTONE)
+def test_only_tombstones_and_presigned_uploads_expire_in_redis() -> None:
+    for step in steps():
+        if step.before != step.after:
+            expires = step.after is not None and step.after.state in {State.TOMBSTONE, State.AWAITING_UPLOAD}
+            assert (lifecycle.seconds_to_live(step.before, step.after) > 0) == expires
+
+
+@pytest.mark.parametrize(
+    ("before", "seconds"),
+    [
+        (replace(FULL, body_hash=None, thumbnail_size=9), PROCESSED_TOMBSTONE_SECONDS),
+        (replace(FULL, body_hash=None, error="It is damaged."), PROCESSED_TOMBSTONE_SECONDS),
+        (replace(FULL, body_hash=None), TOMBSTONE_SECONDS),
+        (replace(FULL, body_hash=None, etag=None, thumbnail=None), TOMBSTONE_SECONDS),
+        (FULL, IDEMPOTENCY_SECONDS),
+        (replace(FULL, thumbnail_size=9), IDEMPOTENCY_SECONDS),
+    ],
+    ids=["ready", "failed", "claimed", "no event yet", "with a key", "with a key, ready"],
+)
+def test_a_tombstone_lives_as_long_as_something_may_still_come(before: Record, seconds: int) -> None:
+    removing = replace(before, state=State.DELETING)
+    assert lifecycle.seconds_to_live(removing, lifecycle.finish_removal(removing, "t")) == seconds
+    assert lifecycle.seconds_to_live(before, removing) == 0
+    assert lifecycle.seconds_to_live(None, removing) == 0
 
 
 def test_a_record_is_ready_when_its_thumbnail_is_known_and_failed_when_it_has_an_error() -> None:
@@ -231,9 +262,14 @@ def test_id_owner_and_creation_stay() -> None:
         and not lifecycle.is_tombstone(step.before)
         and not lifecycle.is_tombstone(step.after)
     ]
-    stays = ("id", "owner", "created_ms", "object_key", "filename", "body_hash", "presigned_until_ms")
+    stays = ("id", "owner", "created_ms", "filename", "body_hash", "presigned_until_ms")
     assert not wrong(
         changed, lambda step: all(getattr(step.before, name) == getattr(step.after, name) for name in stays)
+    )
+    elsewhere = [step for step in changed if step.transition is not lifecycle.move_original]
+    assert not wrong(
+        elsewhere,
+        lambda step: bool(step.before and step.after and step.before.object_key == step.after.object_key),
     )
 
 
@@ -243,7 +279,12 @@ def test_the_index_has_to_change_only_where_the_store_changes_it() -> None:
 
     joins = {step.transition for step in steps() if not is_listed(step.before) and is_listed(step.after)}
     leaves = {step.transition for step in steps() if is_listed(step.before) and not is_listed(step.after)}
-    assert joins == {lifecycle.create, lifecycle.create_if_absent, lifecycle.claim_version}
+    assert joins == {
+        lifecycle.create,
+        lifecycle.create_if_absent,
+        lifecycle.claim_version,
+        lifecycle.adopt_thumbnail,
+    }
     assert leaves == {lifecycle.start_removal, lifecycle.discard_abandoned}
 
 
@@ -263,23 +304,55 @@ def test_finish_tells_what_became_of_the_result() -> None:
     assert lifecycle.finish_result(None, "a-1") is FinishResult.UNKNOWN
 
 
-def test_a_claim_of_the_same_version_can_only_move_the_expiry() -> None:
-    same = [
+def claims() -> list[Step]:
+    """Claims of versions of records that are there."""
+    return [
         step
         for step in steps()
-        if step.transition is lifecycle.claim_version
-        and step.before
-        and step.before.etag == step.event.arguments[0].etag
-        and not lifecycle.is_gone(step.before)
+        if step.transition is lifecycle.claim_version and step.before and not lifecycle.is_gone(step.before)
     ]
 
+
+def test_a_claim_of_the_same_version_moves_times_and_reopens_what_was_no_fault_of_the_picture() -> None:
+    same = [step for step in claims() if step.before and step.before.etag == step.event.arguments[0].etag]
+
     def holds(step: Step) -> bool:
-        assert step.before is not None
-        assert step.after is not None
-        if step.after == step.before:
-            return True
-        fresh: Record = step.event.arguments[0]
-        moved = replace(step.before, expires_ms=fresh.expires_ms, download_expires_ms=None)
-        return step.after == moved and (step.before.expires_ms or 0) < (moved.expires_ms or 0)
+        before, after, fresh = step.before, step.after, step.event.arguments[0]
+        assert before is not None
+        assert after is not None
+        expected = before
+        if before.error_code in REOPENED:
+            expected = replace(expected, state=State.PENDING, error=None, error_code=None, attempts=0)
+        if before.version_ms is not None and fresh.version_ms > before.version_ms:
+            expected = replace(expected, version_ms=fresh.version_ms)
+        if before.expires_ms is not None and before.expires_ms < (fresh.expires_ms or 0):
+            expected = replace(expected, expires_ms=fresh.expires_ms, download_expires_ms=None)
+        return after == expected
 
     assert not wrong(same, holds)
+    assert any(lifecycle.is_reopened(step.before) for step in same if step.before)
+
+
+def test_no_claim_goes_back_to_an_older_version_unless_the_object_is_still_there() -> None:
+    older = [
+        step
+        for step in claims()
+        if step.before
+        and step.before.etag != step.event.arguments[0].etag
+        and (step.before.version_ms or 0) > step.event.arguments[0].version_ms
+    ]
+    is_current = {isinstance(step.event.transition, partial) for step in older}
+    assert is_current == {True, False}
+    assert not wrong(
+        older, lambda step: (step.after != step.before) == isinstance(step.event.transition, partial)
+    )
+
+
+def test_a_change_that_was_decided_by_a_record_which_changed_since_is_not_made() -> None:
+    decided = [
+        step
+        for step in steps()
+        if (step.transition is lifecycle.adopt_thumbnail and step.event.arguments[1] is FULL)
+        or (step.transition is lifecycle.start_removal and step.event.arguments[3:] == (FULL,))
+    ]
+    assert not wrong(decided, lambda step: step.before in {step.after, FULL})

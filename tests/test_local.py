@@ -212,7 +212,7 @@ def test_other_servers_are_used_when_they_are_named(redis_url: str, s3_endpoint:
         assert (straight["filename"], straight["ready"]) == ("put straight+in.jpg", True)
         assert "in memory" not in first.output
     # They outlive the service, and so does what they hold.
-    assert s3.head_object(Bucket="named-pictures", Key=f"originals/{record['id']}")["ContentLength"]
+    assert s3.head_object(Bucket="named-pictures", Key=f"uploads/{record['id']}")["ContentLength"]
     with Service(named) as second:
         assert second("GET", f"/{record['id']}").json() == record
 

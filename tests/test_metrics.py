@@ -9,6 +9,7 @@ import pytest
 
 from chalicelib import metrics
 from chalicelib.records.lifecycle import IN_FLIGHT_MS
+from chalicelib.work.retry import MOST_ATTEMPTS
 from tests.conftest import Api, SettableClock, picture, report
 
 if TYPE_CHECKING:
@@ -109,10 +110,18 @@ def test_what_is_asked_for_in_vain_is_no_rejection(api: Api, emitted: list[dict[
 
 
 def test_failed_events_and_repairs_are_counted(
-    api: Api, clock: SettableClock, emitted: list[dict[str, Any]]
+    api: Api, clock: SettableClock, emitted: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError
+
     api.upload()
-    api.fail(report(api.events()[0]))
+    (event,) = api.events()
+    with monkeypatch.context() as patch:
+        patch.setattr("chalicelib.work.process.make_thumbnail", fail)
+        for _ in range(MOST_ATTEMPTS):
+            assert api.fail(report(event)) == ["0"]
+    assert api.fail(report(event)) == []
     assert figures(emitted[-1])["reason"] == "failed"
     api.upload()
     emitted.clear()

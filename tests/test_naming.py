@@ -30,6 +30,18 @@ def test_an_upload_is_found_again_by_its_key() -> None:
     "object_key",
     [
         "originals/photo.jpg",
+        f"originals/{MINTED}",
+        f"uploads/{MINTED}.jpg",
+        f"uploads/{MINTED}/",
+        f"uploads/{MINTED}\n",
+        f"uploads/mine/{MINTED}",
+        f"uploads/{MINTED.upper()}",
+        f"uploads/{{{MINTED}}}",
+        f"uploads/{MINTED.replace('-', '')}",
+        "uploads/4f1c0c9e-3f0b-1d0e-8a54-0f3c1f6f9d10",  # a uuid1
+        "uploads/4f1c0c9e-3f0b-4d0e-ca54-0f3c1f6f9d10",  # a variant that RFC 9562 does not define
+        "uploads/1d07cead-d3d8-5cc8-ae9a-1020b61343b8",  # the id of a client's own key
+        f"UPLOADS/{MINTED}",
         f"originals/{MINTED}.jpg",
         f"originals/{MINTED}/",
         f"originals/{MINTED}\n",
@@ -48,6 +60,39 @@ def test_a_key_that_only_looks_like_ours_is_the_clients(object_key: str) -> None
     record_id = naming.record_id(object_key)
     assert record_id not in {MINTED, MINTED.upper()}
     assert uuid.UUID(record_id).version == 5
+
+
+@pytest.mark.parametrize(
+    ("object_key", "upload_id"),
+    [
+        (f"originals/{MINTED}", MINTED),
+        (f"originals/{MINTED}.jpg", None),
+        (f"originals/{MINTED}\n", None),
+        (f"originals/mine/{MINTED}", None),
+        (f"uploads/{MINTED}", None),
+        (f"originals/{MINTED.upper()}", None),
+        ("originals/4f1c0c9e-3f0b-1d0e-8a54-0f3c1f6f9d10", None),
+    ],
+)
+def test_an_upload_of_release_1_may_be_told_by_its_key(object_key: str, upload_id: str | None) -> None:
+    assert naming.former_upload_id(object_key) == upload_id
+
+
+@pytest.mark.parametrize(
+    ("object_key", "expected"),
+    [
+        (f"uploads/{MINTED}", True),
+        ("originals/any key/at all", True),
+        (f"originals/{MINTED}", True),
+        (f"uploads/{MINTED}.jpg", False),
+        ("uploads/", False),
+        ("assets/watermark.png", False),
+        (naming.HEARTBEAT_OBJECT, False),
+        (naming.thumbnail(MINTED, "e-0123456789abcdef"), False),
+    ],
+)
+def test_thumbnails_are_made_of_originals_and_of_nothing_else(object_key: str, expected: bool) -> None:
+    assert naming.is_original(object_key) is expected
 
 
 def test_ids_of_clients_keys_stay_the_same_for_ever() -> None:
@@ -127,8 +172,9 @@ def test_no_thumbnail_lies_where_originals_are_waited_for(object_key: str, etag:
     # Its own PUT would start the pipeline again, without end.
     thumbnail = naming.thumbnail(naming.record_id(object_key), etag)
     assert thumbnail.startswith(naming.THUMBNAILS)
-    assert not thumbnail.startswith(naming.ORIGINALS)
-    assert not naming.ORIGINALS.startswith(naming.THUMBNAILS)
+    assert not naming.is_original(thumbnail)
+    assert not thumbnail.startswith((naming.ORIGINALS, naming.UPLOADS))
+    assert not (naming.ORIGINALS + naming.UPLOADS).startswith(naming.THUMBNAILS)
 
 
 def test_no_two_thumbnails_are_named_alike() -> None:
@@ -147,5 +193,7 @@ def test_a_thumbnails_name_leaves_the_record_in_its_compact_form(etag: str) -> N
 
 
 def test_the_index_is_no_records_key() -> None:
+    single = [naming.INDEX, naming.DUE, naming.HEARTBEAT, naming.HEALTH, naming.checkpoint("bucket")]
+    assert len({*single, naming.index("0" * 32), naming.record(MINTED)}) == len(single) + 2
     assert naming.record(MINTED) != naming.INDEX
     assert naming.record(MINTED) != naming.record(naming.new_id())

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 import app
-from chalicelib import errors
+from chalicelib import errors, triggers
 from chalicelib.clients import redis_client
 from chalicelib.clock import now_ms
 from chalicelib.http import openapi, paging
@@ -226,7 +226,7 @@ def test_errors_have_the_statuses_of_the_table() -> None:
 
 def test_each_error_of_the_table_is_one_of_an_operation() -> None:
     assert {name for name in OPERATIONS if not name.startswith("head")} == RAISES.keys()
-    in_records = {*app.ERROR_BY_REASON.values(), errors.UndecodablePicture}
+    in_records = {*triggers.ERROR_BY_REASON.values(), errors.UndecodablePicture}
     shared = {errors.InvalidToken}  # in the same words wherever a token may be asked for
     assert set().union(*RAISES.values()) == STATUS.keys() - in_records - shared
 

@@ -10,11 +10,10 @@ from chalicelib.clients import s3_client
 from chalicelib.errors import OriginalChanging
 from chalicelib.objects.bucket import Bucket
 from chalicelib.records.codec import original_metadata
-from chalicelib.records.lifecycle import RemovalScope
-from chalicelib.records.record import UNRESTRICTED
+from chalicelib.records.record import UNRESTRICTED, RemovalScope
 from chalicelib.records.store import RecordStore
 from chalicelib.work.process import Outcome, Processor
-from tests.conftest import just_after, just_before, keys_in, picture
+from tests.conftest import found, just_after, just_before, keys_in, picture
 from tests.processing import CLIENTS_KEY, assert_nothing_left, assert_ready, remove, uploaded
 
 if TYPE_CHECKING:
@@ -271,7 +270,7 @@ def test_a_clients_object_that_came_after_a_removal_that_stopped_half_way_is_kep
     record_id = naming.record_id(CLIENTS_KEY)
     s3.put_object(Bucket=bucket.name, Key=CLIENTS_KEY, Body=picture(seed=1))
     processor.process(CLIENTS_KEY)
-    half_removed = store.start_removal(record_id, RemovalScope.ANY, UNRESTRICTED)
+    half_removed = store.start_removal(found(store, record_id), RemovalScope.ANY, UNRESTRICTED)
     assert half_removed is not None
     s3.put_object(Bucket=bucket.name, Key=CLIENTS_KEY, Body=picture(seed=2))
     with pytest.raises(OriginalChanging):
@@ -304,7 +303,7 @@ def test_a_removal_that_stopped_half_way_is_finished_by_the_event(
 ) -> None:
     record = uploaded(store, bucket)
     processor.process(record.object_key)
-    store.start_removal(record.id, RemovalScope.ANY, UNRESTRICTED)
+    store.start_removal(found(store, record.id), RemovalScope.ANY, UNRESTRICTED)
     assert processor.process(record.object_key) is Outcome.DELETED
     assert_nothing_left(store, bucket, record.id)
     assert remove(store, bucket, record.id), "the client may still finish its own removal"

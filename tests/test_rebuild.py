@@ -9,8 +9,8 @@ from chalicelib import naming
 from chalicelib.clients import s3_client
 from chalicelib.objects.bucket import Bucket
 from chalicelib.records.codec import as_json
-from chalicelib.records.lifecycle import TOMBSTONE_SECONDS, RemovalScope
-from chalicelib.records.record import UNRESTRICTED, Record, State
+from chalicelib.records.lifecycle import TOMBSTONE_SECONDS
+from chalicelib.records.record import UNRESTRICTED, Record, RemovalScope, State
 from chalicelib.work.audit import BUCKET_EVERY_MS
 from chalicelib.work.process import Outcome, Processor
 from chalicelib.work.remove import remove
@@ -86,9 +86,10 @@ def test_it_goes_on_where_it_stopped_and_starts_again_when_it_is_done(
         stored(uploader)
     redis_server.flushall()
     stopping = replace(reconciler, time_is_up=lambda: True)
-    runs = [stopping.rebuild() for _ in range(4)]
-    assert [counts["records restored"] for counts, _ in runs] == [2, 2, 1, 0]
-    assert [done for _, done in runs] == [False, False, False, True]
+    runs = [stopping.rebuild() for _ in range(5)]
+    assert [counts["records restored"] for counts, _ in runs] == [2, 2, 1, 0, 0]
+    assert [counts["records seen"] for counts, _ in runs] == [0, 0, 0, 5, 0]
+    assert [done for _, done in runs] == [False, False, False, False, True]
     redis_server.flushall()
     assert reconciler.rebuild()[0]["records restored"] == 5
 
@@ -168,6 +169,8 @@ def test_a_thumbnail_of_an_older_version_is_not_taken_for_the_new_one(
     reconciler.rebuild()
     assert state_of(uploader.store, naming.record_id(CLIENTS_KEY)) is State.PENDING
     assert processor.process(CLIENTS_KEY) is Outcome.READY
+    clock.advance(**LATE)
+    assert reconciler.audit()["thumbnails removed"] == 1
     assert len(keys_in(uploader.bucket)) == 2
 
 

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from chalicelib import naming
-from chalicelib.records.lifecycle import FinishResult
-from chalicelib.records.record import Finished, Record
+from chalicelib.records.record import Finished, FinishResult, Record
 from chalicelib.records.store import RecordStore
 
 

@@ -14,8 +14,16 @@ from chalicelib.errors import BadParameter, RecordStoreUnavailable
 from chalicelib.records.checkpoints import Checkpoint
 from chalicelib.records.codec import as_json
 from chalicelib.records.index import entry_of
-from chalicelib.records.lifecycle import TOMBSTONE_SECONDS, FinishResult, RemovalScope
-from chalicelib.records.record import UNRESTRICTED, Failure, Finished, Record, State
+from chalicelib.records.lifecycle import PROCESSED_TOMBSTONE_SECONDS, TOMBSTONE_SECONDS
+from chalicelib.records.record import (
+    UNRESTRICTED,
+    Failure,
+    Finished,
+    FinishResult,
+    Record,
+    RemovalScope,
+    State,
+)
 from chalicelib.records.schedule import ScheduledCheck
 from chalicelib.records.store import RecordStore
 
@@ -69,7 +77,7 @@ def failed(store: RecordStore, record: Record) -> None:
 
 def deleting(store: RecordStore, record: Record) -> None:
     ready(store, record)
-    assert store.start_removal(record.id, RemovalScope.ANY, UNRESTRICTED)
+    assert store.start_removal(found(store, record), RemovalScope.ANY, UNRESTRICTED)
 
 
 def deleted(store: RecordStore, record: Record) -> None:
@@ -235,8 +243,8 @@ def test_a_removal_hides_the_record_and_one_removal_alone_finishes_it(
     shown = store.get(record.id, UNRESTRICTED)
     assert shown is not None
     first, second = (
-        store.start_removal(record.id, RemovalScope.ANY, UNRESTRICTED),
-        store.start_removal(record.id, RemovalScope.ANY, UNRESTRICTED),
+        store.start_removal(found(store, record), RemovalScope.ANY, UNRESTRICTED),
+        store.start_removal(found(store, record), RemovalScope.ANY, UNRESTRICTED),
     )
     assert store.get(record.id, UNRESTRICTED) is None
     assert store.page(10, None, UNRESTRICTED).records == []
@@ -245,13 +253,13 @@ def test_a_removal_hides_the_record_and_one_removal_alone_finishes_it(
     assert as_json(first) == as_json(second) == as_json(shown)
     assert [store.finish_removal(first, token) for token in ("a", "b")] == [True, False]
     assert store.finish_removal(first, "a"), "a repeated call of the same removal is told the same"
-    assert store.start_removal(record.id, RemovalScope.ANY, UNRESTRICTED) is None
+    assert store.start_removal(found(store, record), RemovalScope.ANY, UNRESTRICTED) is None
 
 
 def test_removal_of_what_never_was(store: RecordStore, redis_server: "redis.Redis") -> None:
-    assert store.start_removal(naming.new_id(), RemovalScope.ANY, UNRESTRICTED) is None
+    assert store.start_removal(new_record(), RemovalScope.ANY, UNRESTRICTED) is None
     assert not store.finish_removal(replace(new_record(), state=State.DELETING, revision="r"), "t")
-    assert redis_server.dbsize() == 0
+    assert set(redis_server.keys()) <= {naming.DUE}, "but for a check that finds nothing"
 
 
 def test_an_unfinished_removal_does_not_expire(store: RecordStore, redis_server: "redis.Redis") -> None:
@@ -262,9 +270,14 @@ def test_an_unfinished_removal_does_not_expire(store: RecordStore, redis_server:
 
 
 def test_a_tombstone_expires(store: RecordStore, redis_server: "redis.Redis") -> None:
-    record = new_record()
+    record, unprocessed = new_record(), new_record()
     deleted(store, record)
-    assert TOMBSTONE_SECONDS - 60 < redis_server.ttl(naming.record(record.id)) <= TOMBSTONE_SECONDS
+    store.create(unprocessed)
+    removing = store.start_removal(unprocessed, RemovalScope.ANY, UNRESTRICTED)
+    assert removing is not None
+    assert store.finish_removal(removing, "tombstone")
+    for removed, seconds in ((record, PROCESSED_TOMBSTONE_SECONDS), (unprocessed, TOMBSTONE_SECONDS)):
+        assert seconds - 60 < redis_server.ttl(naming.record(removed.id)) <= seconds
     assert redis_server.zcard(naming.INDEX) == 0
 
 
@@ -293,7 +306,7 @@ class TestPage:
 
         def remove(page: int) -> None:
             for gone in newest_first[page * 3 - 1], newest_first[min(page * 3 + 1, 8)]:
-                store.start_removal(gone.id, RemovalScope.ANY, UNRESTRICTED)
+                store.start_removal(gone, RemovalScope.ANY, UNRESTRICTED)
 
         seen = walk(store, 3, remove)
         removed_unseen = {newest_first[4].id, newest_first[7].id}
@@ -366,7 +379,7 @@ def test_nothing_answers() -> None:
         lambda: store.page(1, None, UNRESTRICTED),
         lambda: store.claim_version(record),
         lambda: store.finish(named(record, "v1-run"), Finished(1)),
-        lambda: store.start_removal(record.id, RemovalScope.ANY, UNRESTRICTED),
+        lambda: store.start_removal(record, RemovalScope.ANY, UNRESTRICTED),
         lambda: store.finish_removal(replace(record, state=State.DELETING), str(uuid.uuid4())),
         lambda: store.index.remove(entry_of(record)),
         lambda: store.schedule.due(1),

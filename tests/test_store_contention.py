@@ -15,8 +15,15 @@ from chalicelib.clients import redis_client
 from chalicelib.clock import now_ms
 from chalicelib.records import lifecycle
 from chalicelib.records.checkpoints import Checkpoint
-from chalicelib.records.lifecycle import FinishResult, RemovalScope
-from chalicelib.records.record import UNRESTRICTED, Failure, Finished, Record, State
+from chalicelib.records.record import (
+    UNRESTRICTED,
+    Failure,
+    Finished,
+    FinishResult,
+    Record,
+    RemovalScope,
+    State,
+)
 from chalicelib.records.store import RecordStore
 
 if TYPE_CHECKING:
@@ -81,7 +88,7 @@ def writers(claimed: Record) -> list[Writer]:
             lambda before: lifecycle.record_attempt(before, claimed.attempts + 1),
         ),
         (
-            lambda store: store.start_removal(claimed.id, RemovalScope.VISIBLE, UNRESTRICTED),
+            lambda store: store.start_removal(claimed, RemovalScope.VISIBLE, UNRESTRICTED),
             lambda before: lifecycle.start_removal(before, RemovalScope.VISIBLE, UNRESTRICTED, now_ms()),
         ),
         (
@@ -136,7 +143,7 @@ def test_one_of_several_creators_makes_the_record(redis_url: str, store: RecordS
 def test_one_of_several_removals_finishes(redis_url: str, store: RecordStore) -> None:
     for _ in range(ROUNDS):
         store.create(record := new_record())
-        removing = store.start_removal(record.id, RemovalScope.ANY, UNRESTRICTED)
+        removing = store.start_removal(record, RemovalScope.ANY, UNRESTRICTED)
         assert removing is not None
         finish: list[Callable[[RecordStore], object]] = [
             lambda store, name=name, record=removing: store.finish_removal(record, name)  # type: ignore[misc]
@@ -198,7 +205,7 @@ def abandoned(store: RecordStore) -> Record:
 
 
 def removing(store: RecordStore) -> Record:
-    record = store.start_removal(claimed(store).id, RemovalScope.ANY, UNRESTRICTED)
+    record = store.start_removal(claimed(store), RemovalScope.ANY, UNRESTRICTED)
     assert record is not None
     return record
 
@@ -219,7 +226,7 @@ CALLS: Calls = {
     "discard": (abandoned, lambda store, record: store.discard_abandoned(record)),
     "remove": (
         claimed,
-        lambda store, record: store.start_removal(record.id, RemovalScope.VISIBLE, UNRESTRICTED) is not None,
+        lambda store, record: store.start_removal(record, RemovalScope.VISIBLE, UNRESTRICTED) is not None,
     ),
     "finish a removal": (removing, lambda store, record: store.finish_removal(record, "t")),
     "restore": (lambda _: new_record("v1"), lambda store, record: store.restore([record])),
@@ -259,5 +266,5 @@ def test_a_change_whose_reply_is_lost_happens_once(
     assert stored.keys() == after.keys()
     listed = {one.id for one in store.page(10, None, UNRESTRICTED).records}
     assert (record.id in listed) == (undisturbed.id in listed)
-    indexed = {entry.record_id for entry in store.index.oldest(10, None)}
+    indexed = {entry.record_id for entry in store.index.newest(10, None)}
     assert (record.id in indexed) == (undisturbed.id in indexed)

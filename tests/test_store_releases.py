@@ -11,10 +11,18 @@ from chalicelib.clock import now_ms
 from chalicelib.errors import RecordUnreadable
 from chalicelib.records import lifecycle
 from chalicelib.records.checkpoints import Checkpoint
-from chalicelib.records.lifecycle import FinishResult, RemovalScope
-from chalicelib.records.record import UNRESTRICTED, Finished, Record, State, UnreadableRecord
+from chalicelib.records.record import (
+    UNRESTRICTED,
+    Finished,
+    FinishResult,
+    Record,
+    RemovalScope,
+    State,
+    UnreadableRecord,
+)
 from chalicelib.records.schedule import ScheduledCheck
 from chalicelib.records.store import RecordStore
+from tests.conftest import found
 
 if TYPE_CHECKING:
     import redis
@@ -71,7 +79,7 @@ CHANGES: dict[str, Callable[[RecordStore, Record], object]] = {
     "upload": lambda store, record: store.create_if_absent(record),
     "claim": lambda store, record: store.claim_version(version(record, "v2")),
     "revive": lambda store, record: store.claim_version(version(record, "v2"), revive="t"),
-    "remove": lambda store, record: store.start_removal(record.id, RemovalScope.ANY, UNRESTRICTED),
+    "remove": lambda store, record: store.start_removal(record, RemovalScope.ANY, UNRESTRICTED),
     "change": lambda store, record: store.change(record.id, lifecycle.record_attempt, 1),
 }
 # These change a record that was read before: it became unreadable since.
@@ -133,11 +141,11 @@ def former(server: "redis.Redis", record: Record, **fields: str) -> None:
 def test_a_record_of_the_release_before_goes_on(store: RecordStore, redis_server: "redis.Redis") -> None:
     record = new_record("v1")
     former(redis_server, record, etag="v1", thumbnail="v1-run", tries="1")
-    found = store.get(record.id, UNRESTRICTED)
-    assert found == replace(record, attempts=1)
-    assert store.record_attempt(found) == 2
+    before = store.get(record.id, UNRESTRICTED)
+    assert before == replace(record, attempts=1)
+    assert store.record_attempt(before) == 2
     assert store.finish(store.claim_version(record), Finished(9)) is FinishResult.DONE
-    removing = store.start_removal(record.id, RemovalScope.VISIBLE, UNRESTRICTED)
+    removing = store.start_removal(found(store, record.id), RemovalScope.VISIBLE, UNRESTRICTED)
     assert removing is not None
     assert store.finish_removal(removing, "t")
     assert hash_of(redis_server, record).keys() == {"format", "state", "thumbnail", "tombstone", "revision"}

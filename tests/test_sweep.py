@@ -8,13 +8,13 @@ import pytest
 
 from chalicelib import naming
 from chalicelib.errors import BucketUnavailable, RetriesExhausted
-from chalicelib.records.lifecycle import RemovalScope
-from chalicelib.records.record import UNRESTRICTED, State
+from chalicelib.records.record import UNRESTRICTED, RemovalScope, State
 from chalicelib.records.schedule import ScheduledCheck
 from chalicelib.records.store import RecordStore
 from chalicelib.work.process import Outcome, Processor
 from chalicelib.work.remove import remove
-from chalicelib.work.sweep import MOST_ATTEMPTS, UNREADABLE_MS
+from chalicelib.work.retry import MOST_ATTEMPTS
+from chalicelib.work.sweep import UNREADABLE_MS
 from chalicelib.work.upload import Uploader
 from tests.conftest import SettableClock, just_before, keys_in, picture
 from tests.reconciler import CLIENTS_KEY, LATE, Died, Reconciler, due, put, state_of, stored

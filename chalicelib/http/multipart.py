@@ -113,8 +113,8 @@ def _file_name(part: MultipartSegment) -> str | None:
     """Read the name of a part's file; None if the part is no file.
 
     RFC 7578, 4.2 wants UTF-8 bytes in `filename`, which browsers send. Other clients send RFC 8187's
-    `filename*` instead or beside it (then it counts), encoded words (RFC 2047), UTF-8 in percent escapes, or bytes of
-    Windows' code page 1252.
+    `filename*` instead or beside it (then it counts), encoded words (RFC 2047), UTF-8 in percent escapes, or
+    bytes of Windows' code page 1252.
 
     Raises:
         MalformedUpload: the name is in none of these forms.

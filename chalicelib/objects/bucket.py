@@ -1,5 +1,6 @@
 """The objects, in S3. Knows neither Redis nor Pillow."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -7,16 +8,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.errors import BucketUnavailable
+from chalicelib.errors import BucketUnavailable, OriginalRefused
+from chalicelib.objects.refusals import is_changed, is_missing, refusal
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
     from types_boto3_s3 import S3Client
+    from types_boto3_s3.type_defs import ObjectIdentifierTypeDef
 
-_MISSING = frozenset({"NoSuchKey", "404"})
-_CHANGED = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 PAGE = 1000
-"""Most objects that S3 lists in one reply."""
+"""Most objects that S3 lists in one reply, and deletes in one request."""
+# What XML 1.0 cannot write (its production 2, Char), and so no request for several keys.
+_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,11 @@ class Bucket:
                 Bucket=self.name, Key=key, Body=content, ContentType=content_type, Metadata=metadata or {}
             )
 
+    def copy(self, key: str, to: str) -> None:
+        """Store an object of at most 5 GB under another key as well, with its metadata."""
+        with _s3_errors():
+            self._s3.copy_object(Bucket=self.name, Key=to, CopySource={"Bucket": self.name, "Key": key})
+
     def presign_post(
         self, key: str, *, content_type: str, metadata: Mapping[str, str], max_bytes: int, seconds: int
     ) -> PresignedPost:
@@ -112,25 +120,57 @@ class Bucket:
         return url
 
     def get(self, key: str) -> StoredObject | None:
-        """Open an object; None when there is none."""
-        with _s3_errors():
+        """Open an object; None when there is none.
+
+        Raises:
+            OriginalRefused: S3 has the object and does not hand it out.
+
+        """
+        with self._refusals():
             try:
                 reply = self._s3.get_object(Bucket=self.name, Key=key)
             except ClientError as error:
-                if error.response["Error"]["Code"] in _MISSING:
+                if is_missing(error):
                     return None
                 raise
         return StoredObject(_info(key, reply), reply["Body"])
 
     def head(self, key: str) -> ObjectInfo | None:
-        """What S3 says of an object; None when there is none."""
-        with _s3_errors():
+        """What S3 says of an object; None when there is none.
+
+        Raises:
+            OriginalRefused: S3 has the object and says nothing of it.
+
+        """
+        with self._refusals():
             try:
                 return _info(key, self._s3.head_object(Bucket=self.name, Key=key))
             except ClientError as error:
-                if error.response["Error"]["Code"] in _MISSING:
+                if is_missing(error):
                     return None
                 raise
+
+    def exists(self, key: str) -> bool:
+        """Tell whether S3 has an object, even if it does not hand it out."""
+        try:
+            return self.head(key) is not None
+        except OriginalRefused:
+            return True
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """Tell a lasting refusal of one object from an outage."""
+        with _s3_errors():
+            try:
+                yield
+            except ClientError as error:
+                refused = refusal(error)
+                if refused is None:
+                    raise
+                # If the whole bucket is refused, this says nothing about the object: a reply to HEAD has the
+                # same bare 400 for an expired token as for an encrypted object.
+                self._s3.head_bucket(Bucket=self.name)
+                raise refused from error
 
     def pages(self, prefix: str, *, after: str = "", until: str | None = None) -> Iterator[list[ObjectInfo]]:
         """List the objects below a prefix, in the order of their keys, a page of at most 1000 at a time.
@@ -162,15 +202,17 @@ class Bucket:
                 return
 
     def delete(self, *object_keys: str) -> None:
-        """Remove objects in one call, whether they are there or not; at most 1000."""
-        if not object_keys:
-            return
-        with _s3_errors():
-            reply = self._s3.delete_objects(
-                Bucket=self.name, Delete={"Objects": [{"Key": key} for key in object_keys], "Quiet": True}
-            )
-        if reply.get("Errors"):
-            raise BucketUnavailable
+        """Remove objects, whether they are there or not: a thousand in each request."""
+        writable = [key for key in object_keys if not _NOT_XML.search(key)]
+        for key in set(object_keys) - set(writable):
+            with _s3_errors():
+                self._s3.delete_object(Bucket=self.name, Key=key)
+        for start in range(0, len(writable), PAGE):
+            chunk: list[ObjectIdentifierTypeDef] = [{"Key": key} for key in writable[start : start + PAGE]]
+            with _s3_errors():
+                reply = self._s3.delete_objects(Bucket=self.name, Delete={"Objects": chunk, "Quiet": True})
+            if reply.get("Errors"):
+                raise BucketUnavailable
 
     def delete_version(self, key: str, etag: str) -> bool:
         """Remove an object if it is this version; False when another one is there now, or none."""
@@ -178,7 +220,7 @@ class Bucket:
             try:
                 self._s3.delete_object(Bucket=self.name, Key=key, IfMatch=f'"{etag}"')
             except ClientError as error:
-                if error.response["Error"]["Code"] in _MISSING | _CHANGED:
+                if is_missing(error) or is_changed(error):
                     return False
                 raise
         return True

@@ -1,4 +1,4 @@
-"""Events as they really come: S3's notifications, and what Lambda says of those it has given up on."""
+"""Events as they really come: S3's notifications, and Lambda's reports of those that failed each time."""
 
 import json
 import re
@@ -7,31 +7,30 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 
+from chalicelib import naming
+
+# An archived object that is restored can be read again, though nothing was written.
+_KINDS = ("ObjectCreated:", "ObjectRestore:Completed")
+
 
 class CreatedObject(NamedTuple):
-    """A version of an object: its key, and the entity tag without quotes, None if the event has none."""
+    """A version of an object: key, ETag without quotes, and size in bytes; None if the event has none."""
 
     key: str
-    etag: str | None
+    etag: str | None = None
+    size: int | None = None
 
 
-def created_keys(event: Any, *, bucket: str, prefix: str) -> list[str]:
-    """List the keys of the objects that `created_objects` finds, each once, in order."""
-    return list(dict.fromkeys(item.key for item in created_objects(event, bucket=bucket, prefix=prefix)))
+def created_originals(event: Any, *, bucket: str) -> list[CreatedObject]:
+    """List the versions of originals that the event reports as created or restored, each once, in order.
 
-
-def created_objects(event: Any, *, bucket: str, prefix: str) -> list[CreatedObject]:
-    """List the versions of objects that the event reports as created, each once, in order.
-
-    What is not an `ObjectCreated` record of S3 (the test event that S3 sends when notifications are
-    set up, records of other sources or kinds, other buckets or prefixes, the empty objects that
-    consoles show as folders) is passed over: it is not for this function, and a retry would not
-    change that.
+    What is not such a record of S3 (the test event that S3 sends when notifications are set up, records of
+    other sources or kinds, other buckets or prefixes, the empty objects that consoles show as folders) is
+    passed over: it is not for this function, and a retry would not change that.
 
     Args:
         event: the notification's JSON, format version 2.x; of any other JSON nothing is created.
         bucket: name of the bucket whose objects count.
-        prefix: what the keys that count start with.
 
     """
     found: dict[CreatedObject, None] = {}
@@ -49,10 +48,17 @@ def created_objects(event: Any, *, bucket: str, prefix: str) -> list[CreatedObje
         except (AttributeError, KeyError, TypeError, UnicodeEncodeError):
             continue
         is_folder = key.endswith("/") and not size
-        etag = etag.strip('"') if isinstance(etag, str) else None
-        if source == "aws:s3" and kind.startswith("ObjectCreated:") and where == bucket and not is_folder:
-            found[CreatedObject(key, etag)] = None
-    return [item for item in found if item.key.startswith(prefix)]
+        if source != "aws:s3" or not kind.startswith(_KINDS) or where != bucket or is_folder:
+            continue
+        if naming.is_original(key):
+            found[
+                CreatedObject(
+                    key,
+                    etag.strip('"') if isinstance(etag, str) else None,
+                    size if isinstance(size, int) and size >= 0 else None,
+                )
+            ] = None
+    return list(found)
 
 
 class FailureReason(StrEnum):

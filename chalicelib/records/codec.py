@@ -88,6 +88,12 @@ _FIELDS: Mapping[str, _Field] = {
     "owner": _Field("owner", _TEXT, metadata=_Metadata("owner", _BASE64)),
     "presigned_until_ms": _Field("ticket_ends_ms", _NUMBER, metadata=_Metadata("ticket-ends", _TIME)),
     "etag": _Field("etag", _TEXT),
+    "version_ms": _Field(
+        "version_ms",
+        _NUMBER,
+        in_tombstone=True,
+        metadata=_Metadata("version", _TIME, on_original=False),
+    ),
     "thumbnail": _Field("thumbnail", _TEXT, in_tombstone=True),
     "stale_thumbnails": _Field("former_thumbnails", _NAMES, in_tombstone=True),
     "thumbnail_size": _Field("thumbnail_size", _NUMBER, json=("size", "thumbnail")),
@@ -204,7 +210,9 @@ def thumbnail_metadata(record: Record, *, stands_alone: bool) -> dict[str, str]:
     """
     # The file name of a client's own key is the key's last part, and both would not fit: a key has up to 1024
     # bytes.
-    left_out = "original-key" if naming.is_upload_key(record.object_key) else "filename"
+    key = record.object_key
+    is_upload = naming.is_upload_key(key) or naming.former_upload_id(key) == record.id
+    left_out = "original-key" if is_upload else "filename"
     metadata = _metadata(record, lambda written: written.name != left_out)
     return metadata | ({_STANDS_ALONE: "yes"} if stands_alone else {})
 
@@ -225,6 +233,7 @@ class ObjectMetadata:
 
     filename: str | None = None
     created_ms: int | None = None
+    version_ms: int | None = None
     expires_ms: int | None = None
     body_hash: str | None = None
     owner: str | None = None

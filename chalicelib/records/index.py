@@ -90,11 +90,13 @@ class Index:
         entries = _parse_members(members[:limit])
         return IndexPage(entries, _encode_cursor(members[limit - 1]) if len(members) > limit else None)
 
-    def oldest(self, limit: int, after: IndexEntry | None) -> Sequence[IndexEntry]:
-        """Read the index of all records, oldest first: what follows `after`, None for the beginning."""
-        oldest = "-" if after is None else "(" + _member(after)
+    def newest(self, limit: int, after: IndexEntry | None) -> Sequence[IndexEntry]:
+        """Read the index of all records, newest first: what follows `after`, None for the beginning."""
+        newest = "+" if after is None else "(" + _member(after)
         with redis_errors():
-            members: Any = self._redis.zrange(naming.INDEX, oldest, "+", bylex=True, offset=0, num=limit)
+            members: Any = self._redis.zrange(
+                naming.INDEX, newest, "-", desc=True, bylex=True, offset=0, num=limit
+            )
         return _parse_members(members)
 
 

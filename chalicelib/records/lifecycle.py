@@ -6,65 +6,58 @@
     claim_version          P       P         P, newer     P, newer  P, newer     -         P, if named
     finish                 -       -         R or F       -         R or F       -         -
     mark_thumbnail_lost    -       -         -            P         -            -         -
+    adopt_thumbnail        R       R         R            R, other  R            -         -
     record_attempt         -       -         P, counted   -         -            -         -
+    withdraw_attempt       -       -         P, counted   -         -            -         -
+    reopen                 -       -         -            -         P            -         -
+    move_original          -       A         P            R         F            -         -
     expire_after_download  -       -         -            R, once   -            -         -
     start_removal          -       D         D            D         D            -         -
     finish_removal         -       -         -            -         -            T         -
     discard_abandoned      -       none      none, again  -         -            -         -
 
     A AWAITING_UPLOAD, P PENDING, R READY, F FAILED, D DELETING, T TOMBSTONE; - no change.
-    again: only where no version was claimed yet. newer: another version than the record's; the same version
-    can only move the expiry. named: the caller names this tombstone. A tombstone that Redis has expired is
-    none.
+    again: only where no version was claimed yet. newer: another version than the record's; the same one moves
+    its times, and reopens a failure that lies outside of the picture. named: the caller names this tombstone.
+    A tombstone that Redis has expired is none.
 
 Each transition takes the record (None: there is none) and returns the record that shall be stored. The same
 value means no change, None means that the record is dropped. Applied twice, each gives what it gives once; so
-the store may repeat one whenever another writer came first. What a transition is told of time, it is told by
-its arguments.
+the store may repeat one whenever another writer came first. Times come as arguments. `seen` is the record as it
+was when a change was decided: one that has changed since stays as it is.
 
 This module alone compares states: all other modules ask the questions at its end.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
-from enum import StrEnum
 from typing import Any
 
-from chalicelib.records.record import Failure, Finished, Owner, Record, State, Viewer
+from chalicelib.records.record import Failure, Finished, FinishResult, Owner, Record, State, Viewer
+from chalicelib.records.record import RemovalScope as RemovalScope
 
 TOMBSTONE_SECONDS = 14 * 24 * 3600
-"""How long a removal is remembered: no queue holds back an event for longer (SQS: 14 days at most)."""
+"""How long the removal of a picture is remembered that was never processed: no queue holds back an event for
+longer (SQS: 14 days at most)."""
+PROCESSED_TOMBSTONE_SECONDS = 30 * 60
+"""How long the removal of a processed picture is remembered: a presigned upload can be repeated for 15
+minutes, and what is in progress then takes less than `IN_FLIGHT_MS`."""
+IDEMPOTENCY_SECONDS = 24 * 3600
+"""How long an Idempotency-Key of a removed picture is remembered, so that a repeated upload does not make it
+again."""
+AWAITING_SECONDS = 3600
+"""How long Redis keeps the record of a presigned upload: longer than it can be used and is checked."""
 IN_FLIGHT_MS = 15 * 60 * 1000
 """A change younger than this may still be in progress. Lambda's three tries of an event, with pauses of one
 and two minutes and a minute each to run, take six minutes; a request takes twenty seconds at most."""
+MOST_STALE = 16
+"""Most thumbnails of earlier versions that a record names; a removal lists the bucket for others."""
+REOPENED = frozenset({"archived", "encrypted", "denied", "original_missing"})
+"""Codes of failures that lie outside of the picture: the same version that comes again reopens them."""
 
 _GONE = frozenset({State.DELETING, State.TOMBSTONE})
 _FINAL = frozenset({State.READY, State.FAILED})
 _WAITING = frozenset({State.AWAITING_UPLOAD, State.PENDING, State.DELETING})
-
-
-class RemovalScope(StrEnum):
-    """Which records a removal may take. Each scope includes removals that have stopped half-way."""
-
-    VISIBLE = "visible"
-    """Records that clients see."""
-    EXPIRED = "expired"
-    """Records that have expired."""
-    ANY = "any"
-    """All records but tombstones."""
-
-
-class FinishResult(StrEnum):
-    """What became of an attempt to finish a version."""
-
-    DONE = "done"
-    """The record holds the result."""
-    SUPERSEDED = "superseded"
-    """The original was replaced in the meantime: the result is of a version that no longer counts."""
-    DELETED = "deleted"
-    """The record was deleted in the meantime."""
-    UNKNOWN = "unknown"
-    """There is no record: Redis has lost it since the version was claimed."""
 
 
 # --- transitions ---
@@ -80,53 +73,56 @@ def create_if_absent(before: Record | None, fresh: Record, now_ms: int) -> Recor
     if before is None:
         return fresh
     if before.state in {State.PENDING, State.FAILED} and before.etag is None:
-        return replace(
-            before, state=State.PENDING, touched_ms=now_ms, error=None, error_code=None, attempts=0
-        )
+        return replace(_pending_again(before), touched_ms=now_ms)
     return before
 
 
-def claim_version(before: Record | None, fresh: Record, revive: str | None) -> Record:
+def claim_version(
+    before: Record | None, fresh: Record, revive: str | None, *, is_current: bool = False
+) -> Record:
     """Claim the version `fresh.etag` of an original, whose thumbnail shall be named `fresh.thumbnail`.
 
     Args:
         before: the record.
-        fresh: the record to store if there is none. Of an existing one that knows another version, `etag`,
-            `original_size`, `thumbnail` and `expires_ms` are replaced, and its result and the expiry that a
-            download gave it are cleared. One of the same version that expires lives as long as `fresh` if
-            that is longer: the object was put there again.
+        fresh: the record to store if there is none. Of an existing one that knows an older version, `etag`,
+            `version_ms`, `original_size`, `thumbnail` and `expires_ms` are replaced, and its result and the
+            expiry that a download gave it are cleared. One of the same version that expires lives as long as
+            `fresh` if that is longer: the object was put there again. One of the same version that failed for
+            a reason which lies outside of the picture is pending again.
         revive: the tombstone which the object has outlived, if it was put into the bucket after that removal
             had finished.
+        is_current: the object was read again, and is still there: it counts even if the record knows a later
+            one.
 
     """
     if before is None:
         return fresh
     if before.state is State.TOMBSTONE and revive is not None and before.tombstone == revive:
         return fresh
-    if before.state in _GONE:
+    is_older = before.etag != fresh.etag and _is_later(before, fresh)
+    if before.state in _GONE or (is_older and not is_current):
         return before
     if before.etag != fresh.etag:
         return replace(
-            before,
-            state=State.PENDING,
+            _pending_again(before),
             etag=fresh.etag,
+            version_ms=fresh.version_ms,
             original_size=fresh.original_size,
             thumbnail=fresh.thumbnail,
-            stale_thumbnails=thumbnails(before),
+            stale_thumbnails=thumbnails(before)[-MOST_STALE:],
             expires_ms=fresh.expires_ms,
             thumbnail_size=None,
-            error=None,
-            error_code=None,
             download_expires_ms=None,
             attempts=0 if before.etag else before.attempts,
         )
-    if (
-        before.expires_ms is not None
-        and fresh.expires_ms is not None
-        and before.expires_ms < fresh.expires_ms
-    ):
-        return replace(before, expires_ms=fresh.expires_ms, download_expires_ms=None)
-    return before
+    after = before
+    if before.state is State.FAILED and before.error_code in REOPENED:
+        after = replace(_pending_again(before), thumbnail=before.thumbnail or fresh.thumbnail)
+    if _is_later(fresh, before):
+        after = replace(after, version_ms=fresh.version_ms)
+    if before.expires_ms is not None and before.expires_ms < (fresh.expires_ms or 0):
+        after = replace(after, expires_ms=fresh.expires_ms, download_expires_ms=None)
+    return after
 
 
 def finish(before: Record | None, thumbnail: str | None, result: Finished | Failure) -> Record | None:
@@ -150,11 +146,44 @@ def mark_thumbnail_lost(before: Record | None, thumbnail: str | None) -> Record 
     return replace(before, state=State.PENDING, thumbnail_size=None)
 
 
+def adopt_thumbnail(before: Record | None, found: Record, seen: Record | None) -> Record | None:
+    """Make ready what a thumbnail that stands alone tells of: it is the only copy of the picture."""
+    if before != seen:
+        return before
+    if before is None:
+        return found
+    if before.state in _GONE or (before.state is State.READY and before.thumbnail == found.thumbnail):
+        return before
+    stale = tuple(name for name in thumbnails(before) if name != found.thumbnail)
+    return replace(_ready(before, found), stale_thumbnails=stale[-MOST_STALE:])
+
+
 def record_attempt(before: Record | None, attempts: int) -> Record | None:
-    """Note that the reconciler retries a pending record for the time number `attempts`."""
+    """Note that a pending record is retried for the time number `attempts`."""
     if before is None or before.state is not State.PENDING or before.attempts >= attempts:
         return before
     return replace(before, attempts=attempts)
+
+
+def withdraw_attempt(before: Record | None, attempts: int) -> Record | None:
+    """Take back attempt number `attempts`: it ended in an outage, which says nothing about the picture."""
+    if before is None or before.state is not State.PENDING or before.attempts != attempts:
+        return before
+    return replace(before, attempts=attempts - 1)
+
+
+def reopen(before: Record | None, error_code: str | None) -> Record | None:
+    """Make a failed record pending again, on an operator's request. None: whatever it failed for."""
+    if before is None or before.state is not State.FAILED or error_code not in {None, before.error_code}:
+        return before
+    return _pending_again(before)
+
+
+def move_original(before: Record | None, object_key: str) -> Record | None:
+    """Note the new object key of an upload that release 1 has stored."""
+    if before is None or before.state in _GONE:
+        return before
+    return replace(before, object_key=object_key)
 
 
 def expire_after_download(before: Record | None, thumbnail: str | None, expires_ms: int) -> Record | None:
@@ -166,12 +195,15 @@ def expire_after_download(before: Record | None, thumbnail: str | None, expires_
     )
 
 
-def start_removal(before: Record | None, scope: RemovalScope, viewer: Viewer, now_ms: int) -> Record | None:
-    """Hide a record, so that its objects can be removed.
-
-    No change if it is not in scope, or not the viewer's.
-    """
-    if before is None or not may_remove(before, scope, viewer, now_ms):
+def start_removal(
+    before: Record | None, scope: RemovalScope, viewer: Viewer, now_ms: int, seen: Record | None = None
+) -> Record | None:
+    """Hide a record, so that its objects can be removed, if it is in scope, and the viewer's."""
+    if (
+        before is None
+        or not may_remove(before, scope, viewer, now_ms)
+        or (seen is not None and before != seen)
+    ):
         return before
     return replace(before, state=State.DELETING)
 
@@ -187,6 +219,7 @@ def finish_removal(before: Record | None, tombstone: str) -> Record | None:
         created_ms=0,
         original_size=None,
         state=State.TOMBSTONE,
+        version_ms=before.version_ms,
         thumbnail=before.thumbnail,
         stale_thumbnails=before.stale_thumbnails,
         tombstone=tombstone,
@@ -233,9 +266,21 @@ def next_check(record: Record, now_ms: int) -> int | None:
     return record.ends_ms
 
 
-def seconds_to_live(record: Record) -> int:
-    """How long Redis keeps a record that has just been changed; 0 for as long as it is not removed."""
-    return TOMBSTONE_SECONDS if record.state is State.TOMBSTONE else 0
+def seconds_to_live(before: Record | None, after: Record | None) -> int:
+    """How long Redis keeps a record after this change; 0 for as long as it is not removed.
+
+    A tombstone lives as long as something of the removed picture may still come: minutes where its event has
+    been processed, since then only a slow run, or the repeated use of a presigned upload, can store an object
+    again.
+    """
+    if after is not None and after.state is State.AWAITING_UPLOAD:
+        return AWAITING_SECONDS
+    if before is None or after is None or after.state is not State.TOMBSTONE:
+        return 0
+    if before.body_hash is not None:
+        return IDEMPOTENCY_SECONDS
+    was_processed = before.thumbnail_size is not None or before.error is not None
+    return PROCESSED_TOMBSTONE_SECONDS if was_processed else TOMBSTONE_SECONDS
 
 
 def exists(record: Record, now_ms: int) -> bool:
@@ -314,6 +359,36 @@ def is_tombstone(record: Record) -> bool:
 def thumbnails(record: Record) -> tuple[str, ...]:
     """Names of all thumbnails of a record that may be stored."""
     return (*record.stale_thumbnails, *([record.thumbnail] if record.thumbnail else []))
+
+
+def is_another(record: Record, fresh: Record) -> bool:
+    """Tell whether `fresh` is of another version than the record, or of the same content put there later."""
+    return record.etag != fresh.etag or _is_later(fresh, record)
+
+
+def is_reopened(record: Record) -> bool:
+    """Tell whether a record failed for a reason that lies outside of the picture, and may be over by now."""
+    return record.state is State.FAILED and record.error_code in REOPENED
+
+
+def _is_later(one: Record, other: Record) -> bool:
+    return one.version_ms is not None and other.version_ms is not None and one.version_ms > other.version_ms
+
+
+def _pending_again(record: Record) -> Record:
+    return replace(record, state=State.PENDING, error=None, error_code=None, attempts=0)
+
+
+def _ready(before: Record, found: Record) -> Record:
+    return replace(
+        _pending_again(before),
+        state=State.READY,
+        etag=found.etag,
+        version_ms=found.version_ms,
+        original_size=found.original_size,
+        thumbnail=found.thumbnail,
+        thumbnail_size=found.thumbnail_size,
+    )
 
 
 def _may_see(record: Record, viewer: Viewer) -> bool:

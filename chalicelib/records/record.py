@@ -21,6 +21,30 @@ class State(StrEnum):
     """The objects are gone. Kept for a while so that a late event does not make the record again."""
 
 
+class RemovalScope(StrEnum):
+    """Which records a removal may take. Each scope includes removals that have stopped half-way."""
+
+    VISIBLE = "visible"
+    """Records that clients see."""
+    EXPIRED = "expired"
+    """Records that have expired."""
+    ANY = "any"
+    """All records but tombstones."""
+
+
+class FinishResult(StrEnum):
+    """What became of an attempt to finish a version."""
+
+    DONE = "done"
+    """The record holds the result."""
+    SUPERSEDED = "superseded"
+    """The original was replaced in the meantime: the result is of a version that no longer counts."""
+    DELETED = "deleted"
+    """The record was deleted in the meantime."""
+    UNKNOWN = "unknown"
+    """There is no record: Redis has lost it since the version was claimed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Owner:
     """A client that sees only the records that it has uploaded: the `sub` of its token."""
@@ -78,6 +102,9 @@ class Record:
     """When the presigned POST expires by which the original may be sent; always a whole second."""
     etag: str | None = None
     """The version of the original that the pipeline last claimed; None until it has claimed one."""
+    version_ms: int | None = None
+    """When that version was stored (S3's LastModified); None where it is not known, as in records of release
+    1."""
     thumbnail: str | None = None
     """Name of that version's thumbnail; it is stored when `thumbnail_size` is known."""
     stale_thumbnails: tuple[str, ...] = ()

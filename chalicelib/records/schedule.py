@@ -52,12 +52,12 @@ class Schedule:
         with redis_errors():
             self._reschedule(keys=[naming.DUE], args=[check.record_id, "", check.at_ms])
 
-    def set_if_absent(self, checks: Iterable[ScheduledCheck]) -> None:
-        """Add checks of records that have none, whatever their time."""
+    def set_if_earlier(self, checks: Iterable[ScheduledCheck]) -> None:
+        """Set checks of records that have none, or a later one."""
         at = {check.record_id: check.at_ms for check in checks}
         if at:
             with redis_errors():
-                self._redis.zadd(naming.DUE, at, nx=True)
+                self._redis.zadd(naming.DUE, at, lt=True)
 
     def due(self, limit: int) -> list[ScheduledCheck]:
         """The checks whose time has come, earliest first; at most `limit`."""

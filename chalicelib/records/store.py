@@ -18,9 +18,17 @@ from chalicelib.clock import Clock, now_ms
 from chalicelib.errors import RecordUnreadable
 from chalicelib.records import codec, lifecycle
 from chalicelib.records.checkpoints import Checkpoints
+from chalicelib.records.heartbeat import Heartbeat
 from chalicelib.records.index import Index, entry_of
-from chalicelib.records.lifecycle import FinishResult, RemovalScope
-from chalicelib.records.record import Failure, Finished, Record, UnreadableRecord, Viewer
+from chalicelib.records.record import (
+    Failure,
+    Finished,
+    FinishResult,
+    Record,
+    RemovalScope,
+    UnreadableRecord,
+    Viewer,
+)
 from chalicelib.records.redis_errors import redis_errors
 from chalicelib.records.replace import Replace
 from chalicelib.records.schedule import Schedule, ScheduledCheck
@@ -67,11 +75,16 @@ class RecordStore:
         self.index = Index(client)
         self.schedule = Schedule(client, clock)
         self.checkpoints = Checkpoints(client)
+        self.heartbeat = Heartbeat(client)
+
+    def now_ms(self) -> int:
+        """The time by which records expire, in milliseconds since the epoch."""
+        return self._clock()
 
     def ping(self) -> None:
-        """Ask Redis whether it answers."""
+        """Write to Redis, as an upload does: a full server and a read-only replica refuse it."""
         with redis_errors():
-            self._redis.ping()
+            self._redis.set(naming.HEALTH, "1", ex=60)
 
     # --- reading ---
 
@@ -164,7 +177,7 @@ class RecordStore:
                 None if before is None else before.revision,
                 {} if after is None else codec.encode(after),
                 allowed_when_full=transition in lifecycle.ALLOWED_WHEN_FULL,
-                seconds_to_live=0 if after is None else lifecycle.seconds_to_live(after),
+                seconds_to_live=lifecycle.seconds_to_live(before, after),
             )
             # The client sends the script again when a reply is lost: the revision is this one's own then, or
             # the record is dropped.
@@ -217,7 +230,10 @@ class RecordStore:
             if lifecycle.is_listed(record):
                 self.index.add_to(pipe, [entry_of(record)])
             fields = codec.encode(replace(record, revision=secrets.token_hex(6)))
-            pipe.hset(naming.record(record.id), items=[part for field in fields.items() for part in field])
+            key = naming.record(record.id)
+            pipe.hset(key, items=[part for field in fields.items() for part in field])
+            if seconds := lifecycle.seconds_to_live(None, record):
+                pipe.expire(key, seconds)
             pipe.execute()
 
     def create_if_absent(self, fresh: Record) -> Record:
@@ -240,12 +256,13 @@ class RecordStore:
 
     # --- processing ---
 
-    def claim_version(self, fresh: Record, *, revive: str | None = None) -> Record:
+    def claim_version(self, fresh: Record, *, revive: str | None = None, is_current: bool = False) -> Record:
         """Claim the version `fresh.etag` of an original, making its record if there is none.
 
         Args:
             fresh: the record to store if there is none; it names its version and the thumbnail to be.
             revive: the tombstone which the object has outlived, if any; see `lifecycle.claim_version`.
+            is_current: the object was read again, and is still there.
 
         Returns:
             the record as it stands now. If it needs a thumbnail, that is to be stored as `thumbnail`. If it
@@ -255,7 +272,9 @@ class RecordStore:
         if fresh.etag is None or fresh.thumbnail is None:
             raise ValueError("only a version of an original can be claimed")
         before = self._announce(fresh)
-        _, record = self._change(before, fresh.id, lifecycle.claim_version, fresh, revive)
+        _, record = self._change(
+            before, fresh.id, lifecycle.claim_version, fresh, revive, is_current=is_current
+        )
         assert record is not None, "the transition always gives a record"  # noqa: S101 - for the type checker
         self._remove_spurious_entry(fresh, record)
         return record
@@ -272,8 +291,16 @@ class RecordStore:
 
     # --- removals ---
 
-    def start_removal(self, record_id: str, scope: RemovalScope, viewer: Viewer) -> Record | None:
+    def start_removal(
+        self, before: Record, scope: RemovalScope, viewer: Viewer, *, seen: Record | None = None
+    ) -> Record | None:
         """Hide a record for good, so that its objects can be removed; also if an earlier removal has stopped.
+
+        Args:
+            before: the record, as it was just read.
+            scope: which records may be removed.
+            viewer: who asks.
+            seen: the record as it was when its removal was decided; one that has changed since stays.
 
         Returns:
             the record, with all that is needed to find its objects; None when there is none in scope that
@@ -281,8 +308,10 @@ class RecordStore:
 
         """
         now = self._clock()
-        _, record = self.change(record_id, lifecycle.start_removal, scope, viewer, now)
-        if record is None or not lifecycle.may_remove(record, scope, viewer, now):
+        _, record = self._change(before, before.id, lifecycle.start_removal, scope, viewer, now, seen)
+        if record is None or not lifecycle.is_being_removed(record):
+            return None
+        if not lifecycle.may_remove(record, scope, viewer, now):
             return None
         self.index.remove(entry_of(record))
         return record
@@ -308,6 +337,31 @@ class RecordStore:
         _, after = self._change(record, record.id, lifecycle.record_attempt, record.attempts + 1)
         return after.attempts if after is not None and lifecycle.needs_thumbnail(after) else 0
 
+    def withdraw_attempt(self, record: Record) -> None:
+        """Take back the last attempt: it ended in an outage, which says nothing about the picture."""
+        self.change(record.id, lifecycle.withdraw_attempt, record.attempts + 1)
+
+    def move_original(self, record: Record, object_key: str) -> None:
+        """Note the new object key of an upload that release 1 has stored."""
+        self._change(record, record.id, lifecycle.move_original, object_key)
+
+    def adopt(self, found: Record, *, seen: Record | None) -> bool:
+        """Make ready what a thumbnail that stands alone tells of; False if the record is not `seen` now."""
+        if seen is None:
+            return self.restore([found]) == 1
+        if not lifecycle.is_gone(seen):
+            self.index.add([seen])  # one that awaited its upload is not there yet
+        before, after = self._change(seen, found.id, lifecycle.adopt_thumbnail, found, seen)
+        return after != before
+
+    def reopen(self, record: Record, error_code: str | None) -> bool:
+        """Make a failed record pending again, to be checked now; False if it did not fail for that."""
+        before, after = self._change(record, record.id, lifecycle.reopen, error_code)
+        if after == before:
+            return False
+        self.schedule.set(ScheduledCheck(record.id, self._clock()))
+        return True
+
     def mark_thumbnail_lost(self, record: Record) -> bool:
         """Make a ready record pending whose thumbnail is lost, to be checked now; False if it has changed."""
         before, after = self._change(record, record.id, lifecycle.mark_thumbnail_lost, record.thumbnail)
@@ -330,7 +384,7 @@ class RecordStore:
         found = list(records)
         checks = [(record.id, lifecycle.next_check(record, record.created_ms)) for record in found]
         # A record that came in the meantime keeps its check.
-        self.schedule.set_if_absent([ScheduledCheck(one, at) for one, at in checks if at is not None])
+        self.schedule.set_if_earlier([ScheduledCheck(one, at) for one, at in checks if at is not None])
         self.index.add(found)
         return sum(self._restore(record) for record in found)
 

@@ -29,7 +29,7 @@ class Audit:
             ("bucket", BUCKET, BUCKET_EVERY_MS),
             ("records", (Part.INDEX,), RECORDS_EVERY_MS),
         ):
-            checkpoint = self.walker.read(name, every_ms=every_ms)
+            checkpoint = self.walker.read(name, parts, every_ms=every_ms)
             if checkpoint.part is None:
                 continue
             done, _ = self.walker.walk(checkpoint, parts)

@@ -3,11 +3,18 @@
 from dataclasses import dataclass
 
 from chalicelib import naming
-from chalicelib.errors import ThumbnailFailed, ThumbnailNotReady, UnknownThumbnail
+from chalicelib.errors import (
+    BucketUnavailable,
+    OriginalRefused,
+    ThumbnailFailed,
+    ThumbnailNotReady,
+    UnknownThumbnail,
+)
 from chalicelib.objects.bucket import Bucket
 from chalicelib.records import lifecycle
 from chalicelib.records.record import Record, Viewer
 from chalicelib.records.store import RecordStore
+from chalicelib.work.contradiction import repair_contradiction
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +66,16 @@ class Downloader:
 
         Raises:
             UnknownThumbnail: the record was deleted since it was found.
-            ThumbnailNotReady: the thumbnail is about to be replaced.
+            ThumbnailNotReady: the thumbnail is about to be replaced, or has to be made again.
 
         """
-        thumbnail = self.bucket.get(naming.thumbnail(record.id, record.thumbnail or ""))
+        try:
+            thumbnail = self.bucket.get(naming.thumbnail(record.id, record.thumbnail or ""))
+        except OriginalRefused as refused:
+            raise BucketUnavailable from refused
         if thumbnail is None:
+            # Deleted or replaced since the record was read; or the record is wrong, as after a failover.
+            repair_contradiction(self.store, self.bucket, self.find_ready(record.id))
             self.find(record.id)
             raise ThumbnailNotReady
         with thumbnail:

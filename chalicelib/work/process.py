@@ -17,24 +17,54 @@ anywhere:
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 from chalicelib import naming
 from chalicelib.clock import Clock, now_ms
-from chalicelib.errors import OriginalChanging, OriginalMissing, PictureError, TooManyBytes
+from chalicelib.errors import OriginalChanging, OriginalMissing, OriginalRefused, PictureError, TooManyBytes
 from chalicelib.imaging import Thumbnail, make_thumbnail
 from chalicelib.objects.bucket import Bucket, ObjectInfo, StoredObject
 from chalicelib.records import codec, lifecycle
+from chalicelib.records.codec import ObjectMetadata
 from chalicelib.records.index import entry_of
-from chalicelib.records.lifecycle import FinishResult
-from chalicelib.records.record import Failure, Finished, Record
+from chalicelib.records.record import (
+    UNRESTRICTED,
+    Failure,
+    Finished,
+    FinishResult,
+    Record,
+    RemovalScope,
+    State,
+    expiry_of,
+)
 from chalicelib.records.store import RecordStore
 from chalicelib.spec import ThumbnailSpec
-from chalicelib.work.objects_to_records import record_of_original
-from chalicelib.work.remove import thumbnail_keys
+from chalicelib.work.objects_to_records import (
+    find_record,
+    newest_alone,
+    record_of_thumbnail,
+    record_of_version,
+)
+from chalicelib.work.remove import remove, thumbnail_keys
 
 _ROUNDS = 4
+
+
+# Names the version of an original of which nothing is known but that S3 refuses it.
+_UNKNOWN_ETAG = "unknown"
+
+
+class SeenVersion(NamedTuple):
+    """What is known of an original without reading it: ETag, size in bytes, LastModified in milliseconds."""
+
+    etag: str | None = None
+    size: int | None = None
+    modified_ms: int | None = None
+
+
+UNSEEN = SeenVersion()
 
 
 class Outcome(StrEnum):
@@ -56,11 +86,13 @@ class Outcome(StrEnum):
 class ProcessingResult:
     """A run that finished a record; times are milliseconds, sizes bytes.
 
+    `way` is how the original came: `multipart` or `presigned` by the API, or put into the `bucket`.
     `image_format` is `unknown` where it was not found out. `waited_ms` counts from when the picture was
     uploaded, or put into the bucket. `request_id` is that of the request which has uploaded the original.
     """
 
-    object_key: str
+    record_id: str
+    way: str
     outcome: Outcome
     image_format: str
     original_size: int
@@ -96,18 +128,19 @@ class Processor:
     keep_originals: bool = True
     clock: Clock = now_ms
 
-    def process(self, object_key: str, observe: Observe = ignore) -> Outcome:
+    def process(self, object_key: str, observe: Observe = ignore, seen: SeenVersion = UNSEEN) -> Outcome:
         """Make the thumbnail of one original and finish its record.
 
         Args:
             object_key: the original.
             observe: is told of each run that finished the record.
+            seen: the version that an event or a listing has named, for the case that S3 refuses the object.
 
         Raises:
             Unavailable: S3 or Redis did not answer, or the original kept changing. Worth a retry.
 
         """
-        return self._run(object_key, self._make, observe)
+        return self._run(object_key, self._make, observe, seen)
 
     def fail(self, object_key: str, etag: str | None, error: PictureError) -> Outcome:
         """Mark the record of an original FAILED: `process` has failed on it for good.
@@ -127,45 +160,68 @@ class Processor:
         def refuse(_: StoredObject) -> tuple[Thumbnail, int]:
             raise error
 
-        return self._run(object_key, refuse, ignore, only=etag)
+        return self._run(object_key, refuse, ignore, SeenVersion(etag), only=etag)
 
-    def _run(self, object_key: str, make: Make, observe: Observe, *, only: str | None = None) -> Outcome:
+    def _run(  # noqa: C901 - the races of one original, in the order in which they are decided
+        self, object_key: str, make: Make, observe: Observe, seen: SeenVersion, *, only: str | None = None
+    ) -> Outcome:
         is_upload = naming.is_upload_key(object_key)
-        revive: str | None = None
+        revive = outdated = None
+        stale: set[str] = set()
         for _ in range(_ROUNDS):
-            original = self.bucket.get(object_key)
+            try:
+                original = self.bucket.get(object_key)
+            except OriginalRefused as refused:
+                return self._handle_refused_original(object_key, seen, refused)
             if original is None:
                 return self._handle_missing_original(object_key)
             with original:
                 info = original.info
                 if only not in {None, info.etag}:
                     return Outcome.UNCHANGED
-                record = self.store.claim_version(record_of_original(info, self.retention), revive=revive)
+                fresh = record_of_version(self.store, info, self.retention)
+                record = self.store.claim_version(fresh, revive=revive, is_current=info.etag == outdated)
                 if lifecycle.is_tombstone(record) and not is_upload:
                     # The removal had finished by now. If the object is still there when it is read again,
                     # then a client has put it there since: this key is the client's, and the picture is
                     # wanted again.
                     revive = record.tombstone
                     continue
-                if lifecycle.is_being_removed(record) and record.etag != info.etag and not is_upload:
-                    # A client has put another object there than the one that is being removed.
+                if (
+                    not is_upload
+                    and lifecycle.is_being_removed(record)
+                    and lifecycle.is_another(record, fresh)
+                ):
+                    # A client has put an object there since the one that is being removed.
                     raise OriginalChanging
                 if lifecycle.is_gone(record):
                     self.bucket.delete(object_key, *thumbnail_keys(record))
                     return Outcome.DELETED
+                if record.etag != info.etag:
+                    # The record knows a later version. If the object that is read next is still this one,
+                    # then it counts: a later one was there, and is no more.
+                    outdated = info.etag
+                    continue
                 if not lifecycle.needs_thumbnail(record):
-                    return Outcome.UNCHANGED
-                outcome = self._finish(record, original, make, observe)
+                    return self._handle_processed(record, info)
+                outcome = self._finish(record, original, make, observe, stale)
             if outcome is not None:
                 return outcome
         raise OriginalChanging
 
-    def _finish(self, record: Record, original: StoredObject, make: Make, observe: Observe) -> Outcome | None:
-        """Make and store the thumbnail; None means that processing has to start again."""
+    def _finish(
+        self, record: Record, original: StoredObject, make: Make, observe: Observe, stale: set[str]
+    ) -> Outcome | None:
+        """Make and store the thumbnail; None means that processing has to start again.
+
+        Thumbnails of earlier versions are deleted last, and only if the original is still the version that
+        was read: until then, one of them may be the only copy of the picture. `stale` gathers their keys over
+        the rounds of a run, since the record forgets them when a version is finished.
+        """
+        stale.update(thumbnail_keys(record))
         thumbnail, decode_ms = None, 0
         result: Finished | Failure
         stored_key = naming.thumbnail(record.id, record.thumbnail or "")
-        self.bucket.delete(*(key for key in thumbnail_keys(record) if key != stored_key))
         try:
             thumbnail, decode_ms = make(original)
         except PictureError as error:
@@ -183,18 +239,27 @@ class Processor:
         finish = self.store.finish(record, result)
         if finish is FinishResult.DONE:
             observe(self._seen(record, original.info, outcome, thumbnail, decode_ms))
-            return outcome if self._is_last_version(original.info, outcome) else None
-        self.bucket.delete(stored_key)
+            if not self._is_last_version(original.info, outcome):
+                return None
+            self.bucket.delete(*(stale - {stored_key}))
+            return outcome
         if finish is FinishResult.DELETED:
+            self.bucket.delete(stored_key)
             self.store.index.remove(entry_of(record))
+        elif finish is FinishResult.SUPERSEDED and self.keep_originals:
+            self.bucket.delete(stored_key)
+        # Else the thumbnail may be the only copy: Redis has lost the record, or another version has been
+        # claimed. The walk over the bucket deletes it once a newer one is stored.
         return None
 
     def _seen(
         self, record: Record, original: ObjectInfo, outcome: Outcome, made: Thumbnail | None, decode_ms: int
     ) -> ProcessingResult:
         request_id = original.metadata.get("request-id", "")
+        way = "multipart" if record.presigned_until_ms is None else "presigned"
         return ProcessingResult(
-            original.key,
+            record.id,
+            way if naming.is_upload_key(original.key) else "bucket",
             outcome,
             image_format="unknown" if made is None else made.source_format,
             original_size=original.size,
@@ -220,18 +285,81 @@ class Processor:
         thumbnail = make_thumbnail(content, self.spec, max_pixels=self.max_pixels)
         return thumbnail, self.clock() - started
 
+    def _handle_processed(self, record: Record, original: ObjectInfo) -> Outcome:
+        """Delete an original that is not to be kept: it was put there again with the same content."""
+        if not self.keep_originals and lifecycle.is_ready(record):
+            stored = self.bucket.head(naming.thumbnail(record.id, record.thumbnail or ""))
+            if stored is not None and ObjectMetadata.parse(stored.metadata).stands_alone:
+                self.bucket.delete_version(original.key, original.etag)
+        return Outcome.UNCHANGED
+
     def _handle_missing_original(self, object_key: str) -> Outcome:
-        record = self.store.find(naming.record_id(object_key))
-        if record is None:
-            return Outcome.ABSENT
-        if lifecycle.is_gone(record):
+        record = find_record(self.store, object_key)
+        record_id = naming.record_id(object_key) if record is None else record.id
+        if record is not None and lifecycle.is_gone(record):
             # Not the original: if there is one again, it is newer than the removal.
             self.bucket.delete(*thumbnail_keys(record))
             return Outcome.DELETED
-        if lifecycle.needs_thumbnail(record):
-            self.store.finish(record, failure_of(OriginalMissing()))
-            return Outcome.FAILED
-        return Outcome.ABSENT
+        if record is not None and not lifecycle.needs_thumbnail(record):
+            return Outcome.ABSENT
+        # Where originals are not kept, the thumbnail may be the only copy, though Redis has lost the record
+        # of it.
+        alone = newest_alone(self.bucket, record_id)
+        if alone is not None and alone.original_key == object_key:
+            adopted = self.store.adopt(record_of_thumbnail(alone), seen=record)
+            return Outcome.READY if adopted else Outcome.UNCHANGED
+        if record is None:
+            return Outcome.ABSENT
+        if naming.is_upload_key(object_key) and record.etag is not None:
+            # Only this service deletes there: a removal of which Redis has lost the record.
+            removed = remove(self.store, self.bucket, record.id, RemovalScope.ANY, UNRESTRICTED, seen=record)
+            return Outcome.ABSENT if removed is None else Outcome.DELETED
+        self.store.finish(record, failure_of(OriginalMissing()))
+        return Outcome.FAILED
+
+    def _handle_refused_original(
+        self, object_key: str, seen: SeenVersion, refused: OriginalRefused
+    ) -> Outcome:
+        """Mark the record FAILED whose original S3 does not hand out, without reading it."""
+        record = find_record(self.store, object_key)
+        known = seen if seen.etag is not None else SeenVersion(None if record is None else record.etag)
+        if record is not None and lifecycle.is_being_removed(record):
+            raise OriginalChanging
+        if record is not None and lifecycle.is_tombstone(record) and naming.is_upload_key(object_key):
+            self.bucket.delete(object_key)
+            return Outcome.DELETED
+        if record is None or record.etag is None or known.etag != record.etag:
+            # Also of a tombstone: the client's key has an object again.
+            revive = None if record is None else record.tombstone
+            fresh = self._version_that_is_refused(object_key, record, known)
+            record = self.store.claim_version(fresh, revive=revive)
+        if not lifecycle.needs_thumbnail(record):
+            return Outcome.UNCHANGED
+        self.store.finish(record, failure_of(refused))
+        return Outcome.FAILED
+
+    def _version_that_is_refused(self, object_key: str, record: Record | None, known: SeenVersion) -> Record:
+        """The record of a version of which no more is known than that S3 has it."""
+        etag = known.etag or _UNKNOWN_ETAG
+        now = self.clock() if known.modified_ms is None else known.modified_ms
+        if record is None or lifecycle.is_tombstone(record):
+            record = Record(
+                id=naming.record_id(object_key),
+                object_key=object_key,
+                filename=naming.filename(object_key),
+                created_ms=now,
+                original_size=None,
+                expires_ms=None if naming.is_upload_key(object_key) else expiry_of(now, self.retention),
+            )
+        return replace(
+            record,
+            state=State.PENDING,
+            original_size=known.size,
+            etag=etag,
+            version_ms=known.modified_ms,
+            thumbnail=naming.new_thumbnail(etag),
+            thumbnail_size=None,
+        )
 
 
 def failure_of(error: PictureError) -> Failure:

@@ -1,10 +1,10 @@
-"""Make the records again that Redis has lost, from the objects in the bucket."""
+"""Make the records agree with the bucket again, after Redis was lost or went back in time."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from chalicelib.work.audit import BUCKET_EVERY_MS
 from chalicelib.work.sweep import Counts
-from chalicelib.work.walk import BUCKET, Walker
+from chalicelib.work.walk import EVERYTHING, Walker
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class Rebuild:
     walker: Walker
 
     def run(self) -> tuple[Counts, bool]:
-        """Make a record of every picture in the bucket that has none, or go on with that if it began today.
+        """Make missing records and remove those whose objects are gone; go on if that began today.
 
         Returns:
             what was done, and whether the end was reached; the next run then starts from the beginning.
@@ -23,7 +23,7 @@ class Rebuild:
             Unavailable: S3 or Redis did not answer. The next run goes on where this one stopped.
 
         """
-        checkpoint = self.walker.read("rebuild", every_ms=BUCKET_EVERY_MS)
+        checkpoint = self.walker.read("rebuild", EVERYTHING, every_ms=BUCKET_EVERY_MS)
         if checkpoint.part is None:
-            checkpoint = replace(checkpoint, since_ms=self.walker.clock(), part="", after="")
-        return self.walker.walk(checkpoint, BUCKET)
+            checkpoint = self.walker.restart("rebuild", EVERYTHING)
+        return self.walker.walk(checkpoint, EVERYTHING)

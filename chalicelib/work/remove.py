@@ -3,18 +3,23 @@
 import uuid
 
 from chalicelib import naming
-from chalicelib.errors import RecordUnreadable
+from chalicelib.errors import OriginalRefused, RecordUnreadable
 from chalicelib.objects.bucket import Bucket
 from chalicelib.records import lifecycle
-from chalicelib.records.lifecycle import RemovalScope
-from chalicelib.records.record import Record, Viewer
+from chalicelib.records.record import Record, RemovalScope, Viewer
 from chalicelib.records.store import RecordStore
 
 
-def remove(
-    store: RecordStore, bucket: Bucket, record_id: str, scope: RemovalScope, viewer: Viewer
+def remove(  # noqa: PLR0913 - two adapters, what, which, who, and when
+    store: RecordStore,
+    bucket: Bucket,
+    record_id: str,
+    scope: RemovalScope,
+    viewer: Viewer,
+    *,
+    seen: Record | None = None,
 ) -> Record | None:
-    """Remove a record, its original and its thumbnails.
+    """Remove a record, its original and all of its thumbnails.
 
     If it stops half-way, the record stays hidden; the same call, or the reconciler, does the rest.
 
@@ -24,6 +29,7 @@ def remove(
         record_id: the record.
         scope: which records may be removed.
         viewer: who asks; records that this viewer does not see stay.
+        seen: the record as it was when its removal was decided; one that has changed since stays.
 
     Returns:
         the record as it was; None when there is none in scope, or when it was just removed.
@@ -33,22 +39,34 @@ def remove(
 
     """
     try:
-        record = store.start_removal(record_id, scope, viewer)
+        before = store.find(record_id)
     except RecordUnreadable:
+        return None  # invisible to clients, and left to the release that knows it
+    if before is None or not lifecycle.may_remove(before, scope, viewer, store.now_ms()):
         return None
+    # Listed before the record is hidden: what is stored later is named by the record, or belongs to a later
+    # life.
+    stored = [item.key for page in bucket.pages(naming.thumbnails(record_id)) for item in page]
+    record = store.start_removal(before, scope, viewer, seen=seen)
     if record is None:
         return None
-    if (
-        scope is not RemovalScope.VISIBLE
-        and record.etag is not None
-        and not naming.is_upload_key(record.object_key)
-    ):
-        # No client has asked just now, and one may have put another object under its key since.
-        bucket.delete_version(record.object_key, record.etag)
-        bucket.delete(*thumbnail_keys(record))
+    if scope is RemovalScope.VISIBLE or naming.is_upload_key(record.object_key):
+        bucket.delete(record.object_key, *thumbnail_keys(record), *stored)
     else:
-        remove_objects(bucket, record)
+        # No client has asked just now, and one may have put an object under its key again since.
+        bucket.delete(*thumbnail_keys(record), *stored)
+        if record.etag is not None and not _is_put_again(bucket, record):
+            bucket.delete_version(record.object_key, record.etag)
     return record if store.finish_removal(record, tombstone=str(uuid.uuid4())) else None
+
+
+def _is_put_again(bucket: Bucket, record: Record) -> bool:
+    """Tell whether the original was put there after the version that is to be removed."""
+    try:
+        original = bucket.head(record.object_key)
+    except OriginalRefused:
+        return False
+    return original is not None and record.version_ms is not None and original.modified_ms > record.version_ms
 
 
 def remove_objects(bucket: Bucket, record: Record) -> None:
@@ -57,5 +75,5 @@ def remove_objects(bucket: Bucket, record: Record) -> None:
 
 
 def thumbnail_keys(record: Record) -> list[str]:
-    """Object keys of all thumbnails of a record that may be stored."""
+    """Object keys of all thumbnails of a record that are known to it."""
     return [naming.thumbnail(record.id, name) for name in lifecycle.thumbnails(record)]

@@ -1,38 +1,147 @@
-"""Compare a page of objects or of index entries with the records, and repair what does not agree."""
+"""Compare a page of objects or of index entries with the records, and repair what does not agree.
+
+An object that may be the only copy of a picture is deleted only if a newer one of the same picture is stored,
+or if its record says that it was deleted or has expired.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import groupby
+from typing import TypeVar
 
 from chalicelib import naming
 from chalicelib.clock import Clock
-from chalicelib.naming import ThumbnailKey
+from chalicelib.errors import OriginalChanging, OriginalRefused, RecordUnreadable
 from chalicelib.objects.bucket import Bucket, ObjectInfo
 from chalicelib.records import lifecycle
-from chalicelib.records.codec import ObjectMetadata
 from chalicelib.records.index import IndexEntry
-from chalicelib.records.lifecycle import IN_FLIGHT_MS, RemovalScope
-from chalicelib.records.record import UNRESTRICTED, Record, UnreadableRecord, expiry_of
+from chalicelib.records.lifecycle import IN_FLIGHT_MS
+from chalicelib.records.record import Record, UnreadableRecord, expiry_of
 from chalicelib.records.schedule import ScheduledCheck
 from chalicelib.records.store import Found, RecordStore
-from chalicelib.work.objects_to_records import is_newer_than, record_of_original, record_of_thumbnail
-from chalicelib.work.remove import remove, thumbnail_keys
+from chalicelib.work.contradiction import repair_contradiction
+from chalicelib.work.objects_to_records import (
+    StoredThumbnail,
+    is_newer_than,
+    record_of_thumbnail,
+    record_of_version,
+    stored_thumbnail,
+)
+from chalicelib.work.process import Processor, SeenVersion
+from chalicelib.work.remove import thumbnail_keys
 from chalicelib.work.sweep import Counts
 
 _THREADS = 16
-_Thumbnail = tuple[ObjectInfo, ThumbnailKey]
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """Repairs a page at a time. `retention` and `keep_originals` are the deployment's settings."""
+    """Repairs a page at a time, with the processor's adapters and settings."""
 
-    store: RecordStore
-    bucket: Bucket
+    processor: Processor
     clock: Clock
-    retention: int
-    keep_originals: bool
+
+    @property
+    def store(self) -> RecordStore:
+        """The records."""
+        return self.processor.store
+
+    @property
+    def bucket(self) -> Bucket:
+        """The objects."""
+        return self.processor.bucket
+
+    # --- thumbnails ---
+
+    def check_thumbnails(self, thumbnails: list[ObjectInfo], counts: Counts) -> None:
+        """Make the records of thumbnails that have none, and delete thumbnails that have been replaced."""
+        counts["thumbnails seen"] += len(thumbnails)
+        named = [item for item in thumbnails if naming.parse_thumbnail(item.key) is not None]
+        pictures = [(one, list(items)) for one, items in groupby(named, lambda item: item.key.split("/")[1])]
+        found = self.store.find_all([record_id for record_id, _ in pictures])
+        self._index_and_schedule(found)
+        unnamed: list[tuple[Record | None, ObjectInfo]] = []
+        for (_, items), record in zip(pictures, found, strict=True):
+            if isinstance(record, UnreadableRecord):
+                counts["unreadable"] += 1
+                continue
+            # The newest first, so that it is the one of which a record is made.
+            for item in sorted(items, key=lambda item: item.modified_ms, reverse=True):
+                if record is None or item.key not in thumbnail_keys(record):
+                    unnamed.append((record, item))
+        # Of one picture one after the other: whether the second is to be deleted depends on the first.
+        self._in_parallel(
+            lambda group: [self._check_unnamed(record, item) for record, item in group],
+            [list(group) for _, group in groupby(unnamed, lambda one: one[1].key.split("/")[1])],
+            counts,
+        )
+
+    def _check_unnamed(self, seen: Record | None, item: ObjectInfo) -> str | None:  # noqa: PLR0911 - a table
+        """Adopt a thumbnail that no record names, or delete it."""
+        stored = stored_thumbnail(self.bucket, item)
+        if stored is None:
+            return "changed meanwhile"
+        record = self.store.find(stored.name.record_id)
+        if record is None:
+            return self._restore_from_thumbnail(stored)
+        if item.key in thumbnail_keys(record) and not lifecycle.is_tombstone(record):
+            return None
+        if seen is not None and record != seen:
+            return "changed meanwhile"
+        if lifecycle.is_tombstone(record) and (stored.told.version_ms or 0) > (record.version_ms or 0):
+            return None  # of a later life of the same key, of which Redis has lost the record
+        if stored.told.stands_alone and not lifecycle.is_gone(record):
+            current = stored_thumbnail(self.bucket, self._current(record, item))
+            is_newer = current is None or current.age < stored.age
+            if is_newer and not self._has_original(record):
+                adopted = self.store.adopt(record_of_thumbnail(stored), seen=record)
+                return "thumbnails adopted" if adopted else "changed meanwhile"
+            if current is None:
+                # The original is there, and a thumbnail of it will be; until then this may be the only one.
+                return None
+        if not self._is_old(item.modified_ms):
+            return "in flight"
+        self.bucket.delete(item.key)
+        return "thumbnails removed"
+
+    def _current(self, record: Record, item: ObjectInfo) -> ObjectInfo:
+        """The listing's entry of the thumbnail that the record names."""
+        return ObjectInfo(naming.thumbnail(record.id, record.thumbnail or ""), 0, "", item.modified_ms)
+
+    def _has_original(self, record: Record) -> bool:
+        return self.bucket.exists(record.object_key)
+
+    def _restore_from_thumbnail(self, stored: StoredThumbnail) -> str | None:
+        """Make the record of a thumbnail, if it shows the original that is there, or stands alone."""
+        record = record_of_thumbnail(stored)
+        original = self._head_listed(record.object_key)
+        if original is None and naming.is_upload_key(record.object_key):
+            # An upload of release 1: only this service writes thumbnails, so that what they tell is believed.
+            original = self._head_listed(naming.ORIGINALS + record.id)
+            record = record if original is None else replace(record, object_key=original.key)
+        if original is None and not stored.told.stands_alone:
+            if not self._is_old(stored.object.modified_ms):
+                return "in flight"
+            self.bucket.delete(stored.object.key)
+            return "thumbnails removed"
+        if original is not None and original.etag != stored.name.etag:
+            # The original has another version by now; the walk over originals makes the record of that.
+            return None
+        if original is not None and not naming.is_upload_key(record.object_key):
+            # The client may have put the same content there again since.
+            expires_ms = expiry_of(original.modified_ms, self.processor.retention)
+            record = replace(record, expires_ms=expires_ms or record.expires_ms)
+        return "records restored" if self.store.adopt(record, seen=None) else None
+
+    def _head_listed(self, object_key: str) -> ObjectInfo | None:
+        """What S3 says of an original, by a listing if it refuses to say it of the object itself."""
+        try:
+            return self.bucket.head(object_key)
+        except OriginalRefused:
+            listed = next(self.bucket.pages(object_key), [])
+            return next((item for item in listed if item.key == object_key), None)
 
     # --- originals ---
 
@@ -40,131 +149,96 @@ class Repair:
         """Make records that are missing, and claim versions whose event was lost."""
         counts["originals seen"] += len(originals)
         found = self.store.find_all([naming.record_id(original.key) for original in originals])
+        former = self.store.find_all([naming.former_upload_id(item.key) or "" for item in originals])
+        found = [
+            upload if isinstance(upload, Record) and upload.object_key == original.key else record
+            for original, record, upload in zip(originals, found, former, strict=True)
+        ]
         self._index_and_schedule(found)
-        missing: list[ObjectInfo] = []
-        for original, record in zip(originals, found, strict=True):
-            if record is None:
-                missing.append(original)
-            elif isinstance(record, UnreadableRecord):
-                counts["unreadable"] += 1
-            elif not self._is_old(original.modified_ms) or lifecycle.is_waiting(record):
-                continue  # a change may be in progress, or a check is scheduled
-            elif lifecycle.is_tombstone(record) and naming.is_upload_key(original.key):
-                counts["originals removed"] += self.bucket.delete_version(original.key, original.etag)
-            elif lifecycle.is_tombstone(record) or is_newer_than(original, record, self.retention):
-                counts["originals claimed"] += self._claim(original.key, record)
-            elif lifecycle.is_ready(record) and not self.keep_originals:
-                counts["originals removed"] += self._remove_original(original, record)
-        stored = self._stored_thumbnails([naming.record_id(original.key) for original in missing])
-        counts["records restored"] += self._restore(
-            lambda original: self._from_original(original, stored[naming.record_id(original.key)]),
-            missing,
-            counts,
+        self._in_parallel(
+            lambda pair: [self._check_original(*pair)], zip(originals, found, strict=True), counts
         )
 
-    def _claim(self, object_key: str, record: Record) -> bool:
+    def _check_original(self, original: ObjectInfo, record: Found) -> str | None:  # noqa: PLR0911 - a table
+        if isinstance(record, UnreadableRecord):
+            return "unreadable"
+        if record is None:
+            return self._restore_from_original(original)
+        if lifecycle.is_awaiting_upload(record):
+            return "originals claimed" if self._claim(original, record) else "changed meanwhile"
+        if not self._is_old(original.modified_ms) or lifecycle.is_waiting(record):
+            return None  # a change may be in progress, or a check is scheduled
+        if lifecycle.is_tombstone(record) and naming.is_upload_key(original.key):
+            deleted = self.bucket.delete_version(original.key, original.etag)
+            return "originals removed" if deleted else "changed meanwhile"
+        if lifecycle.is_tombstone(record) or is_newer_than(original, record, self.processor.retention):
+            return "originals claimed" if self._claim(original, record) else "changed meanwhile"
+        if lifecycle.is_reopened(record):
+            is_claimed = self._is_readable(original) and self._claim(original, record)
+            return "originals claimed" if is_claimed else None
+        if lifecycle.is_ready(record) and not self.processor.keep_originals:
+            return self._remove_original(original, record)
+        if naming.former_upload_id(original.key) == record.id:
+            return self._move_former_upload(original, record)
+        return None
+
+    def _restore_from_original(self, listed: ObjectInfo) -> str:
+        """Make the record of an original, which the sweep then processes."""
+        original: ObjectInfo | None = listed
+        if naming.is_upload_key(listed.key):
+            try:
+                original = self.bucket.head(listed.key)
+            except OriginalRefused:
+                return self._process_refused(listed)
+        if original is None:
+            return "changed meanwhile"
+        fresh = record_of_version(self.store, original, self.processor.retention)
+        return "records restored" if self.store.restore([fresh]) else "changed meanwhile"
+
+    def _claim(self, listed: ObjectInfo, record: Record) -> bool:
         """Claim the version whose event was lost; the sweep then processes it."""
         # Read again: the listing may be older than the removal that the record tells of.
-        original = self.bucket.head(object_key)
+        try:
+            original = self.bucket.head(listed.key)
+        except OriginalRefused:
+            return self._process_refused(listed) == "refused"
         if original is None:
             return False
-        fresh = record_of_original(original, self.retention)
-        return not lifecycle.is_gone(self.store.claim_version(fresh, revive=record.tombstone))
+        fresh = record_of_version(self.store, original, self.processor.retention)
+        claimed = self.store.claim_version(fresh, revive=record.tombstone, is_current=True)
+        return not lifecycle.is_gone(claimed)
 
-    def _remove_original(self, original: ObjectInfo, record: Record) -> bool:
-        """Remove an original that is not to be kept, if its thumbnail carries what is needed without it."""
-        thumbnail = self.bucket.head(naming.thumbnail(record.id, record.thumbnail or ""))
-        if thumbnail is None or not ObjectMetadata.parse(thumbnail.metadata).stands_alone:
+    def _process_refused(self, listed: ObjectInfo) -> str:
+        """Let the record say why S3 does not hand out the original."""
+        seen = SeenVersion(listed.etag, listed.size, listed.modified_ms)
+        self.processor.process(listed.key, seen=seen)
+        return "refused"
+
+    def _is_readable(self, listed: ObjectInfo) -> bool:
+        try:
+            stored = self.bucket.get(listed.key)
+        except OriginalRefused:
             return False
-        return self.bucket.delete_version(original.key, original.etag)
+        if stored is None:
+            return False
+        with stored:
+            return True
 
-    # --- thumbnails ---
+    def _remove_original(self, original: ObjectInfo, record: Record) -> str | None:
+        """Delete an original that is not to be kept, if its thumbnail carries what is needed without it."""
+        stored = stored_thumbnail(self.bucket, self._current(record, original))
+        if stored is None or not stored.told.stands_alone:
+            return None
+        deleted = self.bucket.delete_version(original.key, original.etag)
+        return "originals removed" if deleted else "changed meanwhile"
 
-    def check_thumbnails(self, thumbnails: list[ObjectInfo], counts: Counts) -> None:
-        """Make records of thumbnails that stand alone, and remove thumbnails that no record names."""
-        counts["thumbnails seen"] += len(thumbnails)
-        named = [
-            (item, name) for item in thumbnails if (name := naming.parse_thumbnail(item.key)) is not None
-        ]
-        found = self.store.find_all([name.record_id for _, name in named])
-        self._index_and_schedule(found)
-        alone: list[ObjectInfo] = []
-        for (item, _), record in zip(named, found, strict=True):
-            if record is None:
-                alone.append(item)
-            elif isinstance(record, UnreadableRecord):
-                counts["unreadable"] += 1
-            elif self._is_old(item.modified_ms) and (
-                lifecycle.is_tombstone(record) or item.key not in thumbnail_keys(record)
-            ):
-                self.bucket.delete(item.key)
-                counts["thumbnails removed"] += 1
-        counts["records restored"] += self._restore(self._from_thumbnail, alone, counts)
-
-    # --- records that are missing ---
-
-    def _restore(
-        self, make: Callable[[ObjectInfo], Record | str], objects: list[ObjectInfo], counts: Counts
-    ) -> int:
-        """Make the records of objects that have none, many at the same time, and store them."""
-        if not objects:
-            return 0
-        with ThreadPoolExecutor(_THREADS) as pool:
-            made = list(pool.map(make, objects))
-        counts.update(outcome for outcome in made if isinstance(outcome, str))
-        return self.store.restore([record for record in made if isinstance(record, Record)])
-
-    def _from_original(self, listed: ObjectInfo, stored: list[_Thumbnail]) -> Record | str:
-        """The record of an original, ready if a thumbnail of this version is stored."""
-        for item, name in stored:
-            if name.etag == listed.etag and (thumbnail := self.bucket.head(item.key)) is not None:
-                record = record_of_thumbnail(thumbnail, name, listed.key, listed.size)
-                if not naming.is_upload_key(listed.key):
-                    # The client may have put the same content there again since.
-                    expires_ms = expiry_of(listed.modified_ms, self.retention)
-                    record = replace(record, expires_ms=expires_ms or record.expires_ms)
-                return record
-        original = self.bucket.head(listed.key)
-        if original is None:
-            return "changed meanwhile"
-        # Processing removes the thumbnails of other versions, as it does with those that it knows.
-        stale = tuple(name.name for _, name in stored)
-        return replace(record_of_original(original, self.retention), stale_thumbnails=stale)
-
-    def _from_thumbnail(self, listed: ObjectInfo) -> Record | str:
-        """The record of a thumbnail that may be all that is kept of a picture."""
-        name = naming.parse_thumbnail(listed.key)
-        thumbnail = self.bucket.head(listed.key)
-        if name is None or thumbnail is None:
-            return "changed meanwhile"
-        told = ObjectMetadata.parse(thumbnail.metadata)
-        original_key = told.object_key or naming.original(name.record_id)
-        if (original := self.bucket.head(original_key)) is not None:
-            return self._from_original(original, self._stored_thumbnails([name.record_id])[name.record_id])
-        if told.stands_alone:
-            return record_of_thumbnail(thumbnail, name, original_key, told.original_size or 0)
-        if not self._is_old(listed.modified_ms):
-            return "in flight"
-        self.bucket.delete(listed.key)
-        return "thumbnails removed"
-
-    def _stored_thumbnails(self, ids: list[str]) -> dict[str, list[_Thumbnail]]:
-        """The thumbnails that are stored for these ids.
-
-        Ids that follow from one page of originals follow one another in the listing of thumbnails, too: one
-        listing from the first to the last serves all. Those of clients' own keys lie anywhere between.
-        """
-        found: dict[str, list[_Thumbnail]] = {record_id: [] for record_id in ids}
-        dense = sorted(record_id for record_id in ids if naming.is_upload_key(naming.original(record_id)))
-        pages = [self.bucket.pages(f"{naming.THUMBNAILS}{one}/") for one in found.keys() - set(dense)]
-        if dense:
-            after, end = f"{naming.THUMBNAILS}{dense[0]}", naming.thumbnail(dense[-1], "~")
-            pages.append(self.bucket.pages(naming.THUMBNAILS, after=after, until=end))
-        for item in chain.from_iterable(chain.from_iterable(pages)):
-            name = naming.parse_thumbnail(item.key)
-            if name is not None and name.record_id in found:
-                found[name.record_id].append((item, name))
-        return found
+    def _move_former_upload(self, original: ObjectInfo, record: Record) -> str:
+        """Store an upload of release 1 where only this service writes: its metadata can be believed there."""
+        key = naming.original(record.id)
+        self.bucket.copy(original.key, key)
+        self.store.move_original(record, key)
+        self.bucket.delete_version(original.key, original.etag)
+        return "uploads moved"
 
     # --- records ---
 
@@ -187,30 +261,40 @@ class Repair:
         self.store.index.remove(*stale)
         counts["index entries removed"] += len(stale)
         final = [record for _, record in old if record is not None and lifecycle.is_final(record)]
-        with ThreadPoolExecutor(_THREADS) as pool:
-            counts.update(filter(None, pool.map(self._repair_without_object, final)))
+        self._in_parallel(
+            lambda record: [repair_contradiction(self.store, self.bucket, record)], final, counts
+        )
 
-    def _repair_without_object(self, record: Record) -> str | None:
-        """Repair a record whose thumbnail, or whose original where it failed, is not in the bucket."""
-        if lifecycle.is_ready(record):
-            if self.bucket.head(naming.thumbnail(record.id, record.thumbnail or "")) is not None:
-                return None
-            if self.bucket.head(record.object_key) is not None:
-                marked = self.store.mark_thumbnail_lost(record)
-                return "thumbnails to be made again" if marked else "changed meanwhile"
-        elif self.bucket.head(record.object_key) is not None:
-            return None
-        # S3 is the truth, and nothing of this picture is left there.
-        removed = remove(self.store, self.bucket, record.id, RemovalScope.VISIBLE, UNRESTRICTED)
-        return "changed meanwhile" if removed is None else "records removed"
+    # --- both ---
+
+    def _in_parallel(
+        self, check: Callable[[_Item], list[str | None]], items: Iterable[_Item], counts: Counts
+    ) -> None:
+        """Check items in threads, and count what was done."""
+        waiting = list(items)
+        if not waiting:
+            return
+
+        def check_one(item: _Item) -> list[str | None]:
+            try:
+                return check(item)
+            except (OriginalChanging, RecordUnreadable):
+                return ["postponed"]  # this one alone; an outage ends the page
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for done in pool.map(check_one, waiting):
+                counts.update(filter(None, done))
 
     def _index_and_schedule(self, found: Iterable[Found]) -> None:
         """Add missing index entries and checks, whose keys a cluster may lose without the records'."""
         records = [record for record in found if isinstance(record, Record)]
         self.store.index.add([record for record in records if lifecycle.is_listed(record)])
-        now = self.clock()
-        checks = [(record.id, lifecycle.next_check(record, now)) for record in records]
-        self.store.schedule.set_if_absent([ScheduledCheck(one, at) for one, at in checks if at is not None])
+        # Counted from when the version was stored: what is overdue is checked by the next sweep.
+        checks = [
+            (record.id, lifecycle.next_check(record, record.version_ms or record.created_ms))
+            for record in records
+        ]
+        self.store.schedule.set_if_earlier([ScheduledCheck(one, at) for one, at in checks if at is not None])
 
     def _is_old(self, since_ms: int) -> bool:
         return since_ms <= self.clock() - IN_FLIGHT_MS

@@ -11,8 +11,7 @@ from chalicelib.clock import Clock
 from chalicelib.errors import BucketUnavailable, IdempotencyKeyReused
 from chalicelib.objects.bucket import Bucket, PresignedPost
 from chalicelib.records import codec, lifecycle
-from chalicelib.records.lifecycle import RemovalScope
-from chalicelib.records.record import UNRESTRICTED, Owner, Record, State, Viewer, expiry_of
+from chalicelib.records.record import UNRESTRICTED, Owner, Record, RemovalScope, State, Viewer, expiry_of
 from chalicelib.records.store import RecordStore
 from chalicelib.work.remove import remove_objects
 
@@ -66,7 +65,7 @@ class Uploader:
         except BucketUnavailable:
             # Should S3 have stored the object all the same, then its event finds the removal and deletes the
             # object, or the event has been processed and this has to.
-            hidden = self.store.start_removal(record.id, RemovalScope.ANY, UNRESTRICTED)
+            hidden = self.store.start_removal(record, RemovalScope.ANY, UNRESTRICTED)
             if hidden is not None and (hidden.thumbnail_size or hidden.error):
                 remove_objects(self.bucket, hidden)
             raise

@@ -23,12 +23,15 @@ _PAGE = 1000
 class Part(StrEnum):
     """What a walk goes over."""
 
-    ORIGINALS = "originals"
     THUMBNAILS = "thumbnails"
-    INDEX = "index"
+    UPLOADS = "uploads"
+    ORIGINALS = "originals"
+    INDEX = "newest records"
 
 
-BUCKET = (Part.ORIGINALS, Part.THUMBNAILS)
+# Thumbnails first: an original that has no record by then has no thumbnail either.
+BUCKET = (Part.THUMBNAILS, Part.UPLOADS, Part.ORIGINALS)
+EVERYTHING = (*BUCKET, Part.INDEX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +42,21 @@ class Walker:
     clock: Clock
     time_is_up: Callable[[], bool]
 
-    def read(self, name: str, *, every_ms: int) -> Checkpoint:
+    def read(self, name: str, parts: tuple[Part, ...], *, every_ms: int) -> Checkpoint:
         """The checkpoint of a walk that begins again after `every_ms`; its part is None until then.
 
         A walk that began in the future, by a clock that was wrong, is one that was never made.
         """
         checkpoint = self.repair.store.checkpoints.get(name)
         is_recent = 0 <= self.clock() - checkpoint.since_ms < every_ms
-        if is_recent and (checkpoint.part is None or checkpoint.part in set(Part)):
+        if is_recent and (checkpoint.part is None or checkpoint.part in set(parts)):
             return checkpoint
-        return Checkpoint(name, self.clock(), "", revision=checkpoint.revision)
+        return self.restart(name, parts)
+
+    def restart(self, name: str, parts: tuple[Part, ...]) -> Checkpoint:
+        """The checkpoint of a walk that begins now, wherever the last one stands."""
+        revision = self.repair.store.checkpoints.get(name).revision
+        return Checkpoint(name, self.clock(), parts[0].value, revision=revision)
 
     def walk(self, checkpoint: Checkpoint, parts: tuple[Part, ...]) -> tuple[Counts, bool]:
         """Go on from a checkpoint, or from the beginning if its part is none of `parts`.
@@ -63,8 +71,8 @@ class Walker:
         """
         counts = Counts()
         at: Checkpoint | None = checkpoint
-        first = Part(checkpoint.part) if checkpoint.part in set(parts) else parts[0]
-        after = checkpoint.after if checkpoint.part == first else ""
+        is_known = checkpoint.part in set(parts)
+        first, after = (Part(checkpoint.part or ""), checkpoint.after) if is_known else (parts[0], "")
         for part in parts[parts.index(first) :]:
             for reached in self._pages(part, after, counts):
                 at = self.repair.store.checkpoints.save(replace(checkpoint, part=part.value, after=reached))
@@ -80,14 +88,15 @@ class Walker:
         """Check a part page by page; yield after each how far it has come."""
         if part is Part.INDEX:
             entry = IndexEntry(*json.loads(after)) if after else None
-            while entries := self.repair.store.index.oldest(_PAGE, entry):
+            while entries := self.repair.store.index.newest(_PAGE, entry):
                 self.repair.check_entries(entries, counts)
                 entry = entries[-1]
                 yield json.dumps(entry)
             return
         prefix, check = {
-            Part.ORIGINALS: (naming.ORIGINALS, self.repair.check_originals),
             Part.THUMBNAILS: (naming.THUMBNAILS, self.repair.check_thumbnails),
+            Part.UPLOADS: (naming.UPLOADS, self.repair.check_originals),
+            Part.ORIGINALS: (naming.ORIGINALS, self.repair.check_originals),
         }[part]
         for page in self.repair.bucket.pages(prefix, after=after):
             check([item for item in page if not item.key.endswith("/") or item.size], counts)

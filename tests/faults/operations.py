@@ -1,13 +1,13 @@
 """The operations of the fault matrix: where each begins, and what it does."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from chalicelib import naming
 from chalicelib.errors import RetriesExhausted
 from chalicelib.records import codec
 from chalicelib.records.index import entry_of
-from chalicelib.records.lifecycle import RemovalScope
-from chalicelib.records.record import UNRESTRICTED, Owner
+from chalicelib.records.record import UNRESTRICTED, Owner, Record, RemovalScope
 from chalicelib.work.remove import thumbnail_keys
 from chalicelib.work.upload import OPAQUE, PresignedUploadRequest
 from tests.faults.world import BUCKET, CLIENTS_KEY, NEW, SMALL, Kind, Operation, Party, World
@@ -112,9 +112,16 @@ def _expired(set_up: Callable[[World], None]) -> Callable[[World], None]:
 def half_removed(world: World) -> None:
     """A delete that died after its first step, an hour ago."""
     _at_rest(a_ready)(world)
-    world.others.store.start_removal(world.about["id"], RemovalScope.VISIBLE, UNRESTRICTED)
+    world.others.store.start_removal(_found(world), RemovalScope.VISIBLE, UNRESTRICTED)
     world.promised.removed.add(world.about["id"])
     world.clock.ms += HOUR_MS
+
+
+def _found(world: World) -> Record:
+    """The record that the operation is about."""
+    record = world.others.store.find(world.about["id"])
+    assert record is not None
+    return record
 
 
 def _lose(world: World, record_id: str) -> None:
@@ -164,12 +171,10 @@ def odd_thumbnails(world: World) -> None:
 def odd_entries(world: World) -> None:
     """Records without thumbnail, without original, without entries, and an entry without a record."""
     a_ready(world)
-    first = world.others.store.find(world.about["id"])
-    assert first is not None
+    first = _found(world)
     world.others.bucket.delete(*thumbnail_keys(first))
     a_ready(world)
-    second = world.others.store.find(world.about["id"])
-    assert second is not None
+    second = _found(world)
     world.others.bucket.delete(second.object_key, *thumbnail_keys(second))
     _unpromised(world, second.id)
     a_failed(world)
@@ -182,8 +187,7 @@ def odd_entries(world: World) -> None:
         world.others.bucket.delete(name)
     _unpromised(world, world.about["id"])
     a_ready(world)
-    fifth = world.others.store.find(world.about["id"])
-    assert fifth is not None
+    fifth = _found(world)
     world.others.store.expire_after_download(fifth, WEEKS)
     world.redis.zrem(naming.DUE, fifth.id)
     world.others.store.index.remove(entry_of(fifth))
@@ -195,8 +199,7 @@ def an_original_too_many(world: World) -> None:
     world.upload()
     content = SMALL
     world.others.processor.process(world.about["key"])
-    record = world.others.store.find(world.about["id"])
-    assert record is not None
+    record = _found(world)
     world.others.bucket.put(
         record.object_key, content, content_type="image/jpeg", metadata=codec.original_metadata(record)
     )
@@ -290,7 +293,7 @@ def _rebuild(world: World, party: Party) -> None:
     world.promised.answered |= world.promised.accepted
 
 
-OPERATIONS = [
+_OPERATIONS = [
     Operation("upload", Kind.UPLOAD, nothing, _upload),
     Operation("upload with a key", Kind.REQUEST, nothing, _upload_once),
     Operation("the same upload repeated", Kind.REQUEST, uploaded_once, _upload_once),
@@ -327,4 +330,15 @@ OPERATIONS = [
     Operation("audit, originals not kept", Kind.TASK, an_original_too_many, _audit, keep_originals=False),
     Operation("rebuild", Kind.TASK, lost_with_originals, _rebuild),
     Operation("rebuild, not kept", Kind.TASK, lost_without_originals, _rebuild, keep_originals=False),
+]
+OPERATIONS = [
+    *_OPERATIONS,
+    *(
+        replace(
+            operation, name=f"{operation.name}; originals not kept", keep_originals=False, losses_only=True
+        )
+        for operation in _OPERATIONS
+        # What is set up there deletes thumbnails, which are the only copies then.
+        if operation.keep_originals and operation.set_up is not odd_entries
+    ),
 ]

@@ -141,12 +141,12 @@ def test_an_original_that_is_not_to_be_kept_is_reported() -> None:
 @pytest.mark.parametrize("raised", [TypeError("x"), redis.ConnectionError("x"), MeanwhileFailed()])
 def test_what_is_none_of_our_errors_is_reported(world: World, raised: BaseException) -> None:
     def run(*_: object) -> None:
-        world.watched.store.ping()
+        world.watched.store.find(ID)
         raise raised
 
     operation = Operation("raises", Kind.REQUEST, operations.nothing, run)
-    world._scenes[operation.name] = replace(world._scene(OPERATIONS[0]), steps=["PING"])
-    (broken, *_) = world.run(Row(operation, 1, "PING"), Column.ERROR_ONCE)
+    world._scenes[operation.name] = replace(world._scene(OPERATIONS[0]), steps=["HGETALL record:"])
+    (broken, *_) = world.run(Row(operation, 1, "HGETALL record:"), Column.ERROR_ONCE)
     assert broken.startswith("raised ")
 
 

@@ -9,14 +9,18 @@ import contextlib
 import copy
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 import redis
+from botocore.awsrequest import AWSResponse, HTTPHeaders
 from moto.core.botocore_stubber import BotocoreStubber
 from moto.s3.models import s3_backends
 
@@ -24,9 +28,10 @@ from chalicelib import naming
 from chalicelib.clients import redis_client, s3_client
 from chalicelib.errors import ServiceError, Unavailable
 from chalicelib.objects.bucket import Bucket
-from chalicelib.records import codec
-from chalicelib.records.lifecycle import IN_FLIGHT_MS, RemovalScope
-from chalicelib.records.record import UNRESTRICTED, Record, Viewer
+from chalicelib.records import codec, lifecycle
+from chalicelib.records.heartbeat import Heartbeat
+from chalicelib.records.lifecycle import IN_FLIGHT_MS
+from chalicelib.records.record import UNRESTRICTED, Record, RemovalScope, Viewer
 from chalicelib.records.store import RecordStore
 from chalicelib.spec import ThumbnailSpec
 from chalicelib.work.audit import RECORDS_EVERY_MS
@@ -35,7 +40,7 @@ from chalicelib.work.remove import remove
 from chalicelib.work.upload import PRESIGNED_SECONDS, Upload, Uploader
 from tests.conftest import picture
 from tests.faults.injector import Fault, Injector, Killed, Meanwhile, MeanwhileFailed
-from tests.invariants import Promises, Stored, broken_for_good, broken_now
+from tests.invariants import Promises, Stored, broken_for_good, broken_in_minutes, broken_now
 from tests.reconciler import Reconciler
 
 if TYPE_CHECKING:
@@ -48,6 +53,8 @@ BUCKET = "fault-matrix"
 _READS = ("HGET", "ZRANGE", "S3 Get", "S3 Head", "S3 List")
 _MOST_TRIES = 3
 _MOST_ROUNDS = 8
+_MOST_SWEEPS = 12
+_MINUTES_TO_RECOVER = 20
 
 
 class Clock:
@@ -60,21 +67,47 @@ class Clock:
         return self.ms
 
 
-class _WithoutWire:
-    """Hands the requests of S3's client to moto, in place of the client's HTTP session."""
+_MOST_KEYS = 1000
+_NOT_XML = re.compile(rb"&#x?(0*[0-8bcefBCEF]|0*1[0-9]|0*2[0-9]|0*3[01]);|[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
-    def __init__(self) -> None:
+
+class _WithoutWire:
+    """Hands the requests of S3's client to moto, in place of the client's HTTP session.
+
+    Before, it refuses what S3 refuses and moto does not: a DeleteObjects of more than 1,000 keys or with
+    characters that XML 1.0 cannot hold, and to hand out what is `refused`.
+    """
+
+    def __init__(self, refused: Collection[str]) -> None:
         self._moto = BotocoreStubber()
         self._moto.enabled = True
+        self._refused = refused
 
     def send(self, request: Any) -> Any:
+        body = request.body if isinstance(request.body, bytes) else b""
+        if request.method == "POST" and (body.count(b"<Key>") > _MOST_KEYS or _NOT_XML.search(body)):
+            return _refusal(request, 400, "MalformedXML")
+        key = unquote(urlsplit(request.url).path).removeprefix(f"/{BUCKET}").lstrip("/")
+        if request.method in {"GET", "HEAD"} and key in self._refused:
+            return _refusal(request, 403, "InvalidObjectState")
         return self._moto("before-send", request)
 
 
-def s3_without_wire() -> "S3Client":
-    """Make a client of moto's S3 in this process; no request leaves it, whatever its endpoint is called."""
+def _refusal(request: Any, status: int, code: str) -> AWSResponse:
+    body = b"" if request.method == "HEAD" else f"<Error><Code>{code}</Code></Error>".encode()
+    raw = SimpleNamespace(stream=lambda **_: iter([body]))
+    return AWSResponse(request.url, status, HTTPHeaders.from_dict({"Content-Type": "application/xml"}), raw)
+
+
+def s3_without_wire(refused: Collection[str] = ()) -> "S3Client":
+    """Make a client of moto's S3 in this process; no request leaves it, whatever its endpoint is called.
+
+    Args:
+        refused: object keys that it does not hand out; may change.
+
+    """
     client: Any = s3_client(timeout=5, attempts=2)
-    client._endpoint.http_session = _WithoutWire()
+    client._endpoint.http_session = _WithoutWire(refused)
     made: S3Client = client
     return made
 
@@ -155,6 +188,8 @@ class Operation:
     """It is about a key that the client may put another version under."""
     keep_originals: bool = True
     retention: int = 0
+    losses_only: bool = False
+    """A variant for the columns in which it matters whether originals are kept."""
 
 
 class Column(StrEnum):
@@ -170,9 +205,14 @@ class Column(StrEnum):
     LATE = "late"
     REORDERED = "reordered"
     DELETE = "delete"
+    REFUSED = "refused for good"
+    WENT_BACK = "Redis went back"
+    LOST = "Redis lost here"
 
     def applies(self, operation: Operation) -> bool:
         """Tell whether it can happen to this operation."""
+        if operation.losses_only and self not in LOSSES:
+            return False
         if self is Column.REORDERED:
             return operation.clients_key
         return self is not Column.DUPLICATE or operation.kind is not Kind.UPLOAD
@@ -187,6 +227,9 @@ FAULTS = {
     Column.KILLED_AFTER: Fault.KILLED_AFTER,
     Column.LATE: Fault.KILLED_AFTER,
 }
+
+
+LOSSES = (Column.REFUSED, Column.WENT_BACK, Column.LOST)
 
 
 @dataclass(slots=True)
@@ -223,7 +266,10 @@ class World:
     def __init__(self, redis_url: str) -> None:
         self.clock = Clock()
         self.redis: redis.Redis = redis.Redis.from_url(redis_url, decode_responses=True)
-        self.s3 = s3_without_wire()
+        self.refused: set[str] = set()
+        self.server = "first"
+        self.redis_lost = False
+        self.s3 = s3_without_wire(self.refused)
         self.injector = Injector()
         self.promised = Promises()
         self.events: list[str] = []
@@ -231,7 +277,7 @@ class World:
         """What the operation is about, as its `set_up` has noted it."""
         self._again: list[Callable[[], object]] = []
         self._stores = [RecordStore(redis_client(redis_url, timeout=2), self.clock) for _ in range(2)]
-        self._buckets = [Bucket(client, BUCKET) for client in (self.s3, s3_without_wire())]
+        self._buckets = [Bucket(client, BUCKET) for client in (self.s3, s3_without_wire(self.refused))]
         self.injector.watch(self._stores[1], self._buckets[1])
         self.s3.create_bucket(Bucket=BUCKET)
         self._numbers = itertools.count(1)
@@ -252,6 +298,7 @@ class World:
             patch.setattr("moto.s3.models.utcnow", world._utcnow)
             patch.setattr(naming, "new_id", world._new_id)
             patch.setattr("chalicelib.work.repair.ThreadPoolExecutor", _OneAfterTheOther)
+            patch.setattr(Heartbeat, "server", lambda _: world.server)
             try:
                 yield world
             finally:
@@ -326,7 +373,9 @@ class World:
         # Until it is answered, the picture may be there or not.
         self.promised.answered.discard(record_id)
         self.promised.accepted.discard(record_id)
-        remove(party.store, party.bucket, record_id, RemovalScope.VISIBLE, viewer)
+        removed = remove(party.store, party.bucket, record_id, RemovalScope.VISIBLE, viewer)
+        if removed is None and self.redis_lost:
+            return  # the answer was 404: nothing was promised
         self.promised.removed.add(record_id)
 
     def delete_all(self) -> None:
@@ -351,7 +400,7 @@ class World:
             records={
                 one: record
                 for one, fields in held.items()
-                if isinstance(record := codec.decode(one, fields), Record)
+                if isinstance(record := codec.decode(one, fields), Record) and not self._is_dropped(record)
             },
             index=[
                 member if name == naming.INDEX else f"{name} {member}"
@@ -360,12 +409,21 @@ class World:
                 for member in members
             ],
             due={one: int(at) for one, at in sets.get(naming.DUE, {}).items()},
-            objects={name: (one.etag.strip('"'), one.size) for name, one in self._keys().items()},
+            objects={
+                name: (one.etag.strip('"'), one.size)
+                for name, one in self._keys().items()
+                if name != naming.HEARTBEAT_OBJECT
+            },
             listed=[record.id for record in self.others.store.page(1000, None, UNRESTRICTED).records],
         )
 
+    def _is_dropped(self, record: Record) -> bool:
+        """Tell whether Redis would have dropped a record by now, if its clock were the world's."""
+        until_ms = record.presigned_until_ms or self.clock()
+        return record.etag is None and until_ms + lifecycle.AWAITING_SECONDS * 1000 < self.clock()
+
     def _redis_content(self) -> tuple[dict[str, dict[str, str]], dict[str, dict[str, float]]]:
-        names: Any = self.redis.keys("*")
+        names: Any = [name for name in self.redis.keys("*") if name not in {naming.HEARTBEAT, naming.HEALTH}]
         sets = [
             name for name in names if name in {naming.INDEX, naming.DUE} or name.startswith(naming.index(""))
         ]
@@ -423,6 +481,7 @@ class World:
         scene = self._scene(operation)
         self._in_force = operation
         self._empty()
+        self.refused.clear()
         self.clock.ms = scene.now_ms
         self.promised, self.events, self.about = (
             copy.deepcopy(scene.promised),
@@ -430,16 +489,19 @@ class World:
             dict(scene.about),
         )
         self._again = []
-        with self.redis.pipeline(transaction=False) as pipe:
-            for name, fields in scene.hashes.items():
-                pipe.hset(name, items=[part for field in fields.items() for part in field])
-            for name, scores in scene.sets.items():
-                pipe.zadd(name, dict(scores))
-            pipe.execute()
+        self._put_back(scene.hashes, scene.sets)
         for one in scene.objects:
             again = copy.deepcopy(one)
             again.last_modified = one.last_modified
             self._keys()[again.name] = again
+
+    def _put_back(self, hashes: dict[str, dict[str, str]], sets: dict[str, dict[str, float]]) -> None:
+        with self.redis.pipeline(transaction=False) as pipe:
+            for name, fields in hashes.items():
+                pipe.hset(name, items=[part for field in fields.items() for part in field])
+            for name, scores in sets.items():
+                pipe.zadd(name, dict(scores))
+            pipe.execute()
 
     # --- cells ---
 
@@ -455,6 +517,8 @@ class World:
             if (operation.name, *same) not in self._runs:
                 self._runs[operation.name, *same] = self._run(operation, *same, FAULTS[same[1]])
             return self._runs[operation.name, *same]
+        if column in LOSSES:
+            return self._run_loss(operation, step, column)
         what = {
             Column.DUPLICATE: lambda: operation.run(self, self.others),
             Column.REORDERED: self._overtake,
@@ -517,6 +581,63 @@ class World:
         self._come_to_rest(broken)
         return broken
 
+    def _run_loss(self, operation: Operation, step: int, column: Column) -> list[str]:
+        """Let S3 or Redis lose something at a step, for good; the operation itself is not disturbed."""
+        self._begin(operation)
+        self.others.reconciler.recover()
+        broken: list[str] = []
+        before: list[Any] = []
+
+        def lose() -> None:
+            self._unpromise_half_removals()
+            self.redis.flushall()
+
+        actions: dict[Column, Callable[[], object]] = {
+            Column.REFUSED: self._refuse,
+            Column.WENT_BACK: lambda: before.extend(self._redis_content()),
+            Column.LOST: lose,
+        }
+        self.redis_lost = column is Column.LOST
+        with self.injector.inject(step, Meanwhile(actions[column])):
+            failed = self._attempt(lambda: operation.run(self, self.watched), broken)
+        self.redis_lost = False
+        if column is Column.WENT_BACK:
+            self.redis.flushall()
+            self._put_back(*before)
+            self.server = f"after {self.server}"[:40]
+        self._notice_events()
+        if failed and operation.kind is not Kind.UPLOAD:
+            self._repeat(lambda: operation.run(self, self.others), broken)
+        for key in self.events if operation.kind is not Kind.TASK else []:
+            self._repeat(functools.partial(self.others.processor.process, key), broken)
+        for _ in range(_MINUTES_TO_RECOVER // 5):
+            self._later(5 * 60 * 1000, self.others.reconciler.recover, broken)
+            self._later(0, self.others.reconciler.sweep, broken)
+        known = [said for said in self._scene(operation).broken if operation.kind is Kind.TASK]
+        if operation.kind is not Kind.TASK:
+            broken += [
+                f"in minutes: {said}"
+                for said in broken_in_minutes(self.stored(), self.promised)
+                if said not in known
+            ]
+        self._come_to_rest(broken)
+        return broken
+
+    def _unpromise_half_removals(self) -> None:
+        """What is still in the bucket when Redis loses its removal may come back: no DELETE was answered."""
+        stored = set(self._keys())
+        for one in list(self.promised.removed):
+            prefixes = (naming.original(one), naming.thumbnails(one))
+            if any(key.startswith(prefixes) or naming.record_id(key) == one for key in stored):
+                for promised in (self.promised.removed, self.promised.accepted, self.promised.answered):
+                    promised.discard(one)
+
+    def _refuse(self) -> None:
+        key = self.about.get("key")
+        if key is not None:
+            self.refused.add(key)
+            self.promised.refused.add(key)
+
     def _notice_events(self) -> None:
         """Note of which originals S3 has sent an event; it may come more than once."""
         originals = [key for key in self._keys() if key.startswith(naming.ORIGINALS)]
@@ -548,8 +669,10 @@ class World:
         state = self._state()
         for _ in range(_MOST_ROUNDS):
             before = None
-            while state != before:
+            for _ in range(_MOST_SWEEPS):
                 before, state = state, self._later(IN_FLIGHT_MS + 1000, reconciler.sweep, broken)
+                if state == before:
+                    break
             before, state = state, self._later(RECORDS_EVERY_MS, reconciler.audit, broken)
             remaining = broken_for_good(self.stored(), self.promised)
             if not remaining or state == before:
@@ -569,4 +692,8 @@ class World:
             for name, fields in hashes.items()
             if name.startswith(naming.record(""))
         }
-        return records, sets, sorted((name, one.etag) for name, one in self._keys().items())
+        return (
+            records,
+            sets,
+            sorted((name, one.etag) for name, one in self._keys().items() if name != naming.HEARTBEAT_OBJECT),
+        )

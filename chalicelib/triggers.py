@@ -1,0 +1,210 @@
+"""What Lambda's triggers run: which failures are tried again, and what logs and metrics say.
+
+Pillow and what repairs are imported here by the functions that need them.
+"""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from chalicelib import naming
+from chalicelib.clock import now_ms
+from chalicelib.errors import (
+    ExpiredInQueue,
+    OutOfMemory,
+    PictureError,
+    ProcessingTimedOut,
+    RetriesExhausted,
+    Unavailable,
+)
+from chalicelib.objects.events import CreatedObject, FailureReason, created_originals, failed_events
+from chalicelib.services import log, metrics, processor, settings, walker
+
+if TYPE_CHECKING:
+    from chalicelib.records.record import Record
+    from chalicelib.work.process import ProcessingResult
+    from chalicelib.work.sweep import Counts
+
+ERROR_BY_REASON: dict[FailureReason, type[PictureError]] = {
+    FailureReason.FAILED: RetriesExhausted,
+    FailureReason.TIMED_OUT: ProcessingTimedOut,
+    FailureReason.OUT_OF_MEMORY: OutOfMemory,
+    FailureReason.TOO_OLD: ExpiredInQueue,
+}
+# Lambda has seen the function killed three times: once more may tell an outage from the picture.
+_ATTEMPTS = {FailureReason.TIMED_OUT: 1, FailureReason.OUT_OF_MEMORY: 1}
+
+
+def make_thumbnails(event: dict[str, Any], request_id: str) -> None:
+    """Process the originals that an S3 notification names.
+
+    Raises:
+        Exception: one of them has to be tried again.
+
+    """
+    failures: list[Exception] = []
+    for created in created_originals(event, bucket=settings().bucket):
+        facts: dict[str, object] = {"request_id": request_id, "record_id": naming.record_id(created.key)}
+        started = time.perf_counter()
+        try:
+            outcome = processor().process(created.key, run_observer(facts), _seen(created))
+        except Exception as error:  # noqa: BLE001 - it is logged, and tried again
+            # One object's failure must not keep the others waiting.
+            _log_failure("thumbnail to be retried", error, facts)
+            failures.append(error)
+        else:
+            took = round((time.perf_counter() - started) * 1000)
+            log.info("thumbnail", extra=facts | {"outcome": outcome.value, "milliseconds": took})
+    if failures:
+        raise failures[0]
+
+
+def retry_failed(event: dict[str, Any], request_id: str) -> dict[str, list[dict[str, str]]]:
+    """Retry events that have failed each time: Lambda's queued reports, each with its notification.
+
+    An event that fails for an outage comes again until the outage is over, or the queue's 14 days are.
+
+    Returns:
+        the messages that have to come again, as SQS event sources want it.
+
+    """
+    from chalicelib.work.retry import MOST_ATTEMPTS, retry_original
+
+    again: list[dict[str, str]] = []
+    for failed in failed_events(event):
+        try:
+            for created in created_originals(failed.event, bucket=settings().bucket):
+                reason = failed.reason.value
+                facts: dict[str, object] = {
+                    "request_id": request_id,
+                    "record_id": naming.record_id(created.key),
+                    "reason": reason,
+                }
+                outcome, gave_up = retry_original(
+                    processor(),
+                    created.key,
+                    _seen(created),
+                    run_observer(facts),
+                    ERROR_BY_REASON[failed.reason](),
+                    most_attempts=_ATTEMPTS.get(failed.reason, MOST_ATTEMPTS),
+                )
+                facts["outcome"] = outcome.value
+                if gave_up:
+                    log.error("failed for good", extra=facts)
+                    metrics().event_failed(reason)
+                else:
+                    log.info("retried", extra=facts)
+        except Exception as error:  # noqa: BLE001 - it is logged, and tried again
+            _log_failure("event to be retried", error, {"request_id": request_id})
+            again.append({"itemIdentifier": failed.message_id})
+    return {"batchItemFailures": again}
+
+
+def reconcile(time_is_up: Callable[[], bool], request_id: str) -> dict[str, object]:
+    """Repair what has stopped, remove what has expired, and go on with checking everything.
+
+    Returns:
+        `{"done": True, "counts": {<what was done>: <how often>}}`
+
+    Raises:
+        Unavailable: S3 or Redis did not answer. What could be done is done.
+
+    """
+    from chalicelib.work.audit import Audit
+    from chalicelib.work.heartbeat import HeartbeatCheck
+    from chalicelib.work.recover import Recovery
+    from chalicelib.work.sweep import Counts, Sweep
+
+    def tell(record: "Record", done: str) -> None:
+        log.info("repaired", extra={"request_id": request_id, "record_id": record.id, "done": done})
+
+    walking, using = walker(time_is_up), processor()
+    steps: list[Callable[[], Counts]] = [
+        Recovery(walking, HeartbeatCheck(using.store, using.bucket)).run,
+        Sweep(using, now_ms, time_is_up, run_observer({"request_id": request_id}), tell).run,
+        Audit(walking).run,
+    ]
+    counts, outage = Counts(), None
+    for step in steps:
+        try:
+            counts += step()
+        except Unavailable as error:
+            # What one step cannot do keeps no other from running.
+            _log_failure("to be repaired later", error, {"request_id": request_id})
+            outage = error
+    answer = _answer("reconciled", counts, request_id, done=True)
+    if outage is not None:
+        raise outage
+    return answer
+
+
+def rebuild(time_is_up: Callable[[], bool], request_id: str) -> dict[str, object]:
+    """Make the records agree with the bucket again. To be called until it is done.
+
+    Returns:
+        `{"done": <whether everything was checked>, "counts": {<what was done>: <how often>}}`
+
+    """
+    from chalicelib.work.rebuild import Rebuild
+
+    counts, done = Rebuild(walker(time_is_up)).run()
+    return _answer("rebuilt", counts, request_id, done=done)
+
+
+def redrive(code: str | None, time_is_up: Callable[[], bool], request_id: str) -> dict[str, object]:
+    """Make failed records pending again, so that the next sweeps process them. To be called until it is done.
+
+    Args:
+        code: a `PictureError.code`; None for whatever the records failed for.
+        time_is_up: whether to stop.
+        request_id: for the log.
+
+    Returns:
+        as `rebuild`.
+
+    """
+    from chalicelib.work.redrive import Redrive
+
+    counts, done = Redrive(processor().store, now_ms, time_is_up).run(code)
+    return _answer("redriven", counts, request_id, done=done)
+
+
+def run_observer(facts: dict[str, object]) -> Callable[["ProcessingResult"], None]:
+    """Count each run that finished a record in the metrics; add to `facts` what the log should say of it."""
+
+    def observe(run: "ProcessingResult") -> None:
+        # The request that uploaded the picture: the log lines of that have the same id.
+        facts["correlation_id"] = run.request_id
+        facts["waited_milliseconds"] = run.waited_ms
+        metrics().thumbnail_finished(
+            outcome=run.outcome.value,
+            image_format=run.image_format,
+            waited_ms=run.waited_ms,
+            decode_ms=run.decode_ms,
+            size=run.thumbnail_size,
+        )
+        if run.way != "multipart":  # those are counted when they are uploaded
+            metrics().uploaded(run.original_size, run.way)
+
+    return observe
+
+
+def _seen(created: CreatedObject) -> Any:
+    from chalicelib.work.process import SeenVersion
+
+    return SeenVersion(created.etag, created.size)
+
+
+def _log_failure(message: str, error: Exception, facts: dict[str, object]) -> None:
+    # An outage is no bug: it is told apart by the level.
+    if isinstance(error, Unavailable):
+        log.warning(message, exc_info=error, extra=facts)
+    else:
+        log.exception(message, extra=facts)
+
+
+def _answer(message: str, counts: "Counts", request_id: str, *, done: bool) -> dict[str, object]:
+    answer: dict[str, object] = {"done": done, "counts": dict(counts)}
+    metrics().reconciled(counts)
+    log.info(message, extra={"request_id": request_id, **answer})
+    return answer
