@@ -110,6 +110,14 @@ def test_what_is_refused(target: Target, body: bytes, status: int) -> None:
     assert_error(target("POST", files={"image": ("x.jpg", body)}), status)
 
 
+@pytest.mark.parametrize("size", [4_600_000, 8_000_000, 11_000_000])
+def test_an_answer_to_too_many_bytes_names_the_way_out(target: Target, size: int) -> None:
+    """Between Lambda's limit and the gateway's, and beyond both: on AWS the function never sees these."""
+    sentence = assert_error(target("POST", files={"image": ("x.jpg", picture() + bytes(size))}), 413)
+    assert "4,500,000" in sentence
+    assert "/api/v1/thumbnail/upload" in sentence
+
+
 def test_too_many_pixels(target: Target) -> None:
     out = BytesIO()
     Image.new("1", (20_000, 10_000)).save(out, "PNG")
