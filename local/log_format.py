@@ -69,7 +69,7 @@ def make_logs_printable() -> None:
 
 def make_logs_readable() -> None:
     """Let the service's logger write for people from now on."""
-    from chalicelib.services import log  # noqa: PLC0415 - the embedded servers use this module, too, and not the app
+    from chalicelib.services import log  # noqa: PLC0415 - which the embedded servers do without
 
     make_logs_printable()
     logging.getLogger(log.service).propagate = False
