@@ -16,7 +16,7 @@ import app
 from chalicelib import errors, triggers
 from chalicelib.clients import redis_client
 from chalicelib.clock import now_ms
-from chalicelib.http import openapi, paging
+from chalicelib.http import openapi, openapi_parts, paging
 from chalicelib.http.errors import STATUS
 from chalicelib.http.multipart import FIELD
 from chalicelib.records.store import RecordStore
@@ -162,7 +162,7 @@ def test_each_operation_has_a_name_of_its_own_and_a_summary() -> None:
 
 
 def test_constants_are_those_of_the_app() -> None:
-    assert (openapi.V1, openapi.LIST_LIMIT) == (app.V1, paging.LIST_LIMIT)
+    assert (openapi_parts.V1, openapi_parts.LIST_LIMIT) == (app.V1, paging.LIST_LIMIT)
 
 
 def test_the_gateways_own_errors_are_those_of_the_stack() -> None:
