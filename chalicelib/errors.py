@@ -176,7 +176,7 @@ class RetriesExhausted(PictureError):
     def __init__(self) -> None:
         super().__init__(
             "The thumbnail could not be made, though it was tried several times; "
-            "delete the picture and upload it again."
+            "those who run this service can have it tried again."
         )
 
 
@@ -211,8 +211,8 @@ class ExpiredInQueue(PictureError):
 
     def __init__(self) -> None:
         super().__init__(
-            "The picture waited for its thumbnail for too long, since too many came at once; "
-            "delete it and upload it again."
+            "The picture waited for its thumbnail for too long, since too many came in a short time; "
+            "those who run this service can have it tried again."
         )
 
 

@@ -65,16 +65,16 @@ async function main(): Promise<void> {
   });
   check(sent.data, JSON.stringify(sent.error));
   check((await thumbnail(sent.data.id)).size > 100, "the thumbnail is empty");
-  const ticket = await api.POST("/api/v1/thumbnail/upload", { body: { filename: "large.jpg" } });
-  check(ticket.data, JSON.stringify(ticket.error));
+  const presigned = await api.POST("/api/v1/thumbnail/upload", { body: { filename: "large.jpg" } });
+  check(presigned.data, JSON.stringify(presigned.error));
   const form = new FormData();
-  for (const [name, value] of Object.entries(ticket.data.fields)) form.append(name, value);
+  for (const [name, value] of Object.entries(presigned.data.fields)) form.append(name, value);
   form.append("file", file);
-  check((await fetch(ticket.data.url, { method: "POST", body: form })).ok, "the store refused");
-  check((await thumbnail(ticket.data.id)).size > 100, "the thumbnail is empty");
+  check((await fetch(presigned.data.url, { method: "POST", body: form })).ok, "the store refused");
+  check((await thumbnail(presigned.data.id)).size > 100, "the thumbnail is empty");
   const listed = await api.GET("/api/v1/thumbnail", { params: { query: { limit: 10 } } });
   check(listed.data?.length === 2, "two records");
-  for (const id of [sent.data.id, ticket.data.id]) {
+  for (const id of [sent.data.id, presigned.data.id]) {
     const removed = await api.DELETE("/api/v1/thumbnail/{record_id}", params(id));
     check(removed.data?.ready, "it was ready");
   }
@@ -150,15 +150,15 @@ def test_a_python_client(
         assert (sent.status_code, sent.parsed.filename, sent.parsed.ready) == (201, "photo.jpg", False)
         assert thumbnail(sent.parsed.id).startswith(b"\xff\xd8")
         order = module("models.presigned_upload_request").PresignedUploadRequest(filename="large.jpg")
-        ticket = call("order_ticket", body=order).parsed
-        fields = ticket.fields.to_dict()
-        posted = requests.post(ticket.url, data=fields, files={"file": picture()}, timeout=10)
+        presigned = call("create_upload", body=order).parsed
+        fields = presigned.fields.to_dict()
+        posted = requests.post(presigned.url, data=fields, files={"file": picture()}, timeout=10)
         assert posted.ok
-        assert thumbnail(ticket.id).startswith(b"\xff\xd8")
-        assert {record.id for record in call("get_records").parsed} == {sent.parsed.id, ticket.id}
-        for record_id in (sent.parsed.id, ticket.id):
+        assert thumbnail(presigned.id).startswith(b"\xff\xd8")
+        assert {record.id for record in call("get_records").parsed} == {sent.parsed.id, presigned.id}
+        for record_id in (sent.parsed.id, presigned.id):
             assert call("delete_record", record_id=record_id).parsed.ready is True
-        assert call("get_record", record_id=ticket.id).parsed.error
+        assert call("get_record", record_id=presigned.id).parsed.error
 
 
 def test_a_typescript_client(service: Service, description: Path, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_a_picture_that_processing_always_dies_on_gets_an_error_that_says_what_t
         assert api.fail(*reports) == []
         failed = shown(api, record["id"])
         assert failed == record | {"error": failed["error"]}
-        assert "upload it again" in failed["error"]
+        assert "tried again" in failed["error"]
     assert api("GET", f"/{record['id']}/download").status_code == 422
     assert api("DELETE", f"/{record['id']}").json() == failed
     assert keys_in(api.bucket) == []

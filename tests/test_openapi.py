@@ -214,7 +214,7 @@ RAISES: dict[str, set[type[errors.ServiceError]]] = {
     | {errors.RecordUnreadable}
     | {errors.MalformedUpload, errors.BadParameter, errors.UnsupportedFormat, errors.IdempotencyKeyReused}
     | {errors.UploadTooLarge, errors.TooManyPixels, errors.TooComplex},
-    "orderTicket": {errors.MalformedUpload, errors.UnsupportedFormat, errors.RecordStoreUnavailable},
+    "createUpload": {errors.MalformedUpload, errors.UnsupportedFormat, errors.RecordStoreUnavailable},
     "getRecord": {errors.UnknownThumbnail, errors.RecordStoreUnavailable},
     "deleteRecord": _UNAVAILABLE
     | {errors.RecordUnreadable, errors.UnknownThumbnail, errors.OriginalChanging},
@@ -303,7 +303,7 @@ def case(operation: str, status: int, **kwargs: Any) -> Case:
     return Case(operation, status, lambda _: kwargs)
 
 
-ORDERS = OPERATIONS["orderTicket"].says["requestBody"]["content"]["application/json"]
+ORDERS = OPERATIONS["createUpload"].says["requestBody"]["content"]["application/json"]
 OTHER_TAG = parameter("If-None-Match", "getThumbnail")
 CASES = [
     case("getDescription", 200),
@@ -328,10 +328,10 @@ CASES = [
     case("uploadPicture", 415, **form(b"%PDF-1.7\n")),
     Case("uploadPicture", 422, used_key),
     Case("uploadPicture", 422, removed_key),
-    *(case("orderTicket", 201, json=order) for order in examples(ORDERS)),
-    case("orderTicket", 400, data="filename=photo.jpg"),
-    case("orderTicket", 413, data=bytes(11_000_000)),
-    case("orderTicket", 415, json={"filename": "photo.svg", "content_type": "image/svg+xml"}),
+    *(case("createUpload", 201, json=order) for order in examples(ORDERS)),
+    case("createUpload", 400, data="filename=photo.jpg"),
+    case("createUpload", 413, data=bytes(11_000_000)),
+    case("createUpload", 415, json={"filename": "photo.svg", "content_type": "image/svg+xml"}),
     Case("getRecord", 200, pending),
     Case("getRecord", 200, ready),
     Case("getRecord", 200, failed),
@@ -372,7 +372,7 @@ def test_each_status_that_is_an_operations_own_is_seen() -> None:
 
 
 def with_a_body(name: str) -> dict[str, Any]:
-    return {"uploadPicture": form(picture()), "orderTicket": {"json": examples(ORDERS)[0]}}.get(name, {})
+    return {"uploadPicture": form(picture()), "createUpload": {"json": examples(ORDERS)[0]}}.get(name, {})
 
 
 @pytest.mark.parametrize("name", [name for name, raised in RAISES.items() if raised])

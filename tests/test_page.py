@@ -99,7 +99,7 @@ def test_the_policy_allows_its_own_script_and_style_and_nothing_else(api: Api) -
         assert allowed[directive] == ["'none'"]
 
 
-def test_the_policy_lets_it_send_to_the_service_and_where_tickets_lead(api: Api) -> None:
+def test_the_policy_lets_it_send_to_the_service_and_where_presigned_uploads_lead(api: Api) -> None:
     ticket = api("POST", "/upload", json={"filename": "a.jpg"}).json()
     assert policy(get(api))["connect-src"] == ["'self'", ticket["url"]]
 

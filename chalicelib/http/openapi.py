@@ -10,10 +10,10 @@ from chalicelib.http.openapi_parts import (
     LIST_LIMIT,
     NEW_RECORD,
     PENDING,
+    PRESIGNED_UPLOAD,
     READY,
     RECORD_URL,
     SCHEMAS,
-    TICKET,
     TOKEN,
     TOO_LARGE,
     TYPES,
@@ -120,7 +120,7 @@ _PATHS: Part = {
             "uploadPicture",
             "Upload a picture",
             description=f"Takes {ACCEPTED}, of at most 4,500,000 bytes or what the deployment has set below "
-            "that; `orderTicket` is the way for larger ones. The thumbnail is made a moment later.",
+            "that; `createUpload` is the way for larger ones. The thumbnail is made a moment later.",
             parameters=[
                 {
                     "name": "Idempotency-Key",
@@ -185,8 +185,8 @@ _PATHS: Part = {
     },
     f"{V1}/thumbnail/upload": {
         "post": operation(
-            "orderTicket",
-            "Get a ticket to send a picture straight to S3",
+            "createUpload",
+            "Get a presigned POST to send a picture straight to S3",
             description="Send `fields` and then the picture, as the field `file`, to `url` as "
             "`multipart/form-data` (S3's POST); the record tells when the picture has come.",
             requestBody={
@@ -204,10 +204,10 @@ _PATHS: Part = {
             **TOKEN,
             responses={
                 "201": json(
-                    "The ticket, and a record that waits for the picture.",
-                    ref("schemas", "Ticket"),
+                    "The presigned POST, and a record that awaits the picture.",
+                    ref("schemas", "PresignedUpload"),
                     ("Location",),
-                    ticket=TICKET,
+                    upload=PRESIGNED_UPLOAD,
                 )
                 | {"links": NEW_RECORD},
                 "400": error(

@@ -24,7 +24,7 @@ UNDECODABLE = (
 PENDING: Part = {"id": ID, "filename": "photo.jpg", "ready": False, "size": {"original": 112525}}
 READY: Part = PENDING | {"ready": True, "size": {"original": 112525, "thumbnail": 2766}}
 FAILED: Part = PENDING | {"error": UNDECODABLE}
-TICKET: Part = {
+PRESIGNED_UPLOAD: Part = {
     "id": ID,
     "record": RECORD_URL,
     "url": "https://pictures.s3.eu-central-1.amazonaws.com/",
@@ -97,7 +97,7 @@ SCHEMAS: Part = {
                 "required": ["original"],
                 "properties": {
                     "original": {
-                        "description": "null while a ticket's picture has not come.",
+                        "description": "null while a presigned upload has not come.",
                         "type": ["integer", "null"],
                         "minimum": 0,
                     },
@@ -124,7 +124,7 @@ SCHEMAS: Part = {
             "content_type": {"enum": [*sorted(CONTENT_TYPES), OPAQUE], "default": OPAQUE},
         },
     },
-    "Ticket": {
+    "PresignedUpload": {
         "type": "object",
         "required": ["id", "record", "url", "fields", "expires"],
         "properties": {
@@ -137,7 +137,7 @@ SCHEMAS: Part = {
                 "additionalProperties": {"type": "string"},
             },
             "expires": {
-                "description": f"When the ticket ends: {PRESIGNED_SECONDS // 60} minutes after it was given.",
+                "description": f"When it can no longer be used: {PRESIGNED_SECONDS // 60} minutes after it was given.",
                 "type": "string",
                 "format": "date-time",
             },

@@ -88,7 +88,7 @@ def test_a_broken_picture_ends_with_its_records_error(visit: Visit, api: Api) ->
     expect(card(again, "cut.jpg").get_by_text(record["error"])).to_be_visible()
 
 
-def test_a_file_above_the_limit_goes_by_a_ticket(visit: Visit, api: Api) -> None:
+def test_a_file_above_the_limit_goes_by_a_presigned_upload(visit: Visit, api: Api) -> None:
     page = visit.open()
     out = BytesIO()
     Image.linear_gradient("L").resize((1500, 1200)).convert("RGB").save(out, "BMP")
@@ -121,7 +121,7 @@ def test_what_s3_refuses_is_said_and_can_be_sent_again(visit: Visit, api: Api, s
     assert page.locator("#access").is_hidden(), "S3 knows no tokens of ours"
     page.get_by_role("button", name="Try again big.jpg").click()
     expect(page.get_by_text(MAKING)).to_be_visible()
-    assert visit.front.count("POST", "/thumbnail/upload") == 2, "the ticket may be what was refused"
+    assert visit.front.count("POST", "/thumbnail/upload") == 2, "the presigned upload may be what was refused"
     api.deliver()
     assert len(api("GET").json()) == 1
 

@@ -664,7 +664,7 @@ class World:
     def _come_to_rest(self, broken: list[str]) -> None:
         """Let the reconciler run, with time passing, until all holds or nothing changes any more."""
         reconciler = self.others.reconciler
-        # What a ticket is given for may come until then.
+        # A presigned upload may come until then.
         self.clock.ms += PRESIGNED_SECONDS * 1000
         state = self._state()
         for _ in range(_MOST_ROUNDS):
