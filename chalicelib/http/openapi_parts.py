@@ -137,7 +137,7 @@ SCHEMAS: Part = {
                 "additionalProperties": {"type": "string"},
             },
             "expires": {
-                "description": f"When it can no longer be used: {PRESIGNED_SECONDS // 60} minutes after it was given.",
+                "description": f"When it expires: {PRESIGNED_SECONDS // 60} minutes after it was given.",
                 "type": "string",
                 "format": "date-time",
             },
