@@ -70,7 +70,7 @@ def memory(server: "redis.Redis", count: int) -> dict[str, Upkeep]:
         ("ready", "IMG_8932.jpg", "ready"),
         ("ready, a file name of 255 characters", "x" * 251 + ".jpg", "ready"),
         ("failed", "IMG_8932.jpg", "failed"),
-        ("deleted (kept for 14 days)", "IMG_8932.jpg", "deleted"),
+        ("deleted", "IMG_8932.jpg", "deleted"),
     ):
         _empty(server)
         store = RecordStore(server)
