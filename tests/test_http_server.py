@@ -1,4 +1,4 @@
-"""RFC 9112, line by line: what is not well-formed is refused, and nothing of it is read as the next request."""
+"""RFC 9112 by line: what is not well-formed is refused, and nothing of it is read as the next request."""
 
 import json
 import socket
