@@ -283,6 +283,9 @@ def test_a_changed_token_is_refused(tokens: Tokens, part: int) -> None:
         jwk(RSA[0], use="enc"),
         jwk(RSA[0], alg="RS512"),
         jwk(RSA[0], alg="RSA-OAEP"),
+        jwk(RSA[0]) | {"key_ops": ["encrypt"]},
+        jwk(RSA[0]) | {"key_ops": []},
+        jwk(RSA[0]) | {"key_ops": "verify"},
         jwk(PRIVATE[Algorithm.ES256]),
         jwk(rsa.generate_private_key(65537, 1024)),  # noqa: S505 - that is the point
         {"kty": "oct", "kid": "one", "k": b64(SECRET).decode()},
@@ -301,9 +304,11 @@ def test_a_key_that_is_not_meant_for_this_does_not_count(tokens: Tokens, issuer:
     assert again.subject("Bearer " + signed(key=RSA[1], kid="two")) == "alice"
 
 
-@pytest.mark.parametrize("more", [{"use": "sig"}, {"alg": "RS256"}, {"x5t": "x", "d": "private"}])
-def test_a_key_may_say_more(tokens: Tokens, issuer: Issuer, more: dict[str, str]) -> None:
-    issuer.keys = [jwk(RSA[0], **more)]
+@pytest.mark.parametrize(
+    "more", [{"use": "sig"}, {"alg": "RS256"}, {"key_ops": ["sign", "verify"]}, {"x5t": "x", "d": "private"}]
+)
+def test_a_key_may_say_more(tokens: Tokens, issuer: Issuer, more: dict[str, Any]) -> None:
+    issuer.keys = [jwk(RSA[0]) | more]
     assert tokens.subject("Bearer " + signed()) == "alice"
 
 

@@ -73,7 +73,8 @@ def target(request: pytest.FixtureRequest) -> Iterator[Target]:
         servers = Child("local.servers", "redis", "s3")
         servers.start()
         named = json.loads(servers.first_line())
-        with Service(named | {"BUCKET": BUCKET}) as service:
+        # Pages of all origins, as a deployment's default is; `make run` by itself serves its own alone.
+        with Service(named | {"BUCKET": BUCKET, "ALLOWED_ORIGINS": "*"}) as service:
             s3 = boto3.client("s3", endpoint_url=named["AWS_ENDPOINT_URL"])
             found = Target("run", service.url, Storage(s3, BUCKET))
             with found.session:
