@@ -17,12 +17,18 @@ from tests.reliability.deployment import DAY_MS, MINUTE_MS, RECONCILE_MS, Deploy
 
 PAUSES_MS = (MINUTE_MS, 2 * MINUTE_MS)
 STACK = Path(__file__).parents[2] / ".chalice" / "stack" / "functions.yaml"
-BATCH = int(re.findall(r"\bBatchSize: (\d+)", STACK.read_text(encoding="utf-8"))[0])
+
+
+def _deployed(name: str) -> int:
+    return int(re.findall(rf"\b{name}: (\d+)", STACK.read_text(encoding="utf-8"))[0])
+
+
+BATCH = _deployed("BatchSize")
 """How many reports the consumer gets, as it is deployed."""
-CONSUMERS = 5
-"""Invocations of the consumer that may run at the same time."""
-VISIBILITY_MS = 21 * MINUTE_MS
-"""SQS receives a message at most 1,000 times, and 14 days are 960 times this."""
+CONSUMERS = _deployed("MaximumConcurrency")
+"""Invocations of the consumer that may run at the same time, as it is deployed."""
+VISIBILITY_MS = _deployed("VisibilityTimeout") * 1000
+"""How long SQS hides a message that is being processed, as it is deployed."""
 RETENTION_MS = 14 * DAY_MS
 PICTURE_MS = 1000
 """What processing one picture is taken to cost, and finding out that Redis or S3 is away."""
