@@ -43,17 +43,21 @@ def environment(endpoint: str) -> dict[str, str]:
     return inherited | _CREDENTIALS | {"AWS_ENDPOINT_URL": endpoint, "YES": "1"}
 
 
+def python() -> Path:
+    """The interpreter that has MiniStack: the runtime's, since MiniStack runs the functions with its own."""
+    return venvs.make(VENV, interpreter.find(), of=[_REQUIREMENTS], arguments=["-r", _REQUIREMENTS])
+
+
 @contextlib.contextmanager
 def server(log: Path) -> Iterator[str]:
-    """Run MiniStack under the runtime's Python, since it runs the functions with its own; yield its URL."""
-    python = venvs.make(VENV, interpreter.find(), of=[_REQUIREMENTS], arguments=["-r", _REQUIREMENTS])
+    """Run MiniStack; yield its URL."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     endpoint = f"http://127.0.0.1:{port}"
     with log.open("w") as output:
         process = subprocess.Popen(
-            [python, "-m", "ministack"],
+            [python(), "-m", "ministack"],
             env=environment(endpoint) | _SETTINGS | {"GATEWAY_PORT": str(port)},
             cwd=log.parent,
             stdout=output,

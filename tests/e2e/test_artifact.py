@@ -86,14 +86,14 @@ def stale(artifact: Path) -> None:
 
 
 def broken(artifact: Path) -> None:
-    path = artifact / "code" / "chalicelib" / "record.py"
+    path = artifact / "code" / "chalicelib" / "records" / "record.py"
     path.write_text(path.read_text() + "\nraise RuntimeError('broken')\n")
     # The compiled file is what is imported, so it is the one that must be bad.
     next((path.parent / "__pycache__").glob("record.*.pyc")).unlink()
 
 
 def needy(artifact: Path) -> None:
-    path = artifact / "code" / "chalicelib" / "record.py"
+    path = artifact / "code" / "chalicelib" / "records" / "record.py"
     path.write_text("import numpy\n" + path.read_text())
 
 
@@ -115,7 +115,7 @@ def smuggled(artifact: Path) -> None:
         (stowaway, r"stowaway is in it, and nothing imports it"),
         (stale, r"chalicelib/\w+\.py is not precompiled"),
         (broken, r"cannot be imported: RuntimeError: broken"),
-        (needy, r"chalicelib/record\.py imports numpy, which is not in it"),
+        (needy, r"chalicelib/records/record\.py imports numpy, which is not in it"),
         (smuggled, r"code\.zip does not hold what was checked"),
     ],
 )
@@ -167,7 +167,7 @@ def test_no_resource_waits_for_itself(made: Path, tmp_path: Path, target: str) -
             whole["Resources"]["AccessLogs"]["DependsOn"] = ["RestAPI"]
         path.write_text(json.dumps(whole))
         done = subprocess.run(
-            [ministack.VENV / "bin" / "python", Path(__file__).with_name("circles.py"), path],
+            [ministack.python(), Path(__file__).with_name("circles.py"), path],
             env={"AWS_DEFAULT_REGION": "eu-central-1"},
             capture_output=True,
             text=True,

@@ -11,6 +11,7 @@ import pytest
 import requests
 from PIL import Image
 
+from chalicelib import naming
 from tests.conftest import picture
 from tests.e2e.target import Difference, Target
 
@@ -75,13 +76,13 @@ def test_pictures_arrive_bit_by_bit_and_leave_nothing_behind(target: Target) -> 
     content = every_byte()
     record = target.end_of(target.upload(content, "noise.png")["id"])
     assert record["ready"], record
-    stored = s3.get_object(Bucket=bucket, Key=f"originals/{record['id']}")["Body"].read()
+    stored = s3.get_object(Bucket=bucket, Key=naming.original(record["id"]))["Body"].read()
     assert stored == content
     (thumbnail,) = s3.list_objects_v2(Bucket=bucket, Prefix=f"thumbnails/{record['id']}/")["Contents"]
     sent = target("GET", f"/{record['id']}/download").content
     assert sent == s3.get_object(Bucket=bucket, Key=thumbnail["Key"])["Body"].read()
     target.remove(record["id"])
-    for prefix in ("originals", "thumbnails"):
+    for prefix in ("uploads", "thumbnails"):
         left = s3.list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/{record['id']}")
         assert left["KeyCount"] == 0
 

@@ -31,7 +31,7 @@ def test_redis_is_lost_and_rebuilt(target: Target, ministack_endpoint: str, redi
     server.zadd("due", {broken["id"]: 1})
     done = ministack.command(ministack_endpoint, "maintain", "reconcile")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "driven again: failed" in done.stdout
+    assert "retried: failed" in done.stdout
     assert listed() == before
     server.close()
     target.remove(*ids)
