@@ -27,6 +27,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import pytest
+import redis as redis_py
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -44,6 +45,7 @@ from chalicelib.clients import redis_client, s3_client
 from chalicelib.errors import IdempotencyKeyReused, OriginalChanging, RetriesExhausted, Unavailable
 from chalicelib.objects.bucket import Bucket, ObjectInfo
 from chalicelib.records import lifecycle
+from chalicelib.records.heartbeat import Heartbeat
 from chalicelib.records.lifecycle import IN_FLIGHT_MS
 from chalicelib.records.record import UNRESTRICTED, Record, RemovalScope, State, expiry_of
 from chalicelib.records.store import RecordStore
@@ -151,7 +153,10 @@ class World:
     s3: "S3Client"
     plain: "S3Client"
     injector: Injector
+    raw: "redis.Redis"
+    """The same Redis, as bytes."""
     now_ms: int = 0
+    server: str = "first"
     ids: list[str] = field(default_factory=list)
 
     def clock(self) -> int:
@@ -168,7 +173,9 @@ def world(
 ) -> Iterator[World]:
     client = redis_client(redis_url, timeout=5)
     injector = Injector()
-    made = World(client, s3_client(timeout=10, attempts=1), s3, injector)
+    raw = redis_py.Redis.from_url(redis_url)
+    made = World(client, s3_client(timeout=10, attempts=1), s3, injector, raw)
+    monkeypatch.setattr(Heartbeat, "server", lambda _: made.server)
     injector.watch(RecordStore(client), Bucket(made.s3, ""))
     # One clock for all, S3's server included; ids by number and one thread, so that a run can be repeated.
     monkeypatch.setattr(moto_s3, "utcnow", lambda: datetime.fromtimestamp(made.now_ms / 1000, UTC))
@@ -176,6 +183,7 @@ def world(
     monkeypatch.setattr(repair, "_THREADS", 1)
     yield made
     client.close()
+    raw.close()
 
 
 class Service:
@@ -206,7 +214,9 @@ class Service:
 
     def objects(self) -> dict[str, ObjectInfo]:
         """All that is in the bucket, by key."""
-        return {item.key: item for page in self.bucket.pages("") for item in page}
+        found = {item.key: item for page in self.bucket.pages("") for item in page}
+        found.pop(naming.HEARTBEAT_OBJECT, None)
+        return found
 
     def ids(self) -> list[str]:
         """The ids of all records, visible or not."""
@@ -293,6 +303,7 @@ class Machine(RuleBasedStateMachine):
         self.keep_originals = keep_originals
         self.told: dict[str, Told] = {}
         self.events: list[Event] = []
+        self.replica: list[tuple[Any, Any, Any]] = []
 
     @initialize(retention=st.sampled_from([0, RETENTION]))
     def deploy(self, retention: int) -> None:
@@ -441,16 +452,44 @@ class Machine(RuleBasedStateMachine):
         answer = self._attempt(fault, self.service.reconciler.rebuild)
         while not (answer and answer[0][1]):
             answer = self._attempt(None, self.service.reconciler.rebuild)
+        self._believe_the_bucket(now, stored)
+
+    @rule()
+    def replicate(self) -> None:
+        """A replica has what Redis has now; what comes after is lost when it takes over."""
+        self.service.reconciler.recover()
+        raw = self.world.raw
+        self.replica = [(name, raw.pttl(name), raw.dump(name)) for name in raw.scan_iter()]
+
+    @precondition(lambda self: self.replica)
+    @rule()
+    def fail_over(self) -> None:
+        """The replica takes over; the reconciler runs every five minutes: half an hour later all is healed."""
+        now = self.world.now_ms
+        stored = self.service.objects()
+        self.world.raw.flushall()
+        for name, lives_ms, content in self.replica:
+            self.world.raw.restore(name, max(lives_ms, 0), content)
+        self.replica = []
+        self.world.server += "'"
+        for _ in range(6):
+            self.world.now_ms += 5 * MINUTE_MS
+            self.service.reconciler.recover()
+            self.service.reconciler.sweep()
+        self._believe_the_bucket(now, stored)
+
+    def _believe_the_bucket(self, lost_ms: int, stored: dict[str, ObjectInfo]) -> None:
+        """What Redis alone knew is forgotten: expiries of downloads, and removals that had not finished."""
         for record_id, told in self.told.items():
-            expected = told.expected(now)
-            told.download_end_ms = None
+            expected = told.expected(lost_ms)
+            record = self.service.store.find(record_id)
+            told.download_end_ms = None if record is None else record.download_expires_ms
             if expected is not Word.ACCEPTED:
                 thumbnails = f"{naming.THUMBNAILS}{record_id}/"
                 left = any(key == told.object_key or key.startswith(thumbnails) for key in stored)
                 told.forget(Word.PERHAPS if left else Word.NOTHING)
             elif not naming.is_upload_key(told.object_key):
                 # Its end is that of what was put there last, which an event has perhaps not told yet.
-                record = self.service.store.find(record_id)
                 assert record is not None
                 told.end_ms = record.expires_ms
 
