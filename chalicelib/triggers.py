@@ -22,7 +22,7 @@ from chalicelib.services import log, metrics, processor, settings, walker
 
 if TYPE_CHECKING:
     from chalicelib.records.record import Record
-    from chalicelib.work.process import ProcessingResult
+    from chalicelib.work.process import ProcessingResult, SeenVersion
     from chalicelib.work.sweep import Counts
 
 ERROR_BY_REASON: dict[FailureReason, type[PictureError]] = {
@@ -189,7 +189,7 @@ def run_observer(facts: dict[str, object]) -> Callable[["ProcessingResult"], Non
     return observe
 
 
-def _seen(created: CreatedObject) -> Any:
+def _seen(created: CreatedObject) -> "SeenVersion":
     from chalicelib.work.process import SeenVersion
 
     return SeenVersion(created.etag, created.size)
