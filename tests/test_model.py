@@ -464,7 +464,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.replica)
     @rule()
     def fail_over(self) -> None:
-        """The replica takes over; the reconciler runs every five minutes: half an hour later all is healed."""
+        """The replica takes over; the reconciler runs every five minutes, and half an hour heals all."""
         now = self.world.now_ms
         stored = self.service.objects()
         self.world.raw.flushall()
