@@ -6,6 +6,7 @@ import boto3
 import redis
 from botocore.config import Config
 from redis.backoff import ConstantBackoff
+from redis.exceptions import BusyLoadingError, MasterDownError, ReadOnlyError
 from redis.retry import Retry
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ def redis_client(url: str, *, timeout: float) -> "redis.Redis":
     Args:
         url: where Redis is, `rediss://` for TLS.
         timeout: seconds to wait for a connection, and for each reply. One retry follows, so that a
-            connection which died while the function slept costs no request.
+            connection which died while the function slept costs no request, nor one to a server that has become
+            a replica in the meantime: it is closed, and the name leads to the new primary.
 
     """
     client: redis.Redis = redis.Redis.from_url(
@@ -27,6 +29,7 @@ def redis_client(url: str, *, timeout: float) -> "redis.Redis":
         socket_connect_timeout=timeout,
         socket_timeout=timeout,
         retry=Retry(ConstantBackoff(0.05), 1),
+        retry_on_error=[ReadOnlyError, BusyLoadingError, MasterDownError],
     )
     return client
 
