@@ -19,8 +19,8 @@ def redis_client(url: str, *, timeout: float) -> "redis.Redis":
     Args:
         url: where Redis is, `rediss://` for TLS.
         timeout: seconds to wait for a connection, and for each reply. One retry follows, so that a
-            connection which died while the function slept costs no request, nor one to a server that has become
-            a replica in the meantime: it is closed, and the name leads to the new primary.
+            connection which died while the function slept costs no request, nor one to a server that has
+            become a replica in the meantime: it is closed, and the name leads to the new primary.
 
     """
     client: redis.Redis = redis.Redis.from_url(
