@@ -72,7 +72,9 @@ def test_thirty_failures_are_one_button(visit: Visit, api: Api) -> None:
     page = visit.open()
     choose(page, *(f"{number}.jpg" for number in range(30)))
     expect(page.get_by_text("30 pictures not uploaded.")).to_be_visible(timeout=20_000)
-    expect(page.get_by_role("alert")).to_contain_text(re.compile("And [0-9]+ more|^$"))
+    # However fast they fail, a screen reader is told of four at a time.
+    told = page.get_by_role("alert").text_content() or ""
+    assert told.count(".jpg: ") <= 4
     down.clear()
     page.get_by_role("button", name="Try all again").click()
     expect(page.get_by_text(MAKING)).to_have_count(30, timeout=20_000)
