@@ -366,8 +366,8 @@ DOCUMENT: Part = {
             "WWW-Authenticate": {"schema": {"type": "string"}, "example": "Bearer"},
         },
         "responses": {
-            "401": error("No token, where the deployment wants one.", "WWW-Authenticate"),
-            "403": error("A token that the deployment does not accept."),
+            "401": error("The token is missing or not valid: get a new one.", "WWW-Authenticate"),
+            "403": error("The token cannot be checked at the moment, or an API key is missing or not valid."),
             "429": error(
                 "Too many requests for the deployment's limits.",
                 "Retry-After",
