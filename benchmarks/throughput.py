@@ -85,7 +85,7 @@ def local_service(**settings: str) -> Iterator[str]:
     with subprocess.Popen(
         [sys.executable, "-m", "local"],
         cwd=ROOT,
-        env=environment | {"PORT": "0", "HOST": "127.0.0.1"} | settings,
+        env=environment | {"PORT": "0", "S3_PORT": "0", "HOST": "127.0.0.1"} | settings,
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
