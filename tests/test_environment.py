@@ -1,6 +1,7 @@
 """The environment of `make`: it survives what does not change it, and a failed change takes nothing away."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -134,19 +135,22 @@ def test_two_first_starts_make_one(quick: Path) -> None:
     assert len(made(quick)) == 1
 
 
+def what_make_runs(folder: Path) -> str:
+    """The first command of `make run`, as one sees it who is not within another make."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    done = subprocess.run(
+        ["make", "-n", "run"], cwd=folder, env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.splitlines()[0]
+
+
 def test_the_interpreter_is_remembered(quick: Path) -> None:
     ensure("run", quick)
     remembered = Path((quick / ".venvs" / "python").read_text())
     shutil.copy(ROOT / "Makefile", quick)
-    said = subprocess.run(
-        ["make", "-n", "run"], cwd=quick, capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    assert said[0] == f"{remembered} local/environment.py run"
+    assert what_make_runs(quick) == f"{remembered} local/environment.py run"
     (quick / ".venvs" / "python").write_text("/no/such/python")
-    said = subprocess.run(
-        ["make", "-n", "run"], cwd=quick, capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    assert said[0] == "python3 local/environment.py run"
+    assert what_make_runs(quick) == "python3 local/environment.py run"
 
 
 def test_an_old_interpreter_is_told_so(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
