@@ -176,7 +176,7 @@ class RetriesExhausted(PictureError):
     def __init__(self) -> None:
         super().__init__(
             "The thumbnail could not be made, though it was tried several times; "
-            "those who run this service can have it tried again."
+            "it can be tried again by those who run this service; or upload it again."
         )
 
 
@@ -212,7 +212,7 @@ class ExpiredInQueue(PictureError):
     def __init__(self) -> None:
         super().__init__(
             "The picture waited for its thumbnail for too long, since too many came in a short time; "
-            "those who run this service can have it tried again."
+            "it can be tried again by those who run this service; or upload it again."
         )
 
 

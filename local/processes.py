@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -93,8 +94,14 @@ def stop_all(children: list[Child]) -> None:
 
 def end_with_parent() -> None:
     """Exit on SIGTERM, and when the other end of standard input closes, as it does when the parent dies."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, _end)
     threading.Thread(target=_exit_on_end_of_input, daemon=True).start()
+
+
+def _end(_signal: int, _frame: FrameType | None) -> NoReturn:
+    # The parent asks, and then closes standard input: the second signal must not interrupt the end.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(0)
 
 
 def _exit_on_end_of_input() -> NoReturn:

@@ -62,10 +62,10 @@ def test_failed_pictures_are_redriven(api: Api, redis_url: str) -> None:
     failed = api("GET", f"/{record['id']}").json()
     assert "error" in failed
     environment = {"BUCKET": api.bucket.name, "REDIS_URL": redis_url}
-    assert "redriven" not in command("redrive", FAILED="archived", **environment).stdout
+    assert command("redrive", FAILED="archived", **environment).stdout.endswith("}\nDone.\n")
     done = command("redrive", FAILED="undecodable", **environment)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "         1  redriven\nDone.\n"
+    assert done.stdout.endswith("         1  redriven\nDone.\n")
     assert "error" not in api("GET", f"/{record['id']}").json()
     assert "retried: failed" in command("reconcile", **environment).stdout
     assert api("GET", f"/{record['id']}").json() == failed
