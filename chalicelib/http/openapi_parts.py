@@ -73,7 +73,7 @@ def get(name: str, summary: str, **more: Any) -> Part:
     return {"get": get, "head": get | {"operationId": f"head{name}", "summary": f"{summary}: headers alone"}}
 
 
-# Where a deployment knows owners, its clients send a token; elsewhere nobody needs one.
+# Where a deployment knows owners, its clients send a token; elsewhere none is needed.
 TOKEN: Part = {"shared": (401, 403), "security": [{}, {"bearer": []}]}
 NEW_RECORD = {
     name: {"operationId": name, "parameters": {"record_id": "$response.body#/id"}}

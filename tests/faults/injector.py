@@ -9,7 +9,7 @@ are none. First record an operation, then run it again for each of its steps and
     with injector.record() as steps:
         processor.process(key)              # steps == ["S3 GetObject originals/", "ZADD due", ...]
     with injector.inject(1, Fault.KILLED_AFTER), pytest.raises(Killed):
-        processor.process(key)              # the server has run the script, and nobody has seen its reply
+        processor.process(key)              # the server has run the script, and its reply is lost
     injector.revive()
     processor.process(key)                  # the event comes again
 

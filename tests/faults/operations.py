@@ -59,7 +59,7 @@ def a_presigned_upload(world: World) -> None:
 
 
 def an_owners(world: World) -> None:
-    """The thumbnail of somebody's upload is ready."""
+    """The thumbnail of an owner's upload is ready."""
     world.upload(viewer=OWNER)
     world.others.processor.process(world.about["key"])
 
