@@ -109,7 +109,7 @@ class _Progress:
         busy = sorted(name for name, now in status.items() if now.endswith("_IN_PROGRESS"))
         line = f"{len(status) - len(busy)} resources done"
         if busy:
-            line += f", in progress: {', '.join(busy[:4])}{' ...' if len(busy) > 4 else ''}"  # noqa: PLR2004
+            line += f", in progress: {', '.join(busy[:4])}{' ...' if len(busy) > 4 else ''}"  # noqa: PLR2004 - names that fit a line
         now = time.monotonic()
         if status and (line != self._last or now - self._said >= _QUIET_SECONDS):
             minutes, seconds = divmod(round(now - self._started), 60)

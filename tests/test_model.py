@@ -288,7 +288,7 @@ some = st.integers(0, 3)
 
 
 class Event(NamedTuple):
-    """What S3 has sent and nobody has got."""
+    """An event that S3 has sent and no function has received."""
 
     object_key: str
     etag: str

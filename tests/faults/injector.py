@@ -104,7 +104,7 @@ class _Connection(Protocol):
 @dataclass(slots=True, eq=False)
 class _Step:
     index: int | None
-    """Place in the operation; None when nobody counts."""
+    """Place in the operation; None outside an operation whose steps are counted."""
     fault_met: bool = False
 
 
@@ -452,7 +452,7 @@ class _S3Request:
         return self.reply
 
     def abandon(self) -> None:
-        """Close what carries a reply that nobody is going to read."""
+        """Close what carries a reply whose reader has gone."""
         if self.reply is not None:
             self.reply.raw.close()
 
