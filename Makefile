@@ -1,6 +1,6 @@
 # `make run` serves the whole service on this machine; `make test` checks it. Both set themselves up.
 .PHONY: run token test check format lock clean package deploy rollback destroy reconcile rebuild redrive e2e bench bench-imaging \
-	scorecard simulate cold-start bench-list bench-rebuild load fuzz fault-matrix audit screenshots
+	scorecard cold-start bench-list bench-rebuild load fuzz fault-matrix audit screenshots
 
 # The interpreter of the last `make`, if it is still there: PYTHON=python3.13 is said once.
 PYTHON ?= $(or $(shell p=$$(cat .venvs/python 2>/dev/null) && [ -x "$$p" ] && echo "$$p"),python3)
@@ -79,57 +79,54 @@ $(RUN) $(READY): environment-%:
 	@$(PYTHON) local/environment.py $*
 
 bench: $(READY)
-	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m benchmarks.service.throughput
 
 # The alternatives that the benchmark and the scorecard compare with, apart from what the service needs.
 BENCH := .bench
 SHARP := sharp@0.35.5
 
 bench-imaging: $(BENCH)/.ready
-	$(BENCH)/python/bin/python -m benchmarks.imaging --write
+	$(BENCH)/python/bin/python -m benchmarks.imaging.speed --write
 
 # A Chromium or Chrome on PATH fills a column of its own.
 scorecard: $(BENCH)/.ready
-	$(BENCH)/python/bin/python -m benchmarks.scorecard
+	$(BENCH)/python/bin/python -m benchmarks.imaging.scorecard
 
-$(BENCH)/.ready: requirements.txt requirements-dev.txt benchmarks/requirements.txt benchmarks/requirements-thumbor.txt
+$(BENCH)/.ready: requirements.txt requirements-dev.txt benchmarks/imaging/requirements.txt \
+		benchmarks/imaging/requirements-thumbor.txt
 	$(PYTHON) -m venv --clear $(BENCH)/python
-	$(BENCH)/python/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	$(BENCH)/python/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/imaging/requirements.txt
 	$(PYTHON) -m venv --clear $(BENCH)/thumbor
-	$(BENCH)/thumbor/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements-thumbor.txt
+	$(BENCH)/thumbor/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/imaging/requirements-thumbor.txt
 	@if command -v npm >/dev/null; then \
 		npm install --silent --prefix $(BENCH) --no-save --no-package-lock --no-audit --no-fund $(SHARP); \
 	else echo "sharp is left out: there is no npm here."; fi
 	@touch $@
 
-# Needs no packages: the table of docs/scaling.md, made anew.
-simulate:
-	$(PYTHON) -m benchmarks.simulate --write docs/scaling.md
-
 cold-start: $(READY)
-	$(BIN)/python -m benchmarks.cold_start
+	$(BIN)/python -m benchmarks.aws.cold_start
 
 # A few minutes and a gigabyte of memory: up to a million records.
 bench-list: $(READY)
-	$(BIN)/python -m benchmarks.list_pages --write docs/reliability.md
+	$(BIN)/python -m benchmarks.service.list_pages --write docs/reliability.md
 
 # PROFILE=steady|burst|soak; BASE_URL=http://... for a service that runs already, ALLOW_REMOTE=1 if elsewhere;
 # USERS, SECONDS and REQUESTS for more or less of it. With none of these: all, and the tables of docs/reliability.md.
 load: $(READY) $(BENCH)/locust/.ready
-	@$(BIN)/python -m benchmarks.load $(or $(LOAD_OPTIONS),--write docs/reliability.md)
+	@$(BIN)/python -m benchmarks.service.load $(or $(LOAD_OPTIONS),--write docs/reliability.md)
 
 LOAD_OPTIONS = $(strip $(if $(PROFILE),--profile "$(PROFILE)") $(if $(BASE_URL),--base-url "$(BASE_URL)") \
 	$(if $(ALLOW_REMOTE),--allow-remote) $(if $(USERS),--users "$(USERS)") \
 	$(if $(SECONDS),--seconds "$(SECONDS)") $(if $(REQUESTS),--requests "$(REQUESTS)"))
 
-$(BENCH)/locust/.ready: benchmarks/requirements-locust.txt
+$(BENCH)/locust/.ready: benchmarks/service/requirements.txt
 	$(PYTHON) -m venv --clear $(BENCH)/locust
-	$(BENCH)/locust/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements-locust.txt
+	$(BENCH)/locust/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/service/requirements.txt
 	@touch $@
 
 # A lost Redis, made again from buckets of 10,000 and 100,000 pictures: the table of docs/reliability.md.
 bench-rebuild: $(READY)
-	$(BIN)/python -m benchmarks.rebuild --write
+	$(BIN)/python -m benchmarks.service.rebuild --write
 
 # The pictures of the page in docs/; needs Chromium or Chrome.
 screenshots: $(READY)
@@ -140,7 +137,7 @@ fuzz: FUZZ_EXAMPLES ?= 20000
 fuzz: $(READY)
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest tests/test_imaging_fuzz.py -k mutations
 
-# Every step with every fault, as `make test` runs them, and the table of docs/reliability.md made anew.
+# Every step with every fault, as `make test` runs them, and their count in docs/reliability.md made anew.
 fault-matrix: $(READY)
 	$(BIN)/python -m tests.faults.matrix --write docs/reliability.md
 

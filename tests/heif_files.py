@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from struct import pack
 
-from benchmarks.containers import Coded
+from tests.samples.containers import Coded
 
 ALPHA = b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0"
 

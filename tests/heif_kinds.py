@@ -5,11 +5,11 @@ from functools import cache
 
 from PIL import Image
 
-from benchmarks import containers, pictures
-from benchmarks.containers import Coded, Track, Transform
 from tests import heif_files
 from tests.heif_files import Item, clap
 from tests.pictures import chart
+from tests.samples import containers, pictures
+from tests.samples.containers import Coded, Track, Transform
 
 SIZE = (64, 64)
 

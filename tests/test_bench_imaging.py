@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageFilter
 
-from benchmarks import imaging
-from benchmarks.corpus import SAMPLES, photo
-from benchmarks.measure import Result, ratio
-from benchmarks.similarity import ssim
+from benchmarks.imaging import speed
+from benchmarks.imaging.corpus import SAMPLES, photo
+from benchmarks.imaging.measure import Result, ratio
+from benchmarks.imaging.similarity import ssim
 
 ROOT = Path(__file__).parent.parent
 
@@ -76,10 +76,10 @@ def test_the_page_keeps_what_stands_around_the_section(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = tmp_path / "performance.md"
-    monkeypatch.setattr(imaging, "PAGE", page)
-    imaging.write("first")
+    monkeypatch.setattr(speed, "PAGE", page)
+    speed.write("first")
     page.write_text(page.read_text().replace("# Performance", "# Performance\n\nBefore.") + "\nAfter.\n")
-    imaging.write("second")
+    speed.write("second")
     text = page.read_text()
     assert "first" not in text
     assert text.index("Before.") < text.index("second") < text.index("After.")
@@ -88,7 +88,7 @@ def test_the_page_keeps_what_stands_around_the_section(
 @pytest.mark.slow
 def test_the_quick_benchmark_prints_every_table() -> None:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "benchmarks.imaging", "--quick", "--rounds", "1"],
+        [sys.executable, "-W", "error", "-m", "benchmarks.imaging.speed", "--quick", "--rounds", "1"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks.list_pages import Cost, cost, counting_store, cursors, ready_records, seed
+from benchmarks.service.list_pages import Cost, cost, counting_store, cursors, ready_records, seed
 from chalicelib import naming
 from chalicelib.records.record import UNRESTRICTED, Finished, State
 from chalicelib.records.store import RecordStore
@@ -80,7 +80,7 @@ def test_cursors_lead_to_full_pages(redis_url: str, redis_server: "redis.Redis",
 @pytest.mark.slow
 def test_the_benchmark_prints_its_table() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.list_pages", "--quick"],
+        [sys.executable, "-m", "benchmarks.service.list_pages", "--quick"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import load
 from benchmarks.documents import markers
-from benchmarks.load_plan import (
+from benchmarks.service import load
+from benchmarks.service.load_plan import (
     EXPECTED,
     MOST_REQUESTS,
     MOST_SECONDS,
@@ -281,7 +281,17 @@ def test_the_documentation_holds_a_run_of_every_profile_in_which_nothing_was_los
 @pytest.mark.skipif(not load.LOCUST.exists(), reason="Locust is installed by `make load` alone")
 def test_a_small_run_from_beginning_to_end() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.load", "--profile", "steady", "--seconds", "3", "--users", "2"],
+        [
+            sys.executable,
+            "-m",
+            "benchmarks.service.load",
+            "--profile",
+            "steady",
+            "--seconds",
+            "3",
+            "--users",
+            "2",
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,

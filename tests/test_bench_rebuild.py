@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import rebuild
+from benchmarks.service import rebuild
 
 pytestmark = pytest.mark.slow
 

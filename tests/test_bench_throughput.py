@@ -10,7 +10,7 @@ import pytest
 import requests
 from PIL import Image, ImageStat
 
-from benchmarks.throughput import KINDS, ROOT, BenchmarkFailed, local_service, main, measure, photo
+from benchmarks.service.throughput import KINDS, ROOT, BenchmarkFailed, local_service, main, measure, photo
 from chalicelib.settings import Settings
 
 
@@ -35,7 +35,7 @@ def test_a_photo_is_as_hard_to_compress_as_a_cameras() -> None:
 @pytest.mark.slow
 def test_throughput_prints_a_row_for_each_kind_of_photo() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.throughput", "--quick"],
+        [sys.executable, "-m", "benchmarks.service.throughput", "--quick"],
         cwd=ROOT,
         capture_output=True,
         text=True,

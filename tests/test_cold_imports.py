@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.lambda_events import http_event, s3_event, upload_event
 from chalicelib.objects.bucket import Bucket
 from local.owners import TRIAL, token
 from tests.conftest import picture
+from tests.lambda_events import http_event, s3_event, upload_event
 
 ROOT = Path(__file__).parent.parent
 KEY = "originals/a.jpg"

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.cold_start import ROOT, Start, build, ratio, report
-from benchmarks.import_times import by_package, read_import_times
-from benchmarks.runtime_api import Cost, Function, FunctionFailed
+from benchmarks.aws.cold_start import ROOT, Start, build, ratio, report
+from benchmarks.aws.import_times import by_package, read_import_times
+from benchmarks.aws.runtime_api import Cost, Function, FunctionFailed
 
 needs_the_runtime_client = pytest.mark.skipif(
     importlib.util.find_spec("awslambdaric") is None, reason="awslambdaric is made for Linux only"
@@ -116,7 +116,7 @@ def test_an_artifact_is_laid_out_with_and_without_compiled_code(tmp_path: Path) 
 @needs_the_runtime_client
 def test_the_program_prints_its_tables() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.cold_start", "--quick"],
+        [sys.executable, "-m", "benchmarks.aws.cold_start", "--quick"],
         cwd=ROOT,
         capture_output=True,
         text=True,

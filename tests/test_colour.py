@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import colour
+from tests.samples import colour
 
 # Table 1 of Sharma, Wu and Dalal (2005): L, a, b of both colours, and their difference.
 PUBLISHED = [

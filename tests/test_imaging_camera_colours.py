@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 import pytest
 from PIL import Image
 
-from benchmarks import profiles
-from benchmarks.colour import SRGB_TO_XYZ, from_linear, inverse, multiply, product, to_linear
 from chalicelib.imaging import spaces
 from chalicelib.imaging.headers import exif
 from chalicelib.spec import ThumbnailSpec
 from tests.pictures import encode, jpeg_of, jpeg_segments
+from tests.samples import profiles
+from tests.samples.colour import SRGB_TO_XYZ, from_linear, inverse, multiply, product, to_linear
 from tests.test_imaging_formats import assert_all, decoded, swapped_profile
 from tests.test_imaging_spaces import SAMPLE, SWAPPED, chrm, cicp, gama, png_of
 

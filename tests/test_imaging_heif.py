@@ -8,8 +8,6 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from benchmarks import containers, pictures
-from benchmarks.containers import Coded, Track, Transform
 from chalicelib.errors import UndecodablePicture, UnsupportedFormat
 from chalicelib.imaging import headers, make_thumbnail
 from chalicelib.imaging.decoders.heif_still import still
@@ -18,6 +16,8 @@ from chalicelib.spec import Fit, ThumbnailSpec
 from tests import heif_files
 from tests.heif_files import Item, clap
 from tests.pictures import CORNERS, chart, encode, turned
+from tests.samples import containers, pictures
+from tests.samples.containers import Coded, Track, Transform
 from tests.test_imaging_formats import MAX_PIXELS, at, corners, decoded, near
 
 KINDS = ["HEIC", "AVIF"]

@@ -8,8 +8,6 @@ from struct import pack
 import pytest
 from PIL import Image
 
-from benchmarks import containers
-from benchmarks.containers import Coded
 from chalicelib.errors import PictureError, TooComplex, TooManyPixels, UndecodablePicture
 from chalicelib.imaging import check, headers, limits, make_thumbnail
 from chalicelib.imaging.headers import heif_coded, isobmff
@@ -19,6 +17,8 @@ from chalicelib.spec import ThumbnailSpec
 from tests import heif_files
 from tests.heif_files import Item, box, full, grid, ispe
 from tests.pictures import encode
+from tests.samples import containers
+from tests.samples.containers import Coded
 
 MAX_PIXELS = 100_000_000
 SPEC = ThumbnailSpec()

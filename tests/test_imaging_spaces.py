@@ -10,13 +10,13 @@ from math import exp
 import pytest
 from PIL import Image, ImageCms
 
-from benchmarks import containers, pictures, profiles
-from benchmarks.colour import SRGB_TO_XYZ, Triple, from_linear, inverse, multiply, product, to_linear
 from chalicelib.imaging import spaces, tone_mapping
 from chalicelib.imaging.colour import flatten
 from chalicelib.imaging.profiles import hdr_space, of_space
 from chalicelib.spec import ThumbnailSpec
 from tests.pictures import chunk, encode, png
+from tests.samples import containers, pictures, profiles
+from tests.samples.colour import SRGB_TO_XYZ, Triple, from_linear, inverse, multiply, product, to_linear
 from tests.test_imaging_formats import assert_all, at, decoded, near, swapped_profile
 
 P3, BT2020, BT709, BT601 = 12, 9, 1, 6

@@ -180,7 +180,7 @@ def test_a_path_that_is_none_stays_one(owned: Api) -> None:
 
 def test_what_the_gateway_has_not_checked_is_shown_to_nobody(owned: Api) -> None:
     """As on AWS, were a stage not to ask the authorizer."""
-    from benchmarks.lambda_events import http_event
+    from tests.lambda_events import http_event
 
     event = http_event("GET", f"{V1}/thumbnail")
     assert app.app(event, None)["statusCode"] == 401

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.mark.slow
 def test_the_documentation_has_the_figures_that_are_measured() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.redis_cost", "--quick"],
+        [sys.executable, "-m", "benchmarks.aws.redis_cost", "--quick"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -23,7 +23,7 @@ def test_the_documentation_has_the_figures_that_are_measured() -> None:
     document = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
     requests, records, poll = done.stdout.strip().split("\n\n")
     assert len(requests.splitlines()) == 11
-    assert f"\n{requests}\n" in document, "run benchmarks.redis_cost and put its tables into docs/scaling.md"
+    assert f"\n{requests}\n" in document, "put the tables of benchmarks.aws.redis_cost into docs/scaling.md"
     rows = records.splitlines()
     assert len(rows) == 7
     for row in rows[2:]:

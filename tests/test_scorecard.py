@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.case import Case
-from benchmarks.cases import GROUPS
 from chalicelib.imaging import make_thumbnail
+from tests.samples.case import Case
+from tests.samples.cases import GROUPS
 
 CASES = [pytest.param(case, id=f"{group}: {case.name}") for group, cases in GROUPS.items() for case in cases]
 

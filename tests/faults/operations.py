@@ -331,12 +331,12 @@ _OPERATIONS = [
     Operation("rebuild", Kind.TASK, lost_with_originals, _rebuild),
     Operation("rebuild, not kept", Kind.TASK, lost_without_originals, _rebuild, keep_originals=False),
 ]
+NOT_KEPT = "; originals not kept"
+"""What the names of operations end with that are run a second time."""
 OPERATIONS = [
     *_OPERATIONS,
     *(
-        replace(
-            operation, name=f"{operation.name}; originals not kept", keep_originals=False, losses_only=True
-        )
+        replace(operation, name=f"{operation.name}{NOT_KEPT}", keep_originals=False, losses_only=True)
         for operation in _OPERATIONS
         # What is set up there deletes thumbnails, which are the only copies then.
         if operation.keep_originals and operation.set_up is not odd_entries

@@ -1,6 +1,6 @@
 """What a load test does, how far it may go, and what its results say. Pure, and the standard library's only.
 
-Three processes share it: `benchmarks.load`, Locust's (`benchmarks.load_clients`), and the tests.
+Three processes share it: `load`, Locust's (`load_clients`), and the tests.
 """
 
 import ipaddress

@@ -7,8 +7,8 @@ from typing import Any
 import pillow_heif
 from PIL import Image
 
-from benchmarks import chart, containers, profiles
-from benchmarks.colour import SRGB_TO_XYZ, Triple, from_linear, inverse, multiply, product, to_linear
+from tests.samples import chart, containers, profiles
+from tests.samples.colour import SRGB_TO_XYZ, Triple, from_linear, inverse, multiply, product, to_linear
 
 LOSSLESS_ENOUGH: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": "4:4:4"},

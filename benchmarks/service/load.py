@@ -23,7 +23,7 @@ from pathlib import Path
 import requests
 
 from benchmarks.documents import write
-from benchmarks.load_plan import (
+from benchmarks.service.load_plan import (
     PROFILES,
     STOP_SECONDS,
     BadPlan,
@@ -36,7 +36,7 @@ from benchmarks.load_plan import (
     requests_table,
     uploads_table,
 )
-from benchmarks.throughput import KINDS, ROOT, BenchmarkFailed, local_service, photo
+from benchmarks.service.throughput import KINDS, ROOT, BenchmarkFailed, local_service, photo
 
 LOCUST = ROOT / ".bench" / "locust" / "bin" / "python"
 PHOTOS = ("300 x 362", "2 megapixels")
@@ -54,7 +54,7 @@ def run(url: str, chosen: Profile) -> Result:
         (folder / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
         try:
             subprocess.run(
-                [str(LOCUST), "-m", "benchmarks.load_clients", f"{name}/plan.json"],
+                [str(LOCUST), "-m", "benchmarks.service.load_clients", f"{name}/plan.json"],
                 cwd=ROOT,
                 timeout=chosen.seconds + STOP_SECONDS + _AIR_SECONDS,
                 check=True,
@@ -101,7 +101,9 @@ def audit(api: str, pictures: Sequence[Picture]) -> Mapping[str, str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the profiles, print or write their tables, and exit with 1 if anything was wrong."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description="Puts load on a service.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.service.load", description="Puts load on a service."
+    )
     parser.add_argument("--profile", choices=PROFILES, help="all of them, if none is named")
     parser.add_argument("--base-url", help="a service that runs already; otherwise some are started")
     parser.add_argument("--allow-remote", action="store_true", help="the base URL may be another machine's")

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from chalicelib.spec import ThumbnailSpec
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 INSTALLED = ROOT / ".bench"
 """What `make` installs for the benchmarks; ignored by git."""
 
@@ -47,13 +47,13 @@ def command(name: str) -> list[str] | None:
     """How to start an engine's worker, or None when the engine is not installed."""
     if name == "thumbor":
         python = INSTALLED / "thumbor" / "bin" / "python"
-        return [str(python), "-m", "benchmarks.worker", name] if python.exists() else None
+        return [str(python), "-m", "benchmarks.imaging.worker", name] if python.exists() else None
     if name == "sharp":
         node = shutil.which("node")
         if node is None or not (INSTALLED / "node_modules" / "sharp").exists():
             return None
-        return [node, str(ROOT / "benchmarks" / "sharp_worker.mjs"), str(INSTALLED)]
-    return [sys.executable, "-m", "benchmarks.worker", name]
+        return [node, str(ROOT / "benchmarks" / "imaging" / "sharp_worker.mjs"), str(INSTALLED)]
+    return [sys.executable, "-m", "benchmarks.imaging.worker", name]
 
 
 @cache

@@ -8,9 +8,9 @@ from statistics import median, quantiles
 
 from PIL import Image
 
-from benchmarks.contenders import RefusedError, Worker
-from benchmarks.corpus import Sample
-from benchmarks.similarity import reference, ssim
+from benchmarks.imaging.contenders import RefusedError, Worker
+from benchmarks.imaging.corpus import Sample
+from benchmarks.imaging.similarity import reference, ssim
 from chalicelib.spec import ThumbnailSpec
 
 SPEC = ThumbnailSpec()

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from statistics import mean
 
-from benchmarks.contenders import LABELS
-from benchmarks.measure import ALTERNATIVES, Ratio, Result, Throughput
+from benchmarks.imaging.contenders import LABELS
+from benchmarks.imaging.measure import ALTERNATIVES, Ratio, Result, Throughput
 
 NOTHING = "-"
 

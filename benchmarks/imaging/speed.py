@@ -1,8 +1,8 @@
 """Speed, memory and similarity of thumbnails, against the alternatives and the decoders alone.
 
     make bench-imaging                       installs the alternatives, writes docs/performance.md
-    python -m benchmarks.imaging --only png  one format, with what is installed here
-    python -m benchmarks.imaging --quick     a minute or less
+    python -m benchmarks.imaging.speed --only png  one format, with what is installed here
+    python -m benchmarks.imaging.speed --quick     a minute or less
 
 One run interleaves all engines round by round, each in a process of its own on one processor; only
 ratios within a run mean anything on a machine that does other things, too.
@@ -14,10 +14,10 @@ import platform
 import sys
 from contextlib import ExitStack
 
-from benchmarks import report
-from benchmarks.contenders import LABELS, ROOT, Worker, available, version
-from benchmarks.corpus import QUICK, SAMPLES, Sample
-from benchmarks.measure import TIMED, Result, Throughput, measure, throughput
+from benchmarks.imaging import report
+from benchmarks.imaging.contenders import LABELS, ROOT, Worker, available, version
+from benchmarks.imaging.corpus import QUICK, SAMPLES, Sample
+from benchmarks.imaging.measure import TIMED, Result, Throughput, measure, throughput
 
 PAGE = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- imaging: begin -->", "<!-- imaging: end -->"
@@ -60,8 +60,8 @@ SETTING = """\
 
 Every engine runs in a process of its own, pinned to one processor. Times are the processor's, medians of
 {rounds} interleaved rounds, with the quartiles of the rounds' ratios in parentheses. The thumbnails are the
-default ones: 100 x 100, cropped to fill, quality 85. `benchmarks/corpus.py` makes the pictures, with the
-statistics of photos."""
+default ones: 100 x 100, cropped to fill, quality 85. `benchmarks/imaging/corpus.py` makes the pictures,
+with the statistics of photos."""
 
 TIME = """\
 Below 1, this service is faster. The floor is the decoder alone at the cheapest scale that still covers the

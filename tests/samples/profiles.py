@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import product as combinations
 from struct import pack
 
-from benchmarks.colour import Matrix, Triple, inverse, multiply, product, srgb_to_xyz, xyz_to_lab
+from tests.samples.colour import Matrix, Triple, inverse, multiply, product, srgb_to_xyz, xyz_to_lab
 
 D50: Triple = (0.9642, 1.0, 0.8249)
 """White of ICC's connection space, CIE XYZ."""

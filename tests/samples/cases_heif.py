@@ -7,9 +7,9 @@ from io import BytesIO
 import pillow_heif
 from PIL import Image
 
-from benchmarks import chart, containers, pictures
-from benchmarks.case import GREY, SRGB, Case
-from benchmarks.containers import Coded, Track, Transform
+from tests.samples import chart, containers, pictures
+from tests.samples.case import GREY, SRGB, Case
+from tests.samples.containers import Coded, Track, Transform
 
 KINDS = ("HEIC", "AVIF")
 

@@ -1,16 +1,16 @@
 """Regenerates docs/correctness.md; `make scorecard` installs the alternatives first.
 
-Each case's picture is made anew and handed to this service and to the alternatives; `benchmarks.cases` says
-what is right.
+Each case's picture is made anew and handed to this service and to the alternatives; `tests.samples.cases`
+says what is right.
 """
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import browser
-from benchmarks.case import COARSE, HAIR, NOTICED, WHOLE, Case
-from benchmarks.cases import GROUPS
-from benchmarks.contenders import LABELS, ROOT, RefusedError, Worker, available, version
+from benchmarks.imaging import browser
+from benchmarks.imaging.contenders import LABELS, ROOT, RefusedError, Worker, available, version
+from tests.samples.case import COARSE, HAIR, NOTICED, WHOLE, Case
+from tests.samples.cases import GROUPS
 
 COLUMNS = ("service", "thumbor", "pyvips", "sharp")
 BROWSER = "Chromium"
@@ -20,7 +20,7 @@ INTRODUCTION = f"""\
 # Correctness
 
 Hard pictures, what their thumbnails must be, and what this service and the alternatives make of them.
-`make scorecard` regenerates this page, `benchmarks/cases.py` lists the cases, `make test` checks this
+`make scorecard` regenerates this page, `tests/samples/cases.py` lists the cases, `make test` checks this
 service's column.
 
 Every picture is constructed so that the right answer is known beforehand: a chart of 24 known sRGB

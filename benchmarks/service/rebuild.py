@@ -1,7 +1,7 @@
 """How long, with how much memory and with how many calls a lost Redis is made again from the bucket.
 
     make bench-rebuild                           10,000 and 100,000 pictures -> docs/reliability.md
-    python -m benchmarks.rebuild --pictures 500  for tests
+    python -m benchmarks.service.rebuild --pictures 500  for tests
 
 The bucket is moto's, in a process of its own, and filled there. It keeps keys in a dict and goes through all
 of them for each page of a listing, so that time is mostly its own; calls and memory are the service's.
@@ -106,7 +106,7 @@ def serve(pictures: int) -> None:
 
 def measure(pictures: int) -> Run:
     """Rebuild the records of a bucket with so many pictures."""
-    command = [sys.executable, "-m", "benchmarks.rebuild", "--serve", str(pictures)]
+    command = [sys.executable, "-m", "benchmarks.service.rebuild", "--serve", str(pictures)]
     with (
         ValkeyServer() as valkey,
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as filled,
@@ -166,7 +166,7 @@ def table(runs: list[Run]) -> str:
 
 def main() -> None:
     """Measure, smallest bucket first, so that what one run has used does not hide what the next one needs."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.rebuild", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.service.rebuild", description=__doc__)
     parser.add_argument("--pictures", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--write", action="store_true", help="into docs/reliability.md")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)

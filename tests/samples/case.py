@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks import chart
-from benchmarks.colour import Triple
 from chalicelib.spec import Fit, ThumbnailSpec
+from tests.samples import chart
+from tests.samples.colour import Triple
 
 WHOLE = ThumbnailSpec(width=96, height=96, fit=Fit.CONTAIN)
 """Shows the whole chart: 96 x 64 pixels."""

@@ -6,10 +6,10 @@ What is right follows from how a picture is constructed, never from what some pr
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import cases_heif, cases_layouts, cases_numbers, pictures, profiles
-from benchmarks.case import FILLED, GREY, NEGATIVE, SRGB, Case
-from benchmarks.colour import Triple
 from chalicelib.spec import Fit, ThumbnailSpec
+from tests.samples import cases_heif, cases_layouts, cases_numbers, pictures, profiles
+from tests.samples.case import FILLED, GREY, NEGATIVE, SRGB, Case
+from tests.samples.colour import Triple
 
 WHITE: Triple = (255, 255, 255)
 ORANGE = (214, 126, 44)

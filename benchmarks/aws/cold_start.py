@@ -1,8 +1,8 @@
 """How long the functions take to start, against one that only makes an S3 client.
 
-    python -m benchmarks.cold_start                        the source tree, as it would be packaged
-    python -m benchmarks.cold_start --artifact build.zip   what was packaged (several: one over the other)
-    python -m benchmarks.cold_start --quick                one round with what is installed here, for tests
+    python -m benchmarks.aws.cold_start                       the source tree, as it would be packaged
+    python -m benchmarks.aws.cold_start --artifact build.zip  what was packaged (several: one over the other)
+    python -m benchmarks.aws.cold_start --quick               one round with what is installed here, for tests
 
 Each figure is of a fresh process under Lambda's own runtime client, with a real Valkey and an S3 over HTTP
 behind it. Initialisation is from the process's start until it asks for its first event. In each round
@@ -31,20 +31,20 @@ import boto3
 import chalice.app
 from PIL import Image
 
-from benchmarks.import_times import by_package, read_import_times
-from benchmarks.lambda_events import http_event, s3_event, upload_event
-from benchmarks.runtime_api import Cost, Function
+from benchmarks.aws.import_times import by_package, read_import_times
+from benchmarks.aws.runtime_api import Cost, Function
 from chalicelib import naming
 from chalicelib.clients import redis_client
 from chalicelib.records.record import Record
 from chalicelib.records.store import RecordStore
 from deploy import UserError, interpreter
 from local.processes import Child
+from tests.lambda_events import http_event, s3_event, upload_event
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TARGET = 1.5
 BUCKET = "cold-start"
 # Lambda's Python brings these, whatever is in the package.

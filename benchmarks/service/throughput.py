@@ -1,4 +1,4 @@
-"""The whole service under load: `python -m benchmarks.throughput`, or `make bench`.
+"""The whole service under load: `python -m benchmarks.service.throughput`, or `make bench`.
 
 Clients come in waves. In each wave every client uploads one photo and asks for its record until it is
 ready. Between waves, while the service is idle, the same photos are thumbnailed in this process: that
@@ -29,7 +29,7 @@ from PIL import Image
 from chalicelib.imaging import make_thumbnail
 from chalicelib.spec import ThumbnailSpec
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 KINDS = {"300 x 362": (300, 362), "2 megapixels": (1632, 1224), "12 megapixels": (4000, 3000)}
 # Not handed to the service that is started here: it brings its own servers, and keeps to its defaults.
 SETTINGS = ("BUCKET", "REDIS_URL", "AWS_ENDPOINT_URL", "THUMBNAIL_", "MAX_")
@@ -202,7 +202,7 @@ def _whole_number(least: int, most: int) -> Callable[[str], int]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure each kind of photo and print a Markdown table."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.throughput", description=(__doc__ or "").strip()
+        prog="python -m benchmarks.service.throughput", description=(__doc__ or "").strip()
     )
     parser.add_argument("--url", help="a service that runs already; otherwise one is started and stopped")
     parser.add_argument("--count", type=_whole_number(2, MOST_PHOTOS), default=48, help="photos of each kind")

@@ -1,7 +1,7 @@
 """What a record and a request cost in Redis and S3, measured on a real Valkey with the real handlers.
 
-    python -m benchmarks.redis_cost            20,000 records
-    python -m benchmarks.redis_cost --quick    1,000 records, for tests
+    python -m benchmarks.aws.redis_cost            20,000 records
+    python -m benchmarks.aws.redis_cost --quick    1,000 records, for tests
 
 The requests go through `app.py` as Lambda calls it; `MONITOR` and botocore's hooks tell what they asked for.
 """
@@ -23,11 +23,11 @@ import redis
 from chalice.local import LambdaContext
 from PIL import Image
 
-from benchmarks.lambda_events import http_event, s3_event, upload_event
 from chalicelib import metrics, naming
 from chalicelib.records.record import UNRESTRICTED, Failure, Finished, FinishResult, Record, RemovalScope
 from chalicelib.records.store import RecordStore
 from local.processes import Child
+from tests.lambda_events import http_event, s3_event, upload_event
 
 BUCKET = "cost"
 SEED = 1

@@ -6,7 +6,7 @@ from io import BytesIO
 
 from PIL import Image, ImageCms, ImageStat
 
-from benchmarks.colour import Triple, difference
+from tests.samples.colour import Triple, difference
 
 COLUMNS, ROWS, SIDE = 6, 4, 80
 """Patches across and down, and the side of one in pixels."""

@@ -43,7 +43,7 @@ def coded(file: bytes) -> Coded:
     return Coded(kind, _box(box, found[box]), found[b"mdat"])
 
 
-def heif(  # noqa: PLR0913, PLR0917 - what a picture may have
+def heif(
     tiles: list[Coded],
     tile_size: tuple[int, int],
     columns: int = 1,
@@ -147,7 +147,7 @@ def _track(number: int, track: Track, offset: int) -> bytes:
     return _box(b"trak", boxes + _box(b"mdia", media + _box(b"minf", _box(b"stbl", tables))))
 
 
-def _file(  # noqa: PLR0913, PLR0917 - one argument per box
+def _file(
     brands: list[bytes],
     items: list[tuple[bytes, bytes]],
     primary: int,

@@ -1,0 +1,1 @@
+"""What AWS bills or limits: cold starts, and calls of Redis and S3."""

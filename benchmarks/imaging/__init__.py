@@ -1,0 +1,1 @@
+"""Imaging: time, memory and likeness of thumbnails, and the scorecard, beside other libraries."""

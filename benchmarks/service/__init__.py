@@ -1,0 +1,1 @@
+"""The whole service over HTTP: throughput, load, long lists and a rebuild."""
