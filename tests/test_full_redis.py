@@ -94,6 +94,16 @@ def test_attempts_can_be_counted_and_abandoned_uploads_discarded(server: Any, st
     assert store.find(abandoned.id) is None
 
 
+def test_an_attempt_that_ended_in_an_outage_does_not_count(server: Any, store: RecordStore) -> None:
+    """However long Redis is full and S3 away: it says nothing about the picture."""
+    claimed = store.claim_version(new_record())
+    fill(server)
+    for _ in range(5):
+        assert store.record_attempt(found(store, claimed.id)) == 1
+        store.withdraw_attempt(claimed)
+        assert found(store, claimed.id).attempts == 0
+
+
 def test_a_version_that_replaces_another_is_refused(server: Any, store: RecordStore) -> None:
     record = store.claim_version(new_record())
     fill(server)

@@ -247,7 +247,7 @@ def discard_abandoned(before: Record | None, now_ms: int) -> Record | None:
 
 
 ALLOWED_WHEN_FULL: frozenset[Callable[..., Any]] = frozenset(
-    {finish, record_attempt, start_removal, finish_removal, discard_abandoned}
+    {finish, record_attempt, withdraw_attempt, start_removal, finish_removal, discard_abandoned}
 )
 """Transitions that Redis takes when its memory is full: otherwise nothing could be removed from a full Redis.
 None grows a record by more than a few bytes but `finish`, which adds the thumbnail's size or one sentence to
