@@ -211,7 +211,7 @@ def pulse() -> Response:
 @errors_to_responses
 def health() -> Response:
     """Say whether Redis and S3 answer: 200 when both do, else 503 naming the one that does not."""
-    response, failures = check_health({"redis": store().ping, "s3": bucket().ping})
+    response, failures = check_health({"redis": lambda: store().ping(), "s3": lambda: bucket().ping()})
     for error in failures:
         log.warning("dependency unavailable", exc_info=error, extra=request_facts())
     return response_of(response)

@@ -1,6 +1,6 @@
 """Clients of Redis and S3 with timeouts and bounded retries. Making one opens no connection."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 import redis
@@ -13,16 +13,22 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 
-def redis_client(url: str, *, timeout: float) -> "redis.Redis":
-    """Make a Redis client.
+def redis_client(url: str, *, timeout: float, is_cluster: bool = False) -> "redis.Redis":
+    """Make a Redis client. That of a cluster connects immediately, and raises as `cluster_client` says.
 
     Args:
         url: where Redis is, `rediss://` for TLS.
+        is_cluster: whether `url` leads to a cluster.
         timeout: seconds to wait for a connection, and for each reply. One retry follows, so that a
             connection which died while the function slept costs no request, nor one to a server that has
             become a replica in the meantime: it is closed, and the name leads to the new primary.
 
     """
+    if is_cluster:
+        from chalicelib.cluster_client import cluster_client
+
+        of_cluster: Any = cluster_client(url, timeout=timeout)  # the same commands, though not the same type
+        return cast("redis.Redis", of_cluster)
     client: redis.Redis = redis.Redis.from_url(
         url,
         decode_responses=True,

@@ -8,6 +8,7 @@
     records                     Redis sorted set: the index of all records, by creation
     records:<owner's hash>      Redis sorted set: the index of one owner's records, likewise
     due                         Redis sorted set: ids of records to check, by when
+    records#<n>, due#<n>, ...   further partitions of these three, where there are more than one
     checkpoint:<walk>           Redis hash: how far a walk over the bucket or the index has come
 
 A record, its original and its thumbnail find one another by these rules alone. Each Redis key is
@@ -18,6 +19,7 @@ import hashlib
 import re
 import secrets
 import uuid
+import zlib
 from typing import NamedTuple
 
 UPLOADS = "uploads/"
@@ -28,6 +30,8 @@ HEARTBEAT = "heartbeat"
 HEALTH = "health"
 INDEX = "records"
 DUE = "due"
+MOST_PARTITIONS = 16
+"""In how many sorted sets the index and the schedule may be divided."""
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _UUID4 = r"([0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})"
@@ -138,6 +142,16 @@ def owner_hash(owner: str) -> str:
 def index(owner_hash: str) -> str:
     """Redis key of the index of one owner's records."""
     return f"{INDEX}:{owner_hash}"
+
+
+def partition(key: str, number: int) -> str:
+    """Redis key of one partition of an index or of the schedule; the first has the key itself."""
+    return f"{key}#{number}" if number else key
+
+
+def partition_of(record_id: str, partitions: int) -> int:
+    """Number of the partition that a record belongs to; all get the same share."""
+    return zlib.crc32(record_id.encode()) % partitions
 
 
 def record(record_id: str) -> str:

@@ -14,6 +14,7 @@ from chalicelib.clock import now_ms
 from chalicelib.http.page import Page, make_page
 from chalicelib.metrics import Metrics
 from chalicelib.objects.bucket import Bucket
+from chalicelib.records.redis_errors import redis_errors
 from chalicelib.records.store import RecordStore
 from chalicelib.settings import Settings
 
@@ -35,7 +36,20 @@ def settings() -> Settings:
 @functools.cache
 def store() -> RecordStore:
     """The records, for requests: a client is waiting, so it gives up after two tries of a second."""
-    return RecordStore(redis_client(settings().redis_url, timeout=1), now_ms)
+    return record_store(timeout=1)
+
+
+def record_store(*, timeout: float) -> RecordStore:
+    """The records, by a client that waits so many seconds for a connection, and for each reply.
+
+    Raises:
+        RecordStoreUnavailable: Redis is a cluster, and no server of it answers. The next call tries again.
+
+    """
+    using = settings()
+    with redis_errors():
+        client = redis_client(using.redis_url, timeout=timeout, is_cluster=using.redis_cluster)
+    return RecordStore(client, now_ms, using.index_partitions)
 
 
 @functools.cache
@@ -78,7 +92,7 @@ def processor() -> "Processor":
     from chalicelib.work.process import Processor  # imports Pillow
 
     return Processor(
-        store=RecordStore(redis_client(settings().redis_url, timeout=5), now_ms),
+        store=record_store(timeout=5),
         bucket=Bucket(s3_client(timeout=10, attempts=4), settings().bucket),
         spec=settings().spec,
         max_bytes=settings().max_original_bytes,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlsplit
 
+from chalicelib.naming import MOST_PARTITIONS
 from chalicelib.spec import Fit, ThumbnailSpec
 
 # S3's rule for buckets: 3 to 63 characters, no empty label, nothing that reads as an IPv4 address.
@@ -71,6 +72,10 @@ class Settings:
     """Name of the S3 bucket that holds originals and thumbnails."""
     redis_url: str
     """`redis://`, `rediss://` (TLS) or `unix://` URL of the server that holds the records."""
+    redis_cluster: bool
+    """Whether that server is one of a cluster."""
+    index_partitions: int
+    """Into how many sorted sets each index and the schedule are divided."""
     spec: ThumbnailSpec
     """How thumbnails look."""
     max_upload_bytes: int
@@ -107,6 +112,8 @@ class Settings:
         return cls(
             bucket=_matching(env, "BUCKET", None, _BUCKET_NAME, "an S3 bucket name"),
             redis_url=_redis_url(env),
+            redis_cluster=_redis_cluster(env),
+            index_partitions=_integer(env, "INDEX_PARTITIONS", 1, 1, MOST_PARTITIONS),
             spec=ThumbnailSpec(
                 *_size(env),
                 fit=_fit(env),
@@ -178,6 +185,17 @@ def _redis_url(env: Mapping[str, str]) -> str:
         # Without the value: it may hold a password.
         raise SettingsError("REDIS_URL must be a URL such as redis://localhost:6379.")
     return value
+
+
+def _redis_cluster(env: Mapping[str, str]) -> bool:
+    is_cluster = _matching(env, "REDIS_CLUSTER", "false", "true|false", "true or false") == "true"
+    url = urlsplit(_redis_url(env))
+    if is_cluster and (url.scheme == "unix" or url.path not in {"", "/", "/0"} or "db=" in url.query):
+        raise SettingsError(
+            "REDIS_URL must lead to a server of the cluster by TCP, and name no database, "
+            "where REDIS_CLUSTER is true."
+        )
+    return is_cluster
 
 
 def _auth(env: Mapping[str, str]) -> Auth | None:

@@ -70,7 +70,7 @@ class Died(BaseException):
         self._error = error
         self.raised = False
 
-    def __call__(self) -> None:
+    def __call__(self, *_: object) -> None:
         self.raised = True
         raise self._error() if self._error else self
 

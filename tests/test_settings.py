@@ -9,6 +9,8 @@ from chalicelib.spec import Fit, ThumbnailSpec
 
 REQUIRED = {"BUCKET": "pictures", "REDIS_URL": "redis://localhost:6379"}
 OPTIONAL = (
+    "REDIS_CLUSTER",
+    "INDEX_PARTITIONS",
     "THUMBNAIL_SIZE",
     "THUMBNAIL_FIT",
     "THUMBNAIL_QUALITY",
@@ -37,6 +39,8 @@ def test_defaults_are_the_documented_ones() -> None:
     assert Settings.from_env(REQUIRED) == Settings(
         bucket="pictures",
         redis_url="redis://localhost:6379",
+        redis_cluster=False,
+        index_partitions=1,
         spec=ThumbnailSpec(width=100, height=100, fit=Fit.COVER, quality=85, background=(255, 255, 255)),
         max_upload_bytes=4_500_000,
         max_original_bytes=50_000_000,
@@ -61,6 +65,8 @@ def test_defaults_are_the_documented_ones() -> None:
         ("REDIS_URL", "redis://[::1]:6379", None),
         ("REDIS_URL", "redis://cache", None),
         ("REDIS_URL", "unix:///run/valkey.sock", None),
+        ("REDIS_CLUSTER", "true", {"redis_cluster": True}),
+        ("INDEX_PARTITIONS", "16", {"index_partitions": 16}),
         ("THUMBNAIL_SIZE", "1x1", {"spec": ThumbnailSpec(width=1, height=1)}),
         ("THUMBNAIL_SIZE", "320x240", {"spec": ThumbnailSpec(width=320, height=240)}),
         ("THUMBNAIL_SIZE", "1024x1024", {"spec": ThumbnailSpec(width=1024, height=1024)}),
@@ -122,6 +128,10 @@ def test_a_good_value_is_taken_and_changes_nothing_else(
         ("REDIS_URL", "redis://localhost:0"),
         ("REDIS_URL", "redis://[::1"),
         ("REDIS_URL", "unix://"),
+        ("REDIS_CLUSTER", "1"),
+        ("REDIS_CLUSTER", "yes"),
+        ("INDEX_PARTITIONS", "0"),
+        ("INDEX_PARTITIONS", "17"),
         ("THUMBNAIL_SIZE", "100"),
         ("THUMBNAIL_SIZE", "100X100"),
         ("THUMBNAIL_SIZE", "100 x 100"),
@@ -311,3 +321,13 @@ def test_what_does_not_go_together_is_refused_by_the_variables_name(env: dict[st
 
 def test_the_secret_is_not_shown() -> None:
     assert SECRET not in repr(Settings.from_env(REQUIRED | BY_SECRET))
+
+
+@pytest.mark.parametrize(
+    "url", ["unix:///run/valkey.sock", "redis://cache/1", "rediss://:p@cache:6379/15", "redis://cache?db=2"]
+)
+def test_a_cluster_has_no_databases_and_no_socket(url: str) -> None:
+    Settings.from_env(REQUIRED | {"REDIS_URL": url})
+    with pytest.raises(SettingsError, match=r"REDIS_URL must .* where REDIS_CLUSTER is true") as caught:
+        Settings.from_env(REQUIRED | {"REDIS_URL": url, "REDIS_CLUSTER": "true"})
+    assert url not in str(caught.value)

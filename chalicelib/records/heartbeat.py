@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import redis as redis_py
 
 from chalicelib import naming
+from chalicelib.records.cluster import is_cluster, to_each_primary
 from chalicelib.records.redis_errors import redis_errors
 
 if TYPE_CHECKING:
@@ -38,11 +39,13 @@ class Heartbeat:
     def server(self) -> str:
         """The identity of the server process: another one after a failover and after a restart.
 
-        Empty where the server does not tell it (INFO may be forbidden).
+        Of a cluster, those of all primaries. Empty where the server does not tell it (INFO may be forbidden).
         """
         with redis_errors():
             try:
-                info: Any = self._redis.info("server")
+                found: Any = self._redis.info("server", **to_each_primary(self._redis))
             except redis_py.ResponseError:
                 return ""
-        return str(info.get("run_id", ""))
+        # Of several primaries, the client gives a dict by node.
+        servers = found.values() if is_cluster(self._redis) and "run_id" not in found else [found]
+        return ",".join(sorted(str(info.get("run_id", "")) for info in servers))

@@ -2,12 +2,19 @@
 
 A record is indexed before it is stored and removed from the index after it is gone: an entry without a record
 is passed over, and removed by the reconciler in time.
+
+So that no single key takes all writes, each set may be divided into partitions; a record's id says into which
+of them it belongs. A page merges all partitions. Its entries and its cursor are the same for any number of
+them, since each partition is ordered like the whole. When the number changes, entries stand where they do
+not belong. They are listed nevertheless; those beyond the last partition after `move_home` has moved them.
 """
 
 import base64
 import binascii
+import heapq
 import re
 from collections.abc import Iterable, Sequence
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chalicelib import naming
@@ -46,13 +53,14 @@ def entry_of(record: Record) -> IndexEntry:
 class Index:
     """The index of one deployment. All methods raise `RecordStoreUnavailable` when Redis does not answer."""
 
-    def __init__(self, client: "redis.Redis") -> None:
-        """Use `client`, which must decode responses to text."""
+    def __init__(self, client: "redis.Redis", partitions: int = 1) -> None:
+        """Use `client`, which must decode responses to text; each index has so many partitions."""
         self._redis = client
+        self._partitions = partitions
 
     def add_to(self, pipe: Any, entries: Iterable[IndexEntry]) -> None:
         """Queue commands that add entries to a pipeline of the client."""
-        for key, members in _by_key(entries).items():
+        for key, members in self._by_key(entries).items():
             pipe.zadd(key, dict.fromkeys(members, 0))
 
     def add(self, records: Iterable[Record]) -> None:
@@ -62,10 +70,18 @@ class Index:
             pipe.execute()
 
     def remove(self, *entries: IndexEntry) -> None:
-        """Remove entries, if they are there."""
-        if entries:
+        """Remove entries from where they belong, if they are there."""
+        self._remove(self._by_key(entries))
+
+    def remove_everywhere(self, *entries: IndexEntry) -> None:
+        """Remove entries also from where they belonged with another number of partitions."""
+        everywhere = range(naming.MOST_PARTITIONS)
+        self._remove({key: found for number in everywhere for key, found in _by_key(entries, number).items()})
+
+    def _remove(self, by_key: dict[str, list[str]]) -> None:
+        if by_key:
             with redis_errors(), self._redis.pipeline(transaction=False) as pipe:
-                for key, members in _by_key(entries).items():
+                for key, members in by_key.items():
                     pipe.zrem(key, *members)
                 pipe.execute()
 
@@ -83,21 +99,54 @@ class Index:
         """
         newest = "+" if cursor is None else "(" + _decode_cursor(cursor)
         key = naming.index(naming.owner_hash(viewer.subject)) if isinstance(viewer, Owner) else naming.INDEX
-        with redis_errors():
-            members: Any = self._redis.zrange(
-                key, newest, "-", desc=True, bylex=True, offset=0, num=limit + 1
-            )
+        members = self._read(key, newest, limit + 1)
         entries = _parse_members(members[:limit])
         return IndexPage(entries, _encode_cursor(members[limit - 1]) if len(members) > limit else None)
 
     def newest(self, limit: int, after: IndexEntry | None) -> Sequence[IndexEntry]:
         """Read the index of all records, newest first: what follows `after`, None for the beginning."""
         newest = "+" if after is None else "(" + _member(after)
-        with redis_errors():
-            members: Any = self._redis.zrange(
-                naming.INDEX, newest, "-", desc=True, bylex=True, offset=0, num=limit
-            )
-        return _parse_members(members)
+        return _parse_members(self._read(naming.INDEX, newest, limit))
+
+    def move_home(self, limit: int) -> int:
+        """Move entries out of partitions that are not used any more; return how many, about `limit` at most.
+
+        If it dies half-way, entries stand in both places, and are moved again.
+        """
+        unused = range(self._partitions, naming.MOST_PARTITIONS)
+        with redis_errors(), self._redis.pipeline(transaction=False) as pipe:
+            for number in unused:
+                pipe.zrange(naming.partition(naming.INDEX, number), 0, limit - 1)
+            found = pipe.execute() if unused else []
+        moved = 0
+        for number, members in zip(unused, found, strict=True):
+            if entries := _parse_members(members):
+                with redis_errors(), self._redis.pipeline(transaction=False) as pipe:
+                    self.add_to(pipe, entries)
+                    pipe.execute()
+                self._remove(_by_key(entries, number))
+                moved += len(entries)
+        return moved
+
+    def _read(self, key: str, newest: str, limit: int) -> list[str]:
+        """The first members from `newest` on, of all partitions of an index, in one round trip."""
+        with redis_errors(), self._redis.pipeline(transaction=False) as pipe:
+            for number in range(self._partitions):
+                name = naming.partition(key, number)
+                pipe.zrange(name, newest, "-", desc=True, bylex=True, offset=0, num=limit)
+            found = pipe.execute()
+        # A member stands twice if it was added again after the number of partitions has changed.
+        merged = (member for member, _ in groupby(heapq.merge(*found, reverse=True)))
+        return list(islice(merged, limit))
+
+    def _by_key(self, entries: Iterable[IndexEntry]) -> dict[str, list[str]]:
+        """Which members belong to which sorted set."""
+        found: dict[str, list[str]] = {}
+        for entry in entries:
+            number = naming.partition_of(entry.record_id, self._partitions)
+            for key, members in _by_key([entry], number).items():
+                found.setdefault(key, []).extend(members)
+        return found
 
 
 def _member(entry: IndexEntry) -> str:
@@ -111,12 +160,12 @@ def _parse_members(members: Iterable[str]) -> list[IndexEntry]:
     return [IndexEntry(int(created), *others) for created, *others in found]
 
 
-def _by_key(entries: Iterable[IndexEntry]) -> dict[str, list[str]]:
-    """Which members belong to which sorted set."""
+def _by_key(entries: Iterable[IndexEntry], number: int) -> dict[str, list[str]]:
+    """Which members of which sorted sets stand for entries in partition `number`."""
     found: dict[str, list[str]] = {}
     for entry in entries:
-        for key in (naming.INDEX, *([naming.index(entry.owner_hash)] if entry.owner_hash else [])):
-            found.setdefault(key, []).append(_member(entry))
+        for index in (naming.INDEX, *([naming.index(entry.owner_hash)] if entry.owner_hash else [])):
+            found.setdefault(naming.partition(index, number), []).append(_member(entry))
     return found
 
 

@@ -4,14 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import redis
+from redis.exceptions import RedisClusterException
 
 from chalicelib.errors import RecordStoreUnavailable
 
 
 @contextmanager
 def redis_errors() -> Iterator[None]:
-    """Turn every error of redis-py into `RecordStoreUnavailable`."""
+    """Turn every error of redis-py into `RecordStoreUnavailable`, those of its cluster client included."""
     try:
         yield
-    except redis.RedisError as error:
+    except (redis.RedisError, RedisClusterException) as error:
         raise RecordStoreUnavailable from error

@@ -1,8 +1,8 @@
 """The records, in Redis: every change is a transition of `lifecycle`, stored by compare-and-set.
 
-Each record is one hash. A change reads it, applies the transition, and replaces the hash if its revision is
-still the one that was read; if another writer came first, the transition is applied to what that one has
-stored. Each script touches one key, so that a cluster may keep any two keys in different slots.
+A change reads a record's hash, applies the transition, and replaces the hash if its revision is still the one
+that was read; if another writer came first, the transition is applied to what that one has stored. Each
+script touches one key: a cluster may keep any two keys in different slots.
 
 Order of writes, so that a crash in between leaves nothing wrong for long: the schedule, then the index, then
 the record; a record that is gone is removed from the index afterwards.
@@ -18,6 +18,7 @@ from chalicelib.clock import Clock, now_ms
 from chalicelib.errors import RecordUnreadable
 from chalicelib.records import codec, lifecycle
 from chalicelib.records.checkpoints import Checkpoints
+from chalicelib.records.cluster import is_cluster, to_each_primary
 from chalicelib.records.heartbeat import Heartbeat
 from chalicelib.records.index import Index, entry_of
 from chalicelib.records.record import (
@@ -63,17 +64,18 @@ class Page:
 class RecordStore:
     """The records of one deployment.
 
-    All methods raise `RecordStoreUnavailable` when Redis does not answer, and those that change a record
+    Methods raise `RecordStoreUnavailable` when Redis does not answer; those that change a record
     `RecordUnreadable` when another release has written it.
     """
 
-    def __init__(self, client: "redis.Redis", clock: Clock = now_ms) -> None:
-        """Use `client`, which must decode responses to text."""
+    def __init__(self, client: "redis.Redis", clock: Clock = now_ms, partitions: int = 1) -> None:
+        """Use `client`, which must decode responses; index and schedule have so many `partitions`."""
         self._redis = client
+        self._is_cluster = is_cluster(client)
         self._clock = clock
         self._replace = Replace(client)
-        self.index = Index(client)
-        self.schedule = Schedule(client, clock)
+        self.index = Index(client, partitions)
+        self.schedule = Schedule(client, clock, partitions)
         self.checkpoints = Checkpoints(client)
         self.heartbeat = Heartbeat(client)
 
@@ -85,6 +87,8 @@ class RecordStore:
         """Write to Redis, as an upload does: a full server and a read-only replica refuse it."""
         with redis_errors():
             self._redis.set(naming.HEALTH, "1", ex=60)
+            if self._is_cluster:  # one of its servers got the write
+                self._redis.ping(**to_each_primary(self._redis))
 
     # --- reading ---
 
@@ -132,8 +136,7 @@ class RecordStore:
         entries, next_cursor = self.index.page(limit, cursor, viewer)
         found = self.find_all([entry.record_id for entry in entries])
         now = self._clock()
-        # Two entries of one record can only stand there when an upload died; the one that the record has
-        # counts.
+        # Two entries of one record stand there only when an upload died; the one that the record has counts.
         records = [
             record
             for entry, record in zip(entries, found, strict=True)
@@ -222,13 +225,15 @@ class RecordStore:
     # --- uploads ---
 
     def create(self, record: Record) -> None:
-        """Store a new record under its new random id, in one round trip."""
+        """Store a new record under its new random id, in one round trip; in two to a cluster."""
         check = lifecycle.next_check(record, self._clock())
         with redis_errors(), self._redis.pipeline(transaction=False) as pipe:
             if check is not None:
                 self.schedule.set_in(pipe, ScheduledCheck(record.id, check))
             if lifecycle.is_listed(record):
                 self.index.add_to(pipe, [entry_of(record)])
+            if self._is_cluster:
+                pipe.execute()  # its servers keep no order among them
             fields = codec.encode(replace(record, revision=secrets.token_hex(6)))
             key = naming.record(record.id)
             pipe.hset(key, items=[part for field in fields.items() for part in field])

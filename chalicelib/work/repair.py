@@ -258,7 +258,7 @@ class Repair:
             for entry, record in old
             if record is None or lifecycle.is_gone(record) or record.created_ms != entry.created_ms
         ]
-        self.store.index.remove(*stale)
+        self.store.index.remove_everywhere(*stale)
         counts["index entries removed"] += len(stale)
         final = [record for _, record in old if record is not None and lifecycle.is_final(record)]
         self._in_parallel(

@@ -1,0 +1,78 @@
+"""Clients that upload all the time, and the pipeline that makes the thumbnails of what they got 201 for."""
+
+import queue
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Self
+
+from tests.conftest import picture
+from tests.reliability.deployment import Deployment
+
+CLIENTS = 3
+PIPELINES = 3
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a client was answered at a time of `time.monotonic`, with the id if the picture was accepted."""
+
+    at: float
+    status: int
+    record_id: str | None
+
+
+@dataclass
+class Load:
+    """Uploads and processes while it is entered; at the end, what was accepted is processed."""
+
+    deployment: Deployment
+    answers: list[Answer] = field(default_factory=list)
+    _stopped: threading.Event = field(default_factory=threading.Event)
+    _events: "queue.SimpleQueue[str | None]" = field(default_factory=queue.SimpleQueue)
+
+    def __enter__(self) -> Self:
+        self._clients = [threading.Thread(target=self._upload, args=(number,)) for number in range(CLIENTS)]
+        self._pipelines = [threading.Thread(target=self._process) for _ in range(PIPELINES)]
+        for thread in (*self._clients, *self._pipelines):
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        for client in self._clients:
+            client.join()
+        for _pipeline in self._pipelines:
+            self._events.put(None)
+        for pipeline in self._pipelines:
+            pipeline.join()
+
+    @property
+    def accepted(self) -> list[str]:
+        return [answer.record_id for answer in self.answers if answer.record_id is not None]
+
+    def statuses(self, *, since: float = 0, until: float = float("inf")) -> list[int]:
+        """Of all answers that came between these times."""
+        return [answer.status for answer in self.answers if since <= answer.at < until]
+
+    def _upload(self, client: int) -> None:
+        number = 0
+        while not self._stopped.is_set():
+            content = picture(16, 12, seed=CLIENTS * number + client)
+            reply = self.deployment("POST", files={"image": ("a.jpg", content)})
+            record_id = reply.json()["id"] if reply.status_code == 201 else None
+            self.answers.append(Answer(time.monotonic(), reply.status_code, record_id))
+            if record_id is not None:
+                self._events.put(record_id)
+            number += 1
+            time.sleep(0.1)
+
+    def _process(self) -> None:
+        while (record_id := self._events.get()) is not None:
+            for _ in range(100):
+                try:
+                    self.deployment.process_upload(record_id)
+                except Exception:  # noqa: BLE001 - Lambda tries again, too
+                    time.sleep(0.2)
+                else:
+                    break
