@@ -4,6 +4,7 @@ Each case's picture is made anew and handed to this service and to the alternati
 says what is right.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -77,14 +78,14 @@ def in_browser(cases: list[Case]) -> dict[str, str]:
     return cells
 
 
-def page() -> str:
-    """Run all cases and write the page."""
+def page(groups: Mapping[str, list[Case]]) -> str:
+    """Run the cases of each group and write the page."""
     workers = {name: Worker(name) if available(name) else None for name in COLUMNS}
-    by_browser = in_browser([case for cases in GROUPS.values() for case in cases])
+    by_browser = in_browser([case for cases in groups.values() for case in cases])
     sections: list[str] = []
     right = dict.fromkeys(COLUMNS, 0)
     with TemporaryDirectory() as folder:
-        for group, cases in GROUPS.items():
+        for group, cases in groups.items():
             rows = [
                 f"## {group}",
                 "",
@@ -102,7 +103,7 @@ def page() -> str:
                 cells.append(by_browser.get(case.name, ""))
                 rows.append(f"| {case.name} | {case.expected} | " + " | ".join(cells) + " |")
             sections.append("\n".join(rows))
-    count = sum(map(len, GROUPS.values()))
+    count = sum(map(len, groups.values()))
     summary = "| | " + " | ".join(LABELS[name] for name in COLUMNS) + f" | {BROWSER} |"
     summary += "\n|---|" + "---|" * (len(COLUMNS) + 1) + f"\n| right, of {count} cases | "
     summary += " | ".join(str(right[name]) if workers[name] else "not installed" for name in COLUMNS)
@@ -122,7 +123,7 @@ def page() -> str:
 def main() -> None:
     """Write the page."""
     PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(page(), encoding="utf-8")
+    PAGE.write_text(page(GROUPS), encoding="utf-8")
     print(f"Written: {PAGE.relative_to(ROOT)}")
 
 

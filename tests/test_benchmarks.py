@@ -1,0 +1,155 @@
+"""One run of each measuring tool, as small as it goes: that it runs, and prints what its page holds."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import documents
+from benchmarks.imaging import scorecard
+from benchmarks.service import load, rebuild
+from benchmarks.service.load_plan import EXPECTED, PROFILES, Picture
+from benchmarks.service.throughput import KINDS
+from tests.conftest import Api, picture
+from tests.samples.cases import GROUPS
+from tests.service import ROOT
+
+slow = pytest.mark.slow
+
+
+def printed(module: str, *arguments: str) -> str:
+    """What a benchmark prints; fails with what it complains of."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of all tables, headers included."""
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("|") and "---" not in line and "--:" not in line
+    ]
+
+
+def test_a_table_goes_between_its_markers(tmp_path: Path) -> None:
+    document = tmp_path / "x.md"
+    begin, end = documents.markers("measure")
+    document.write_text(f"above\n{begin}old\n{end}below\n")
+    documents.write(document, "measure", "new\n")
+    documents.write(document, "measure", "newer\n")
+    assert document.read_text() == f"above\n{begin}\nnewer\n\n{end}below\n"
+
+
+@slow
+def test_imaging() -> None:
+    text = printed("imaging.speed", "--quick", "--rounds", "1")
+    for title in ("Time", "Memory", "Similarity and size", "Throughput"):
+        assert f"### {title}\n" in text
+    assert text.count("\n| JPEG 2 MP |") == 3
+
+
+def test_scorecard() -> None:
+    group, cases = next(iter(GROUPS.items()))
+    page = scorecard.page({group: cases[:1]})
+    assert "| right, of 1 cases | 1 | " in page
+    assert f"\n| {cases[0].name} | {cases[0].expected} | " in page
+
+
+@slow
+def test_throughput() -> None:
+    found = [row for row in rows(printed("service.throughput", "--quick")) if row[0] in KINDS]
+    assert [row[0] for row in found] == list(KINDS)
+    for _, kilobytes, rate, p50, p95, imaging, _ in found:
+        assert float(kilobytes.replace(",", "")) > 1
+        assert float(rate) > 0
+        assert 0 < float(imaging) < float(p50) <= float(p95)
+
+
+@slow
+def test_list_pages() -> None:
+    found = rows(printed("service.list_pages", "--quick"))
+    pages = [[page, limit] for limit in ("10", "100") for page in ("first", "middle", "last")]
+    assert [row[:2] for row in found[1:]] == [*pages, ["first, over HTTP", "100"]]
+
+
+@slow
+def test_rebuild() -> None:
+    run = rebuild.measure(1100)
+    assert run.restored == 1100
+    # Nine in ten have a thumbnail: its metadata, and whether the original still has its version.
+    assert run.s3["HeadObject"] == 2 * 990 + 110
+    # Thumbnails in a page, uploads in two, clients' own keys in one, whatever the keys.
+    assert run.s3["ListObjectsV2"] <= 1 + 2 + 1
+    assert "| 1,100 |" in rebuild.table([run])
+
+
+def test_the_load_tests_audit_notices_a_lost_upload(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready = api.upload()["id"]
+    api.deliver()
+    deleted, waiting = (api.upload(picture(seed=seed))["id"] for seed in range(2))
+    api("DELETE", f"/{deleted}")
+    monkeypatch.setattr(load, "SETTLE_SECONDS", 0)
+    pictures = [Picture(ready), Picture(deleted, may_be_gone=True), Picture(deleted), Picture(waiting)]
+    ends = [load.audit(f"{api.url}/api/v1/thumbnail", [one])[one.id] for one in pictures]
+    assert ends == ["ready", "deleted", "unknown", "pending"]
+
+
+@slow
+@pytest.mark.skipif(not load.LOCUST.exists(), reason="Locust is installed by `make load` alone")
+def test_load() -> None:
+    text = printed("service.load", "--profile", "steady", "--seconds", "3", "--users", "2")
+    assert "| steady | upload | " in text
+
+
+def test_the_documentation_holds_a_run_of_every_load_in_which_nothing_was_lost() -> None:
+    begin, end = documents.markers("load")
+    section = (ROOT / "docs" / "reliability.md").read_text().partition(begin)[2].partition(end)[0]
+    for name, profile in PROFILES.items():
+        found = [row for row in rows(section) if row[0] == name]
+        endpoints = [row for row in found if row[1] in EXPECTED]
+        assert [row[1] for row in endpoints] == list(EXPECTED)
+        assert {row[-1] for row in endpoints} == {"0"}
+        (summary,) = [row for row in found if row not in endpoints]
+        assert summary[1:3] == [str(profile.users), str(profile.seconds)], "run: make load"
+        assert summary[8] == "0"
+
+
+@slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("awslambdaric") is None, reason="awslambdaric is made for Linux only"
+)
+def test_cold_start() -> None:
+    _, compiled, not_compiled, modules = printed("aws.cold_start", "--quick").split("\n\n")
+    for table in (compiled, not_compiled):
+        found = rows(table)[1:]
+        assert [row[0] for row in found] == [
+            "nothing",
+            "baseline",
+            "API (a poll)",
+            "API (an upload)",
+            "pipeline",
+        ]
+        assert found[1][2] == "1.00"
+    (redis,) = [row for row in rows(modules) if row[0] == "redis"]
+    assert [bool(cell) for cell in redis[1:6]] == [False, False, True, True, True]
+
+
+@slow
+def test_redis_cost_is_what_the_documentation_says() -> None:
+    document = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    requests, records, poll = printed("aws.redis_cost", "--quick").strip().split("\n\n")
+    assert len(requests.splitlines()) == 11
+    assert f"\n{requests}\n" in document, "put the tables of benchmarks.aws.redis_cost into docs/scaling.md"
+    found = rows(records)[1:]
+    assert len(found) == 5
+    for name, size, *_ in found:
+        (documented,) = re.findall(rf"^\| {re.escape(name)} \| ([\d,]+) ", document, re.MULTILINE)
+        # Hash tables double at times, so that the share of one record depends on how many there are.
+        assert int(size.replace(",", "")) == pytest.approx(int(documented.replace(",", "")), rel=0.15)
+    assert poll.startswith("A poll takes ")
