@@ -1,5 +1,5 @@
 # `make run` serves the whole service on this machine; `make test` checks it. Both set themselves up.
-.PHONY: run token test check format lock clean package deploy rollback destroy reconcile rebuild redrive e2e bench bench-imaging \
+.PHONY: run token test check format lock clean package deploy rollback destroy reconcile rebuild redrive e2e bench bench-imaging bench-quality \
 	scorecard cold-start bench-list bench-rebuild load fuzz fault-matrix audit screenshots
 
 # The interpreter of the last `make`, if it is still there: PYTHON=python3.13 is said once.
@@ -88,6 +88,10 @@ SHARP := sharp@0.35.5
 
 bench-imaging: $(BENCH)/.ready
 	$(BENCH)/python/bin/python -m benchmarks.imaging.speed --write
+
+# Judges thumbnails in colour; no times, so that it may run beside other work.
+bench-quality: $(BENCH)/.ready
+	$(BENCH)/python/bin/python -m benchmarks.imaging.quality --write
 
 # A Chromium or Chrome on PATH fills a column of its own.
 scorecard: $(BENCH)/.ready

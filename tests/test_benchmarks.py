@@ -18,11 +18,12 @@ from tests.samples.cases import GROUPS
 from tests.service import ROOT
 
 slow = pytest.mark.slow
+BENCH = ROOT / ".bench" / "python" / "bin" / "python"
 
 
-def printed(module: str, *arguments: str) -> str:
+def printed(module: str, *arguments: str, python: Path = Path(sys.executable)) -> str:
     """What a benchmark prints; fails with what it complains of."""
-    command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
+    command = [str(python), "-m", f"benchmarks.{module}", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -52,6 +53,19 @@ def test_imaging() -> None:
     for title in ("Time", "Memory", "Similarity and size", "Throughput"):
         assert f"### {title}\n" in text
     assert text.count("\n| JPEG 2 MP |") == 3
+
+
+@slow
+@pytest.mark.skipif(
+    not BENCH.exists(), reason="the judges of colour are installed by `make bench-quality` alone"
+)
+def test_quality() -> None:
+    text = printed("imaging.quality", python=BENCH)
+    document = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    pictures = [row for row in rows(text) if ": " in row[1]]
+    assert len(pictures) == 9
+    for name, ours, half, *_ in pictures:
+        assert f"| {name} | {ours} | {half} |" in document, "run: make bench-quality"
 
 
 def test_scorecard() -> None:

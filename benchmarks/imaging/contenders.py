@@ -48,11 +48,11 @@ def command(name: str) -> list[str] | None:
     if name == "thumbor":
         python = INSTALLED / "thumbor" / "bin" / "python"
         return [str(python), "-m", "benchmarks.imaging.worker", name] if python.exists() else None
-    if name == "sharp":
+    if name.startswith("sharp"):
         node = shutil.which("node")
         if node is None or not (INSTALLED / "node_modules" / "sharp").exists():
             return None
-        return [node, str(ROOT / "benchmarks" / "imaging" / "sharp_worker.mjs"), str(INSTALLED)]
+        return [node, str(ROOT / "benchmarks" / "imaging" / "sharp_worker.mjs"), str(INSTALLED), name]
     return [sys.executable, "-m", "benchmarks.imaging.worker", name]
 
 
@@ -115,7 +115,7 @@ class Worker:
 
         Args:
             path: of the picture.
-            spec: box and fit.
+            spec: box, fit and quality.
             repeat: how many times in a row, in each thread; the time is that of one.
             threads: how many at once; only Python's engines have them.
 
@@ -133,6 +133,7 @@ class Worker:
             "width": spec.width,
             "height": spec.height,
             "fit": spec.fit.value,
+            "quality": spec.quality,
             "repeat": repeat,
             "threads": threads,
         }

@@ -8,12 +8,15 @@ const sharp = createRequire(`${process.argv[2]}/`)("sharp");
 sharp.concurrency(1);
 sharp.cache(false);
 
-async function thumbnail(content, { width, height, fit }) {
+// Its default is 4:2:0 below quality 90, and 4:4:4 from there on.
+const chroma = process.argv[3] === "sharp-444" ? { chromaSubsampling: "4:4:4" } : {};
+
+async function thumbnail(content, { width, height, fit, quality }) {
   return sharp(content)
     .autoOrient()
     .resize(width, height, { fit: fit === "cover" ? "cover" : "inside", withoutEnlargement: true })
     .flatten({ background: "#ffffff" })
-    .jpeg({ quality: 85 })
+    .jpeg({ quality, ...chroma })
     .toBuffer();
 }
 

@@ -26,7 +26,7 @@ def answer(engine: Engine, request: dict[str, Any]) -> dict[str, Any]:
 
     """
     content = Path(request["path"]).read_bytes()
-    spec = ThumbnailSpec(request["width"], request["height"], Fit(request["fit"]))
+    spec = ThumbnailSpec(request["width"], request["height"], Fit(request["fit"]), request["quality"])
     repeat, threads = request["repeat"], request["threads"]
 
     def work() -> bytes:
