@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ import pytest
 import redis
 import requests
 from chalice.local import LambdaContext
-from moto.s3.models import S3Backend
+from moto.s3 import models as moto_s3
 from moto.server import ThreadedMotoServer
 from PIL import Image
 
@@ -99,14 +100,14 @@ def s3_endpoint() -> Iterator[str]:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     # Moto answers 500 where two requests write one key simultaneously and the bucket has notifications: it
     # closes the content of the first before it has computed the ETag that the event tells. S3 does not.
-    lock, put_object = threading.RLock(), S3Backend.put_object
+    lock, put_object = threading.RLock(), moto_s3.S3Backend.put_object
 
     def put_one_at_a_time(*args: Any, **kwargs: Any) -> Any:
         with lock:
             return put_object(*args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(S3Backend, "put_object", put_one_at_a_time)
+        patch.setattr(moto_s3.S3Backend, "put_object", put_one_at_a_time)
         server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         server.start()
         host, port = server.get_host_and_port()
@@ -147,6 +148,10 @@ def s3(aws_environment: None) -> "S3Client":
     return client
 
 
+STANDING_MS = 1_800_000_000_000
+"""Where `s3_clock` stands at first."""
+
+
 class SettableClock:
     """The real time and what a test has added to it: S3 keeps the real one."""
 
@@ -166,15 +171,23 @@ def clock() -> SettableClock:
 
 
 @pytest.fixture
+def s3_clock(clock: SettableClock, monkeypatch: pytest.MonkeyPatch) -> SettableClock:
+    """The same clock, which stands still until it is moved, and which S3 goes by as well."""
+    monkeypatch.setattr("tests.conftest.now_ms", lambda: STANDING_MS)
+    monkeypatch.setattr(moto_s3, "utcnow", lambda: datetime.fromtimestamp(clock() / 1000, UTC))
+    return clock
+
+
+@pytest.fixture
 def store(redis_url: str, redis_server: "redis.Redis", clock: SettableClock) -> RecordStore:
-    return RecordStore(redis_client(redis_url, timeout=2), clock)
+    return RecordStore(redis_client(redis_url, timeout=30), clock)
 
 
 @pytest.fixture
 def bucket(s3: "S3Client") -> Bucket:
     name = f"pictures-{next(_numbers)}"
     s3.create_bucket(Bucket=name)
-    return Bucket(s3_client(timeout=5, attempts=1), name)
+    return Bucket(s3_client(timeout=30, attempts=1), name)
 
 
 @pytest.fixture
@@ -248,7 +261,7 @@ class Api:
     session: requests.Session = field(default_factory=requests.Session)
 
     def __call__(self, method: str, path: str = "", **kwargs: Any) -> requests.Response:
-        return self.session.request(method, f"{self.url}/api/v1/thumbnail{path}", timeout=20, **kwargs)
+        return self.session.request(method, f"{self.url}/api/v1/thumbnail{path}", timeout=60, **kwargs)
 
     def upload(self, content: bytes | None = None, filename: str = "photo.jpg") -> dict[str, Any]:
         reply = self("POST", files={"image": (filename, picture() if content is None else content)})

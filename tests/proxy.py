@@ -70,7 +70,7 @@ class Proxy:
             self._enter(stack, client)
             if self._mode is Mode.CUT:
                 return
-            server = socket.create_connection(self._target, timeout=10)
+            server = socket.create_connection(self._target, timeout=60)
             server.settimeout(None)
             self._enter(stack, server)
             back = threading.Thread(target=self._copy, args=(server, client, False), daemon=True)

@@ -15,7 +15,7 @@ import psutil
 import requests
 
 ROOT = Path(__file__).resolve().parent.parent
-START_SECONDS = 30
+START_SECONDS = 120
 _READ_BY_US = (
     *("HOST", "PORT", "S3_PORT", "BUCKET", "REDIS_URL", "OWNERS"),
     *("AWS_", "THUMBNAIL_", "MAX_", "ALLOWED_", "AUTH_"),
@@ -61,14 +61,14 @@ class Service:
         """Stop it and return its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(with_signal)
-        status = self.process.wait(15)
-        self._reader.join(5)
+        status = self.process.wait(60)
+        self._reader.join(60)
         if self.process.stdout is not None:
             self.process.stdout.close()
         return status
 
     def __call__(self, method: str, path: str = "", **kwargs: Any) -> requests.Response:
-        return requests.request(method, f"{self.url}/api/v1/thumbnail{path}", timeout=20, **kwargs)
+        return requests.request(method, f"{self.url}/api/v1/thumbnail{path}", timeout=60, **kwargs)
 
     def upload(self, content: bytes, filename: str = "photo.jpg") -> dict[str, Any]:
         reply = self("POST", files={"image": (filename, content)})
@@ -76,7 +76,7 @@ class Service:
         record: dict[str, Any] = reply.json()
         return record
 
-    def wait_for_end(self, record_id: str, seconds: float = 20) -> dict[str, Any]:
+    def wait_for_end(self, record_id: str, seconds: float = 60) -> dict[str, Any]:
         """Poll a record, as clients do, until it is ready or failed."""
         return end_of(lambda: self("GET", f"/{record_id}"), seconds, lambda: self.output)
 

@@ -30,7 +30,7 @@ class Raw(NamedTuple):
 
 def raw(api: Api, method: str, path: str, headers: dict[str, str] | None = None) -> Raw:
     """A request with these headers and no others."""
-    with closing(http.client.HTTPConnection(api.url.removeprefix("http://"), timeout=10)) as connection:
+    with closing(http.client.HTTPConnection(api.url.removeprefix("http://"), timeout=60)) as connection:
         connection.putrequest(method, path, skip_accept_encoding=True)
         for name, value in (headers or {}).items():
             connection.putheader(name, value)
@@ -205,7 +205,7 @@ def test_head_is_get_without_a_body(api: Api) -> None:
 
 
 def test_head_leaves_the_connection_usable(api: Api) -> None:
-    with socket.create_connection(("127.0.0.1", int(api.url.rpartition(":")[2])), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", int(api.url.rpartition(":")[2])), timeout=60) as connection:
         request = f"%s {V1}/system/pulse HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
         connection.sendall((request % ("HEAD", "") + request % ("GET", "Connection: close\r\n")).encode())
         received = b""
@@ -250,7 +250,7 @@ def test_what_is_no_id_is_unknown(api: Api, bad_id: str) -> None:
     ],
 )
 def test_unknown_paths_and_methods(api: Api, method: str, path: str, status: int) -> None:
-    assert_error(requests.request(method, api.url + path, timeout=10), status)
+    assert_error(requests.request(method, api.url + path, timeout=60), status)
 
 
 def test_get_takes_any_content_type_header(api: Api) -> None:
@@ -287,7 +287,7 @@ def test_a_body_that_cannot_be_told_from_the_next_request_ends_the_connection(
 ) -> None:
     lines = "".join(f"{name}: {value}\r\n" for name, value in (FORM | headers).items())
     smuggled = f"GET {V1}/system/pulse HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", int(api.url.rpartition(":")[2])), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", int(api.url.rpartition(":")[2])), timeout=60) as connection:
         connection.sendall(f"POST {V1}/thumbnail HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n".encode() + body)
         with suppress(OSError):
             connection.sendall(smuggled.encode())

@@ -36,8 +36,8 @@ def test_of_two_deletes_at_once_one_gets_the_record(api: Api, deliver_first: boo
     shown = api("GET", f"/{record['id']}").json()
     url = f"{api.url}{V1}/thumbnail/{record['id']}"
     other: list[requests.Response] = []
-    just_before(api.bucket, "DeleteObjects", lambda: other.append(requests.delete(url, timeout=10)))
-    statuses = {reply.status_code: reply for reply in (requests.delete(url, timeout=10), *other)}
+    just_before(api.bucket, "DeleteObjects", lambda: other.append(requests.delete(url, timeout=60)))
+    statuses = {reply.status_code: reply for reply in (requests.delete(url, timeout=60), *other)}
     assert set(statuses) == {200, 404}
     assert statuses[200].json() == shown
     api.deliver()
@@ -50,7 +50,7 @@ def test_of_many_deletes_at_once_one_gets_the_record(api: Api) -> None:
 
     def delete(_: int) -> int:
         barrier.wait()
-        return requests.delete(url, timeout=10).status_code
+        return requests.delete(url, timeout=60).status_code
 
     with ThreadPoolExecutor(8) as pool:
         assert sorted(pool.map(delete, range(8))) == [200] + [404] * 7
@@ -146,13 +146,13 @@ def test_lists_while_everything_is_deleted(api: Api) -> None:
 
     def list_on() -> None:
         while not done.is_set():
-            reply = requests.get(f"{api.url}{V1}/thumbnail", params={"limit": 1000}, timeout=10)
+            reply = requests.get(f"{api.url}{V1}/thumbnail", params={"limit": 1000}, timeout=60)
             assert reply.status_code == 200
             lists.append([record["id"] for record in reply.json()])
 
     with ThreadPoolExecutor(5) as pool:
         reader = pool.submit(list_on)
-        statuses = list(pool.map(lambda i: requests.delete(f"{api.url}{V1}/thumbnail/{i}", timeout=10), ids))
+        statuses = list(pool.map(lambda i: requests.delete(f"{api.url}{V1}/thumbnail/{i}", timeout=60), ids))
         done.set()
         reader.result()
     assert [reply.status_code for reply in statuses] == [200] * total
@@ -185,7 +185,7 @@ def test_the_event_that_s3_sends_to_test_the_rule(api: Api) -> None:
 
 def test_a_presigned_post_is_an_upload_too(api: Api, s3: "S3Client") -> None:
     post = s3.generate_presigned_post(api.bucket.name, "originals/from a form.jpg")
-    reply = requests.post(post["url"], data=post["fields"], files={"file": picture()}, timeout=10)
+    reply = requests.post(post["url"], data=post["fields"], files={"file": picture()}, timeout=60)
     assert reply.ok
     api.deliver()
     (record,) = api("GET").json()

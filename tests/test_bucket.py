@@ -105,6 +105,6 @@ def test_clients_may_reach_s3_elsewhere(bucket: Bucket, s3: "S3Client", s3_endpo
     shown = Bucket(s3, bucket.name, public_url=elsewhere)
     post = shown.presign_post("originals/a", content_type="image/jpeg", metadata={}, max_bytes=9, seconds=60)
     assert post.url == shown.post_url() == f"{elsewhere}/{bucket.name}"
-    sent = requests.post(post.url, data=post.fields, files={"file": ("a.jpg", b"picture")}, timeout=10)
+    sent = requests.post(post.url, data=post.fields, files={"file": ("a.jpg", b"picture")}, timeout=60)
     assert sent.ok, sent.text
     assert bucket.head("originals/a") is not None

@@ -44,7 +44,7 @@ def allow(api: Api, monkeypatch: pytest.MonkeyPatch) -> Iterator[Allow]:
 def ask(api: Api, method: str, path: str, origin: str | None, **headers: str) -> requests.Response:
     url = api.url + path.replace("{record_id}", UNKNOWN)
     given = headers | ({} if origin is None else {"Origin": origin})
-    return requests.request(method, url, headers=given, timeout=20)
+    return requests.request(method, url, headers=given, timeout=60)
 
 
 def preflight(api: Api, path: str, method: str, origin: str) -> requests.Response:
@@ -111,7 +111,7 @@ def test_a_preflight_touches_neither_redis_nor_s3(api: Api, redis_server: "redis
 
 
 def test_options_say_what_a_path_takes(api: Api) -> None:
-    reply = requests.options(f"{api.url}/api/v1/thumbnail/{UNKNOWN}", timeout=10)
+    reply = requests.options(f"{api.url}/api/v1/thumbnail/{UNKNOWN}", timeout=60)
     assert (reply.status_code, reply.headers["Allow"]) == (204, "GET, HEAD, DELETE, OPTIONS")
     assert "Content-Length" not in reply.headers
 
@@ -152,7 +152,7 @@ def test_errors_can_be_read_by_those_who_are_allowed_to(
 ) -> None:
     allow(f"{OURS},{ALSO_OURS}")
     for origin, readable_by in ((OURS, OURS), (ALSO_OURS, ALSO_OURS), (FOREIGN, None)):
-        reply = requests.request(method, api.url + path, data=body, headers={"Origin": origin}, timeout=20)
+        reply = requests.request(method, api.url + path, data=body, headers={"Origin": origin}, timeout=60)
         assert reply.status_code == status
         assert_readable(reply, readable_by)
 
@@ -170,7 +170,7 @@ def test_errors_of_the_gateway_name_one_origin_or_none(
     readable_by: str,
 ) -> None:
     allow(origins)
-    reply = requests.request(method, api.url + path, data=body, headers={"Origin": ALSO_OURS}, timeout=20)
+    reply = requests.request(method, api.url + path, data=body, headers={"Origin": ALSO_OURS}, timeout=60)
     assert reply.status_code == status
     assert_readable(reply, readable_by)
 
@@ -195,6 +195,6 @@ def test_that_there_are_too_many_connections_can_be_read(api: Api, allow: Allow)
     with ExitStack() as stack:
         connections: list[socket.socket] = [stack.enter_context(connect(api)) for _ in range(CONNECTIONS + 1)]
         assert connections
-        reply = requests.get(api.url + PULSE, headers={"Origin": OURS}, timeout=10)
+        reply = requests.get(api.url + PULSE, headers={"Origin": OURS}, timeout=60)
     assert reply.status_code == 429
     assert_readable(reply, OURS)

@@ -55,7 +55,7 @@ def server(url: str) -> Iterator[Any]:
 
 @pytest.fixture
 def store(url: str, server: Any) -> RecordStore:
-    return RecordStore(redis_client(url, timeout=2))
+    return RecordStore(redis_client(url, timeout=30))
 
 
 def fill(server: Any) -> None:
@@ -138,7 +138,7 @@ def test_records_can_be_removed_which_makes_room_for_others(server: Any, store: 
 
 
 def refuses_all(url: str) -> None:
-    store = RecordStore(redis_client(url, timeout=2))
+    store = RecordStore(redis_client(url, timeout=30))
     with pytest.raises(RecordStoreUnavailable):
         store.create(new_record())
     with pytest.raises(RecordStoreUnavailable):
@@ -156,13 +156,13 @@ def test_a_full_server_is_not_up(server: Any, url: str, store: RecordStore) -> N
 
 def test_a_read_only_replica_is_not_up(url: str) -> None:
     with valkey.running() as replica, redis.Redis.from_url(replica.connection_url) as client:
-        RecordStore(redis_client(replica.connection_url, timeout=2)).ping()
+        RecordStore(redis_client(replica.connection_url, timeout=30)).ping()
         primary = urlsplit(url)
         client.execute_command("REPLICAOF", str(primary.hostname), str(primary.port))
         assert client.ping()
         refuses_all(replica.connection_url)
         client.execute_command("REPLICAOF", "NO", "ONE")
-        RecordStore(redis_client(replica.connection_url, timeout=2)).ping()
+        RecordStore(redis_client(replica.connection_url, timeout=30)).ping()
 
 
 def test_a_node_of_a_cluster_that_does_not_serve_is_not_up() -> None:

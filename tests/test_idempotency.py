@@ -27,7 +27,7 @@ def send(
     """An upload on a connection of its own, as of a client that has started anew."""
     files = {"image": (name, picture() if content is None else content)}
     headers = {"Idempotency-Key": key}
-    return requests.post(f"{api.url}{V1}/thumbnail", files=files, headers=headers, timeout=20)
+    return requests.post(f"{api.url}{V1}/thumbnail", files=files, headers=headers, timeout=60)
 
 
 def listed(api: Api) -> list[dict[str, Any]]:

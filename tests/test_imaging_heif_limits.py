@@ -1,6 +1,5 @@
 """Hostile HEIC and AVIF: sizes that lie, floods of boxes, items, units and layers."""
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from struct import pack
@@ -15,6 +14,7 @@ from chalicelib.imaging.headers.bits import Bits
 from chalicelib.imaging.headers.heif import HeifHeader
 from chalicelib.spec import ThumbnailSpec
 from tests import heif_files
+from tests.cost import cpu_within
 from tests.heif_files import Item, box, full, grid, ispe
 from tests.pictures import encode
 from tests.samples import containers
@@ -344,11 +344,10 @@ FLOODS: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize("kind", FLOODS)
 def test_floods_are_refused_quickly(kind: str) -> None:
     content = FLOODS[kind]()
-    began = time.process_time()
-    for _ in range(2):
-        with pytest.raises(TooComplex, match="too many"):
-            check(content, max_pixels=MAX_PIXELS)
-    assert time.process_time() - began < 2
+    with cpu_within(2):
+        for _ in range(2):
+            with pytest.raises(TooComplex, match="too many"):
+                check(content, max_pixels=MAX_PIXELS)
 
 
 # Sizes of boxes that lead nowhere: refused, and never an endless loop.
@@ -382,10 +381,8 @@ def test_the_largest_grid_is_read_in_a_moment() -> None:
     content = heif_files.write(
         [item, Item(b"grid", grid(256, 256, 16384, 16384), [ispe(16384, 16384)], {b"dimg": [1] * 65535})], 2
     )
-    began = time.process_time()
-    with pytest.raises(TooManyPixels):
+    with cpu_within(2), pytest.raises(TooManyPixels):
         check(content, max_pixels=MAX_PIXELS)
-    assert time.process_time() - began < 2
     assert isobmff.MAX_ITEMS > 256 * 256
 
 

@@ -153,7 +153,7 @@ def test_a_picture_is_followed_from_its_request_to_its_thumbnail(
         else:
             presigned = api("POST", "/upload", json={"filename": "a.jpg"}).json()
             form = requests.post(
-                presigned["url"], data=presigned["fields"], files={"file": picture()}, timeout=9
+                presigned["url"], data=presigned["fields"], files={"file": picture()}, timeout=60
             )
             assert form.ok
         api.deliver()

@@ -171,10 +171,10 @@ class World:
 def world(
     redis_url: str, redis_server: "redis.Redis", s3: "S3Client", monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[World]:
-    client = redis_client(redis_url, timeout=5)
+    client = redis_client(redis_url, timeout=30)
     injector = Injector()
     raw = redis_py.Redis.from_url(redis_url)
-    made = World(client, s3_client(timeout=10, attempts=1), s3, injector, raw)
+    made = World(client, s3_client(timeout=30, attempts=1), s3, injector, raw)
     monkeypatch.setattr(Heartbeat, "server", lambda _: made.server)
     injector.watch(RecordStore(client), Bucket(made.s3, ""))
     # One clock for all, S3's server included; ids by number and one thread, so that a run can be repeated.

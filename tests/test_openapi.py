@@ -130,7 +130,7 @@ def assert_described(operation: Operation, reply: requests.Response) -> None:
 def ask(api: Api, name: str, record_id: str = UNKNOWN, **kwargs: Any) -> requests.Response:
     operation = OPERATIONS[name]
     url = api.url + operation.path.format(record_id=record_id)
-    return api.session.request(operation.method.upper(), url, timeout=20, **kwargs)
+    return api.session.request(operation.method.upper(), url, timeout=60, **kwargs)
 
 
 # --- the document ---

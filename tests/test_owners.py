@@ -56,7 +56,7 @@ def bearer(subject: str) -> dict[str, str]:
 
 def one_that(**claims: Any) -> str:
     """A token with these claims beside, or instead of, good ones."""
-    good = {"iss": TRIAL["AUTH_ISSUER"], "aud": "thumbnails", "sub": "alice", "exp": time.time() + 60}
+    good = {"iss": TRIAL["AUTH_ISSUER"], "aud": "thumbnails", "sub": "alice", "exp": time.time() + 3600}
     return jwt.encode(good | claims, TRIAL["AUTH_SECRET"], algorithm="HS256")
 
 
@@ -110,7 +110,7 @@ def assert_as_on_aws(reply: requests.Response, kind: str) -> None:
 
 def send(api: Api, method: str, path: str, headers: dict[str, str]) -> requests.Response:
     path = path.replace("{record_id}", UNKNOWN)
-    return api.session.request(method, api.url + path, headers=headers, timeout=20)
+    return api.session.request(method, api.url + path, headers=headers, timeout=60)
 
 
 @pytest.mark.parametrize(("method", "path"), CLOSED)
@@ -370,7 +370,7 @@ def test_presigned_uploads_are_each_owners_own(owned: Api, alice: Client, bob: C
     assert alice("GET", path).status_code == 200
     for method in ("GET", "DELETE"):
         assert bob(method, path).status_code == 404
-    sent = requests.post(presigned["url"], data=presigned["fields"], files={"file": picture()}, timeout=20)
+    sent = requests.post(presigned["url"], data=presigned["fields"], files={"file": picture()}, timeout=60)
     assert sent.ok
     owned.deliver()
     assert bob("GET").json() == []

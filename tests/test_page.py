@@ -24,7 +24,7 @@ MOST_BYTES = 45_000
 
 
 def get(api: Api, method: str = "GET", **kwargs: Any) -> requests.Response:
-    return requests.request(method, f"{api.url}/", timeout=10, **kwargs)
+    return requests.request(method, f"{api.url}/", timeout=60, **kwargs)
 
 
 def policy(reply: requests.Response) -> dict[str, list[str]]:
@@ -187,5 +187,5 @@ def test_it_knows_that_downloads_end_pictures(ending: Api) -> None:
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_it_is_the_same_below_a_stage(api: Api, prefix: str, slash: str) -> None:
     with Front(api.url, prefix) as front:
-        reply = requests.get(f"{front.origin}{prefix}{slash}", timeout=10, allow_redirects=False)
+        reply = requests.get(f"{front.origin}{prefix}{slash}", timeout=60, allow_redirects=False)
     assert (reply.status_code, reply.text) == (200, get(api).text)

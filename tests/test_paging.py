@@ -32,7 +32,7 @@ def test_newest_first_in_pages_that_join_without_gap_or_overlap(api: Api) -> Non
     seen: list[str] = []
     url, pages = f"{api.url}{V1}/thumbnail?limit=3", 0
     while url:
-        reply = api.session.get(url, timeout=10)
+        reply = api.session.get(url, timeout=60)
         seen += [record["filename"] for record in reply.json()]
         url = api.url + reply.links["next"]["url"] if "next" in reply.links else ""
         pages += 1

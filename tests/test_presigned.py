@@ -31,7 +31,7 @@ def presign(api: Api, **asked: Any) -> dict[str, Any]:
 
 def send(presigned: dict[str, Any], content: bytes = BIG) -> None:
     """What a client does with a presigned POST: a form with its fields, and then the file."""
-    reply = requests.post(presigned["url"], data=presigned["fields"], files={"file": content}, timeout=20)
+    reply = requests.post(presigned["url"], data=presigned["fields"], files={"file": content}, timeout=60)
     assert reply.ok, reply.text
 
 
@@ -45,13 +45,13 @@ def test_a_file_above_the_gateways_limit(api: Api) -> None:
     presigned = presign(api)
     url = api.url + presigned["record"]
     waiting = {"id": presigned["id"], "filename": "big.bmp", "ready": False, "size": {"original": None}}
-    shown = requests.get(url, timeout=10).json()
+    shown = requests.get(url, timeout=60).json()
     assert shown == waiting | {"expires": presigned["expires"]}
     assert api("GET").json() == []
     assert api("GET", f"/{presigned['id']}/download").status_code == 409
     send(presigned)
     api.deliver()
-    record = requests.get(url, timeout=10).json()
+    record = requests.get(url, timeout=60).json()
     assert (record["ready"], record["size"]["original"]) == (True, len(BIG))
     assert "expires" not in record
     assert api("GET").json() == [record]

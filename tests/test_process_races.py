@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def other(processor: Processor, store: RecordStore) -> Processor:
     """A second run of the same function, with an S3 client of its own."""
-    bucket = Bucket(s3_client(timeout=5, attempts=1), processor.bucket.name)
+    bucket = Bucket(s3_client(timeout=30, attempts=1), processor.bucket.name)
     return Processor(store, bucket, processor.spec, processor.max_bytes, processor.max_pixels)
 
 

@@ -3,11 +3,9 @@
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from moto.s3 import models as moto_s3
 
 from chalicelib import naming, services
 from chalicelib.errors import BucketUnavailable
@@ -22,24 +20,14 @@ from tests.reconciler import CLIENTS_KEY, put, stored
 if TYPE_CHECKING:
     from chalicelib.work.upload import Uploader
 
-T0 = 1_800_000_000_000
-
 
 @pytest.fixture
-def still(clock: SettableClock, monkeypatch: pytest.MonkeyPatch) -> SettableClock:
-    """A clock that stands still until it is moved, S3's included."""
-    monkeypatch.setattr("tests.conftest.now_ms", lambda: T0)
-    monkeypatch.setattr(moto_s3, "utcnow", lambda: datetime.fromtimestamp(clock() / 1000, UTC))
-    return clock
-
-
-@pytest.fixture
-def observed(processor: Processor, still: SettableClock) -> Callable[[str], ProcessingResult]:
+def observed(processor: Processor, s3_clock: SettableClock) -> Callable[[str], ProcessingResult]:
     """Processes an original and gives what is said of the run."""
 
     def run(object_key: str) -> ProcessingResult:
         seen: list[ProcessingResult] = []
-        replace(processor, clock=still).process(object_key, seen.append)
+        replace(processor, clock=s3_clock).process(object_key, seen.append)
         (result,) = seen
         return result
 
@@ -47,51 +35,51 @@ def observed(processor: Processor, still: SettableClock) -> Callable[[str], Proc
 
 
 def test_a_picture_has_waited_since_it_was_put_there(
-    observed: Callable[[str], ProcessingResult], bucket: Bucket, still: SettableClock
+    observed: Callable[[str], ProcessingResult], bucket: Bucket, s3_clock: SettableClock
 ) -> None:
     put(bucket, CLIENTS_KEY, picture())
-    still.advance(seconds=7)
+    s3_clock.advance(seconds=7)
     first = observed(CLIENTS_KEY)
     assert (first.waited_ms, first.way, first.outcome) == (7000, "bucket", Outcome.READY)
 
 
 @pytest.mark.parametrize("content", [picture(64, 64), picture(64, 64)[:300]], ids=["ready", "failed"])
 def test_a_picture_that_is_put_again_has_waited_since_then(
-    observed: Callable[[str], ProcessingResult], bucket: Bucket, still: SettableClock, content: bytes
+    observed: Callable[[str], ProcessingResult], bucket: Bucket, s3_clock: SettableClock, content: bytes
 ) -> None:
     """Not since the first one came: an alarm on the waiting time would ring for every old key."""
     put(bucket, CLIENTS_KEY, picture())
     observed(CLIENTS_KEY)
-    still.advance(seconds=3600)
+    s3_clock.advance(seconds=3600)
     put(bucket, CLIENTS_KEY, content)
-    still.advance(seconds=3)
+    s3_clock.advance(seconds=3)
     again = observed(CLIENTS_KEY)
     assert (again.waited_ms, again.original_size) == (3000, len(content))
 
 
 def test_an_upload_has_waited_since_its_request_where_s3_tells_whole_seconds(
-    observed: Callable[[str], ProcessingResult], uploader: "Uploader", still: SettableClock
+    observed: Callable[[str], ProcessingResult], uploader: "Uploader", s3_clock: SettableClock
 ) -> None:
-    still.advance(ms=900)
+    s3_clock.advance(ms=900)
     record = stored(uploader)
-    still.advance(ms=500)
+    s3_clock.advance(ms=500)
     result = observed(record.object_key)
     assert (result.waited_ms, result.way) == (500, "multipart")
 
 
 def test_time_to_decode_is_that_of_making_the_thumbnail(
-    processor: Processor, bucket: Bucket, still: SettableClock, monkeypatch: pytest.MonkeyPatch
+    processor: Processor, bucket: Bucket, s3_clock: SettableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from chalicelib.imaging import make_thumbnail
 
     def slow(*args: Any, **kwargs: Any) -> Any:
-        still.advance(ms=40)
+        s3_clock.advance(ms=40)
         return make_thumbnail(*args, **kwargs)
 
     monkeypatch.setattr("chalicelib.work.process.make_thumbnail", slow)
     put(bucket, CLIENTS_KEY, picture())
     seen: list[ProcessingResult] = []
-    replace(processor, clock=still).process(CLIENTS_KEY, seen.append)
+    replace(processor, clock=s3_clock).process(CLIENTS_KEY, seen.append)
     assert [(one.decode_ms, one.waited_ms) for one in seen] == [(40, 40)]
 
 

@@ -119,7 +119,7 @@ def test_new_records_come_and_go_while_it_runs(
     made: list[Record] = []
 
     def work() -> None:
-        other = replace(uploader, bucket=Bucket(s3_client(timeout=5, attempts=1), uploader.bucket.name))
+        other = replace(uploader, bucket=Bucket(s3_client(timeout=30, attempts=1), uploader.bucket.name))
         made.extend(stored(other) for _ in range(2))
         processor.process(made[0].object_key)
         remove(uploader.store, other.bucket, made[1].id, RemovalScope.VISIBLE, UNRESTRICTED)
@@ -139,7 +139,7 @@ def test_a_picture_that_is_deleted_while_it_runs_stays_deleted(
     record = stored(uploader)
     processor.process(record.object_key)
     # The listing has been read, with the record there; then it is deleted, tombstone and all.
-    other = Bucket(s3_client(timeout=5, attempts=1), uploader.bucket.name)
+    other = Bucket(s3_client(timeout=30, attempts=1), uploader.bucket.name)
     just_before(
         uploader.bucket,
         "HeadObject",
@@ -198,7 +198,7 @@ def test_of_two_that_run_at_the_same_time_one_goes_on(
     monkeypatch.setattr("chalicelib.objects.bucket.PAGE", 2)
     records = [stored(uploader) for _ in range(5)]
     redis_server.flushall()
-    other = Bucket(s3_client(timeout=5, attempts=1), uploader.bucket.name)
+    other = Bucket(s3_client(timeout=30, attempts=1), uploader.bucket.name)
     rival = replace(reconciler, processor=replace(reconciler.processor, bucket=other))
     ends: list[bool] = []
     just_before(reconciler.bucket, "ListObjectsV2", lambda: ends.append(rival.rebuild()[1]), skip=1)

@@ -14,23 +14,16 @@ from chalicelib.records.store import RecordStore
 from chalicelib.work.audit import RECORDS_EVERY_MS
 from chalicelib.work.process import Processor
 from chalicelib.work.upload import Uploader
-from tests.conftest import SettableClock, found
+from tests.conftest import STANDING_MS, SettableClock, found
 from tests.reconciler import Reconciler, due, stored
 
 if TYPE_CHECKING:
     import redis
 
-NOW = 1_800_000_000_000
+NOW = STANDING_MS
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 FAILURE = Failure("undecodable", "It is damaged.")
-
-
-@pytest.fixture
-def store(store: RecordStore, clock: SettableClock, monkeypatch: pytest.MonkeyPatch) -> RecordStore:
-    """A store whose time stands still."""
-    monkeypatch.setattr("tests.conftest.now_ms", lambda: NOW)
-    return store
 
 
 def a_record(state: State = State.READY, expires_ms: int | None = None) -> Record:
@@ -103,6 +96,7 @@ Act = Callable[[RecordStore, Record], object]
         (reopen, State.FAILED, None, 0),
     ],
 )
+@pytest.mark.usefixtures("s3_clock")
 def test_a_change_leaves_the_earliest_check_that_is_needed(
     store: RecordStore,
     redis_server: "redis.Redis",
@@ -135,6 +129,7 @@ def test_a_check_is_added_or_moved_forward_and_never_back(
     assert due(redis_server) == {"a": expected, "other": 7}
 
 
+@pytest.mark.usefixtures("s3_clock")
 def test_a_restored_record_keeps_the_check_that_it_has(
     store: RecordStore, redis_server: "redis.Redis"
 ) -> None:

@@ -3,7 +3,6 @@
 Originals are not kept here. Redis goes back by putting back what it held at an earlier moment.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -116,28 +115,28 @@ def test_the_newer_version_of_a_clients_key_stays(
 
 
 def test_of_two_losses_within_a_day_the_newest_thumbnail_counts(
-    reconciler: Reconciler, clock: SettableClock, redis_server: "redis.Redis"
+    reconciler: Reconciler, s3_clock: SettableClock, redis_server: "redis.Redis"
 ) -> None:
     """What the losses have left behind are three thumbnails, of which no record names one."""
     keys = []
     for content in (A, B, C):
         keys.append(made(reconciler.processor, content))
         redis_server.flushall()
-        time.sleep(1.05)  # S3 keeps whole seconds
+        s3_clock.advance(seconds=1)
         for key in keys[:-1]:
             assert key in keys_in(reconciler.bucket), "no run deletes what it does not know"
-    heal(reconciler, clock)
+    heal(reconciler, s3_clock)
     assert_shown(reconciler, ID, keys[-1])
 
 
 def test_a_rebuild_takes_the_newest_thumbnail(
-    reconciler: Reconciler, clock: SettableClock, redis_server: "redis.Redis"
+    reconciler: Reconciler, s3_clock: SettableClock, redis_server: "redis.Redis"
 ) -> None:
     keys = []
     for content in (A, B):
         keys.append(made(reconciler.processor, content))
         redis_server.flushall()
-        time.sleep(1.05)
+        s3_clock.advance(seconds=1)
     _, done = reconciler.rebuild()
     assert done
     record = found(reconciler.processor.store, ID)
@@ -167,7 +166,7 @@ def test_a_walk_that_read_the_record_before_it_was_overwritten_removes_nothing(
     reconciler.bucket.delete(former)  # the record is wrong: the walk is going to remove it
     clock.advance(ms=RECORDS_EVERY_MS)
     other = replace(
-        reconciler.processor, bucket=Bucket(s3_client(timeout=5, attempts=1), reconciler.bucket.name)
+        reconciler.processor, bucket=Bucket(s3_client(timeout=30, attempts=1), reconciler.bucket.name)
     )
     newer: list[str] = []
     just_before(reconciler.bucket, "HeadObject", lambda: newer.append(made(other, B)))

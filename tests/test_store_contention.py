@@ -53,7 +53,7 @@ def at_the_same_time(url: str, actions: list[Callable[[RecordStore], object]]) -
     barrier = threading.Barrier(len(actions))
 
     def run(action: Callable[[RecordStore], object]) -> object:
-        with redis_client(url, timeout=10) as client:
+        with redis_client(url, timeout=30) as client:
             store = RecordStore(client)
             store.ping()
             barrier.wait()
@@ -190,7 +190,7 @@ class Forgetful(redis.Connection):
 
 @pytest.fixture
 def forgetful(redis_url: str, clock: "SettableClock") -> RecordStore:
-    client = redis_client(redis_url, timeout=2)
+    client = redis_client(redis_url, timeout=30)
     client.connection_pool.connection_class = Forgetful
     return RecordStore(client, clock)
 

@@ -1,7 +1,6 @@
 """Who may write where decides what is believed: uploads of the API, others' objects, release 1's uploads."""
 
 import base64
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -146,18 +145,18 @@ def test_the_audit_moves_uploads_of_release_1(
 
 @pytest.mark.parametrize("content", [picture(), picture(seed=7)], ids=["same bytes", "other bytes"])
 def test_a_file_that_is_put_again_during_its_removal_is_not_swallowed(
-    reconciler: Reconciler, clock: SettableClock, content: bytes
+    reconciler: Reconciler, s3_clock: SettableClock, content: bytes
 ) -> None:
     processor, store, bucket = reconciler.processor, reconciler.processor.store, reconciler.bucket
     record_id = naming.record_id(CLIENTS_KEY)
     put(bucket, CLIENTS_KEY, picture())
     processor.process(CLIENTS_KEY)
     assert store.start_removal(found(store, record_id), RemovalScope.VISIBLE, UNRESTRICTED)
-    time.sleep(1.05)  # S3 keeps whole seconds
+    s3_clock.advance(seconds=1)
     put(bucket, CLIENTS_KEY, content)
     with pytest.raises(OriginalChanging):
         processor.process(CLIENTS_KEY)
-    clock.advance(**LATE)
+    s3_clock.advance(**LATE)
     assert reconciler.sweep() == {"removals finished": 1}
     assert state_of(store, record_id) is State.TOMBSTONE
     assert processor.process(CLIENTS_KEY) is Outcome.READY

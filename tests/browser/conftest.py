@@ -7,7 +7,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    expect,
+    sync_playwright,
+)
 
 from tests.browser.front import Front
 from tests.conftest import Api
@@ -21,6 +29,9 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+WAIT_MS = 60_000
+"""For what comes by itself, however busy the machine is."""
+expect.set_options(timeout=WAIT_MS)
 HOW_TO_GET_ONE = "there is no Chromium or Chrome on PATH; install one, on Debian by: apt-get install chromium"
 
 
@@ -59,7 +70,7 @@ class Visit:
 
     def open(self, url: str | None = None, *, title: str = "Thumbnails") -> Page:
         page = self.context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(WAIT_MS)
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self.said.append(str(error)))
         page.goto(url or self.front.url)

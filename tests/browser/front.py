@@ -112,7 +112,7 @@ class Front:
 
     def _forward(self, asked: Asked, body: bytes) -> Answer:
         passed = {name: value for name, value in asked.headers.items() if name not in _NOT_PASSED_ON}
-        with closing(http.client.HTTPConnection(self._service, timeout=20)) as connection:
+        with closing(http.client.HTTPConnection(self._service, timeout=60)) as connection:
             path = asked.path.removeprefix(self._prefix) or "/"
             if self.page_of is not None:
                 path = re.sub(r"limit=\d+", f"limit={self.page_of}", path)

@@ -175,13 +175,13 @@ def test_a_late_answer_does_not_bring_back_what_left(visit: Visit, api: Api) -> 
     def wait(asked: Asked) -> None:
         if asked.path.endswith("/download"):
             arrived.set()
-            go_on.wait(10)
+            go_on.wait(60)
 
     visit.front.answer = wait
     api.upload(filename="slow.jpg")
     api.deliver()
     page = visit.open()
-    assert arrived.wait(10)
+    assert arrived.wait(60)
     page.get_by_role("button", name="Delete slow.jpg").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(page.get_by_text("There are none yet.")).to_be_visible()
@@ -206,7 +206,7 @@ def test_it_works_below_a_stage(visit: Visit, api: Api, prefix: str, slash: str)
         expect(card(page, "staged.jpg").get_by_text(MAKING)).to_be_visible()
         expect(card(page, "big.jpg").get_by_text(MAKING)).to_be_visible()
         api.deliver()
-        expect(page.get_by_role("img")).to_have_count(5, timeout=10_000)
+        expect(page.get_by_role("img")).to_have_count(5)
         assert {one.path for one in front.asked if not one.path.startswith(prefix)} == set()
 
 

@@ -82,7 +82,7 @@ def test_a_bucket_that_cannot_be_reached_is_told_from_the_service(
     visit.context.route(f"{s3_endpoint}/**", abort)
     page = visit.open()
     choose(page, {"name": "big.bmp", "mimeType": "", "buffer": picture() + bytes(5_000_000)})
-    expect(card(page, "big.bmp").get_by_text("the storage for large files")).to_be_visible(timeout=20_000)
+    expect(card(page, "big.bmp").get_by_text("the storage for large files")).to_be_visible()
 
 
 def test_folders_are_dropped_with_what_is_in_them(visit: Visit, api: Api, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_each_upload_shows_its_progress_a_few_at_once(visit: Visit, api: Api) ->
         seen.add(float(bar.evaluate("bar => bar.value")))
     assert len(seen) >= 3, "it moves"
     expect(card(page, "1.jpg").get_by_text(re.compile(r"Uploading, \d+ %"))).to_be_visible()
-    expect(page.get_by_text(MAKING)).to_have_count(5, timeout=20_000)
+    expect(page.get_by_text(MAKING)).to_have_count(5)
 
 
 def test_an_upload_is_cancelled(visit: Visit, api: Api) -> None:

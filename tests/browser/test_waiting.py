@@ -22,7 +22,7 @@ def silence(visit: Visit) -> Iterator[threading.Event]:
 
     def wait(asked: Asked) -> Answer | None:
         if "/api/" in asked.path:
-            over.wait(30)
+            over.wait(60)
         return None
 
     visit.front.answer = wait
@@ -71,13 +71,13 @@ def test_thirty_failures_are_one_button(visit: Visit, api: Api) -> None:
     visit.front.answer = lambda asked: BUSY if asked.method == "POST" and down.is_set() else None
     page = visit.open()
     choose(page, *(f"{number}.jpg" for number in range(30)))
-    expect(page.get_by_text("30 pictures not uploaded.")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("30 pictures not uploaded.")).to_be_visible()
     # However fast they fail, a screen reader is told of four at a time.
     told = page.get_by_role("alert").text_content() or ""
     assert told.count(".jpg: ") <= 4
     down.clear()
     page.get_by_role("button", name="Try all again").click()
-    expect(page.get_by_text(MAKING)).to_have_count(30, timeout=20_000)
+    expect(page.get_by_text(MAKING)).to_have_count(30)
     expect(page.get_by_role("region", name="Uploads")).to_be_hidden()
     assert len(api("GET").json()) == 30
 
@@ -88,7 +88,7 @@ def test_what_failed_offline_goes_when_the_connection_is_back(visit: Visit, api:
     visit.context.set_offline(True)
     choose(page, *(f"{number}.jpg" for number in range(4)))
     cards = page.locator("#grid")
-    expect(cards.get_by_text("You are offline. This goes on by itself")).to_have_count(4, timeout=30_000)
+    expect(cards.get_by_text("You are offline. This goes on by itself")).to_have_count(4)
     visit.context.set_offline(False)
     expect(page.get_by_text(MAKING)).to_have_count(4)
 
@@ -103,7 +103,7 @@ def test_all_uploads_have_one_progress(visit: Visit, api: Api) -> None:
     while whole.is_visible() and len(seen) < 3:
         seen.add(float(whole.evaluate("bar => bar.value")))
     assert len(seen) == 3, "it moves"
-    expect(page.get_by_text(MAKING)).to_have_count(5, timeout=20_000)
+    expect(page.get_by_text(MAKING)).to_have_count(5)
     expect(whole).to_be_hidden()
 
 

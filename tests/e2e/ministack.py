@@ -68,7 +68,7 @@ def server(log: Path) -> Iterator[str]:
             yield endpoint
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(60)
 
 
 def _answers(endpoint: str, process: "subprocess.Popen[bytes]") -> bool:

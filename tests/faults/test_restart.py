@@ -7,10 +7,9 @@ promised nothing.
 import random
 import signal
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -41,11 +40,11 @@ pytestmark = pytest.mark.slow
 
 BUCKET = "restarted-pictures"
 CLIENTS = 4
-MOST_UPLOADS = 150  # of each client; with the pauses, more than there is time for
+MOST_UPLOADS = 2000  # of each client: more than there is time for
+ANSWERS = 5  # that each client gets between two deaths
 PAUSE_SECONDS = 0.15
 DOWN_SECONDS = 0.2  # that a client without an answer waits before it goes on
-WORK_SECONDS = 1.5  # that clients go on for between two deaths
-END_SECONDS = 60  # of which 20 are the queue's, until what a dead worker had in hand comes again
+END_SECONDS = 180  # of which 20 are the queue's, until what a dead worker had in hand comes again
 
 PICTURES = [
     picture(),
@@ -70,6 +69,8 @@ class Client:
     uncertain: set[str] = field(default_factory=set)
     """Ids whose deletion was not answered: they may be there, or not, or half."""
     unanswered: int = 0
+    answered: int = 0
+    """Uploads that were answered with 201."""
 
     def use(self, running: list[Service], stop: threading.Event) -> None:
         """Upload and do something else in turn, until told to stop; the last of `running` is up."""
@@ -91,6 +92,7 @@ class Client:
         reply = service("POST", files={"image": (f"{which}.jpg", PICTURES[which])})
         if answered(reply, 201):
             self.kept[reply.json()["id"]] = which
+            self.answered += 1
 
     def _look(self, service: Service, record_id: str) -> None:
         reply = service("GET", f"/{record_id}")
@@ -138,17 +140,17 @@ def test_what_was_promised_outlives_every_process(
         working = [pool.submit(client.use, running, stop) for client in clients]
         for module in ("local.api", "local.worker", "local.api"):
             for how in (signal.SIGTERM, signal.SIGKILL):
-                time.sleep(WORK_SECONDS)
+                work_goes_on(clients, working)
                 end_child(running[-1], module, how)
         for how in (signal.SIGTERM, signal.SIGKILL):
-            time.sleep(WORK_SECONDS)
+            work_goes_on(clients, working)
             running[-1].stop(how)
             # At once: of one that was killed, the children may be at work still.
             running.append(stack.enter_context(Service(environment)))
-        time.sleep(WORK_SECONDS)
+        work_goes_on(clients, working)
         stop.set()
         for work in working:
-            work.result(30)
+            work.result(120)
         assert_enough_was_done(clients)
 
         service = running[-1]
@@ -168,11 +170,22 @@ def test_what_was_promised_outlives_every_process(
     assert "Traceback" not in "".join(one.output for one in running)
 
 
+def work_goes_on(clients: list[Client], working: list["Future[None]"]) -> None:
+    """Let each client get some answers before something else happens."""
+    wanted = [client.answered + ANSWERS for client in clients]
+
+    def have_gone_on() -> bool:
+        assert not any(work.done() for work in working), [work.exception() for work in working if work.done()]
+        return all(client.answered >= number for client, number in zip(clients, wanted, strict=True))
+
+    eventually(have_gone_on, 120, lambda: str(clients))
+
+
 def reconcile(redis_url: str, processor: Processor) -> None:
     """Let the reconciler do on the next day, and the day after that, what it has to do by then."""
     clock = SettableClock()
-    store = RecordStore(redis_client(redis_url, timeout=5), clock)
-    processor = replace(processor, store=store, bucket=Bucket(s3_client(timeout=5, attempts=2), BUCKET))
+    store = RecordStore(redis_client(redis_url, timeout=30), clock)
+    processor = replace(processor, store=store, bucket=Bucket(s3_client(timeout=30, attempts=2), BUCKET))
     reconciler = Reconciler(processor, clock)
     for _ in range(2):
         clock.advance(ms=RECORDS_EVERY_MS)
@@ -192,7 +205,7 @@ def end_child(service: Service, module: str, how: signal.Signals) -> None:
             return False
         return module != "local.api" or answers(service)
 
-    eventually(replaced, 20, lambda: service.output)
+    eventually(replaced, 60, lambda: service.output)
     assert not is_alive(victim)
 
 
@@ -208,7 +221,7 @@ def child(service: Service, module: str) -> psutil.Process | None:
 
 def answers(service: Service) -> bool:
     try:
-        return requests.get(f"{service.url}/api/v1/system/pulse", timeout=2).ok
+        return requests.get(f"{service.url}/api/v1/system/pulse", timeout=60).ok
     except requests.RequestException:
         return False
 

@@ -106,7 +106,7 @@ def s3_without_wire(refused: Collection[str] = ()) -> "S3Client":
         refused: object keys that it does not hand out; may change.
 
     """
-    client: Any = s3_client(timeout=5, attempts=2)
+    client: Any = s3_client(timeout=30, attempts=2)
     client._endpoint.http_session = _WithoutWire(refused)
     made: S3Client = client
     return made
@@ -276,7 +276,7 @@ class World:
         self.about: dict[str, str] = {}
         """What the operation is about, as its `set_up` has noted it."""
         self._again: list[Callable[[], object]] = []
-        self._stores = [RecordStore(redis_client(redis_url, timeout=2), self.clock) for _ in range(2)]
+        self._stores = [RecordStore(redis_client(redis_url, timeout=30), self.clock) for _ in range(2)]
         self._buckets = [Bucket(client, BUCKET) for client in (self.s3, s3_without_wire(self.refused))]
         self.injector.watch(self._stores[1], self._buckets[1])
         self.s3.create_bucket(Bucket=BUCKET)

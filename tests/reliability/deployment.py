@@ -90,7 +90,7 @@ class Deployment:
     # --- clients ---
 
     def __call__(self, method: str, path: str = "", **kwargs: Any) -> requests.Response:
-        return self.session.request(method, f"{self.url}/api/v1/thumbnail{path}", timeout=20, **kwargs)
+        return self.session.request(method, f"{self.url}/api/v1/thumbnail{path}", timeout=60, **kwargs)
 
     def upload(self, content: bytes, *, key: str | None = None) -> str:
         """Upload by the API, under an Idempotency-Key or not; give the id."""
@@ -107,7 +107,7 @@ class Deployment:
 
     def send(self, presigned: Mapping[str, Any], content: bytes) -> None:
         """Send the form of a presigned upload straight to S3."""
-        reply = requests.post(self.forms_to, data=presigned["fields"], files={"file": content}, timeout=20)
+        reply = requests.post(self.forms_to, data=presigned["fields"], files={"file": content}, timeout=60)
         assert reply.ok, reply.text
 
     def put(self, key: str, content: bytes, **options: Any) -> str:
@@ -245,7 +245,7 @@ def deployed(
     faults = S3Faults(bucket)
 
     def client(**_: object) -> "S3Client":
-        made: Any = s3_client(timeout=10, attempts=1)
+        made: Any = s3_client(timeout=30, attempts=1)
         if not wire:
             made._endpoint.http_session = in_process._endpoint.http_session
         return faults.watch(made)

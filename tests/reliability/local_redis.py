@@ -49,7 +49,7 @@ class Failover:
 
     def keep(self) -> None:
         with client(self._primary) as primary, client(self._replica) as replica:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while offset(primary, "master_repl_offset") != offset(replica, "slave_repl_offset"):
                 assert time.monotonic() < deadline, "the replica does not follow"
                 time.sleep(0.02)

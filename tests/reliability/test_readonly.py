@@ -37,7 +37,7 @@ def switch() -> Iterator[Switch]:
 
 
 def test_writes_go_to_the_new_primary(switch: Switch) -> None:
-    using = redis_client(f"redis://127.0.0.1:{switch.address.port}", timeout=2)
+    using = redis_client(f"redis://127.0.0.1:{switch.address.port}", timeout=30)
     store = RecordStore(using)
     before = version(new_record(), "v1")
     store.create(before)
