@@ -96,10 +96,7 @@ class RecordStore:
     # --- reading ---
 
     def get(self, record_id: str, viewer: Viewer) -> Record | None:
-        """The record with this id as the viewer sees it; None when it does not exist for that viewer.
-
-        For an owner, reading another's record is the same work as reading one that does not exist.
-        """
+        """The record as the viewer sees it; None when it does not exist for that viewer, by the same work."""
         record = self._find(record_id, viewer)
         if isinstance(record, Record) and lifecycle.is_visible(record, viewer, self._clock()):
             return record
