@@ -22,14 +22,14 @@ from chalice.app import AuthRequest, AuthResponse, CaseInsensitiveMapping, Chali
 
 from chalicelib import errors, imaging, naming, triggers
 from chalicelib.clock import now_ms
-from chalicelib.http import caching, cors, paging
+from chalicelib.http import caching, cors, paging, parameters, representation
 from chalicelib.http.content_disposition import attachment, thumbnail_name
 from chalicelib.http.errors import ErrorResponse, error_response, framework_error
 from chalicelib.http.health import check_health
 from chalicelib.http.multipart import parse_idempotency_key, parse_upload
 from chalicelib.http.presigned import parse_presigned_upload
-from chalicelib.records.codec import as_json
-from chalicelib.records.record import UNRESTRICTED, Owner, RemovalScope, Viewer
+from chalicelib.records.codec import as_json, rfc3339
+from chalicelib.records.record import UNRESTRICTED, Owner, Record, RemovalScope, Viewer
 from chalicelib.services import bucket, log, metrics, page, settings, store, tokens
 from chalicelib.work.download import Downloader
 from chalicelib.work.remove import remove
@@ -162,6 +162,16 @@ def downloader() -> Downloader:
     return Downloader(store(), bucket(), viewer(), settings().retention_after_download)
 
 
+def query_params() -> Mapping[str, str]:
+    """The parameters of the request's query, decoded; of one that is repeated, the last."""
+    return current_request().query_params or {}
+
+
+def shower() -> Callable[[Record], dict[str, Any]]:
+    """What shows records to this request's client, with URLs if it wants them."""
+    return representation.shower(downloader(), parameters.urls(query_params()))
+
+
 # --- who may ask ---
 
 
@@ -229,12 +239,14 @@ def description() -> Response:
 @app.route(f"{V1}/thumbnail", methods=["GET", "HEAD"], content_types=[], authorizer=authorize)
 @errors_to_responses
 def list_records() -> Response:
-    """List records, newest first; a Link header leads to the next page."""
-    query: Mapping[str, str] = current_request().query_params or {}
-    limit = paging.parse_limit(query.get("limit"))
+    """List records, newest first; a Link header leads to the next page. `?key=` finds that of one object."""
+    query, show = query_params(), shower()
+    limit, key = paging.parse_limit(query.get("limit")), parameters.object_key(query)
+    if key is not None:
+        return Response([show(record) for record in downloader().find_by_key(key)])
     listed = store().page(limit, query.get("cursor"), viewer())
-    headers = paging.next_link(own_path(), limit, listed.cursor)
-    return Response([as_json(record) for record in listed.records], headers=dict(headers))
+    headers = paging.next_link(own_path(), limit, listed.cursor, parameters.urls(query))
+    return Response([show(record) for record in listed.records], headers=dict(headers))
 
 
 @app.route(f"{V1}/thumbnail", methods=["POST"], content_types=["*/*"], authorizer=authorize)
@@ -270,10 +282,10 @@ def presign_upload() -> Response:
 @errors_to_responses
 def get_record(record_id: str) -> Response:
     """Show the record of a picture."""
-    record = downloader().find(record_id)
+    show, record = shower(), downloader().find(record_id)
     # A date alone would let caches keep the record for a part of its age: RFC 9111, 4.2.2.
     headers = {"Last-Modified": caching.last_modified(record), "Cache-Control": "no-cache"}
-    return Response(as_json(record), headers=dict(headers))
+    return Response(show(record), headers=dict(headers))
 
 
 @app.route(f"{V1}/thumbnail/{{record_id}}", methods=["DELETE"], content_types=[], authorizer=authorize)
@@ -311,6 +323,19 @@ def download(record_id: str) -> Response:
     content = pictures.read(record, is_download=request.method == "GET")
     headers["Content-Disposition"] = attachment(thumbnail_name(record.filename))
     return Response(content, headers=dict(headers))
+
+
+@app.route(
+    f"{V1}/thumbnail/{{record_id}}/url", methods=["GET", "HEAD"], content_types=[], authorizer=authorize
+)
+@errors_to_responses
+def url(record_id: str) -> Response:
+    """Give a URL that shows the thumbnail for a while, to who has it, without a header: for an `<img>`."""
+    pictures = downloader()
+    url_of = pictures.url_maker(parameters.seconds(query_params()))
+    made = url_of(pictures.find_ready(record_id))
+    body = {"url": made.url, "expires": rfc3339(made.expires_ms)}
+    return Response(body, headers={"Cache-Control": "no-store"})
 
 
 def own_path() -> str:

@@ -10,6 +10,7 @@ from redis.exceptions import BusyLoadingError, MasterDownError, ReadOnlyError
 from redis.retry import Retry
 
 if TYPE_CHECKING:
+    from botocore.credentials import Credentials
     from types_boto3_s3 import S3Client
 
 
@@ -64,6 +65,18 @@ def s3_client(*, timeout: float, attempts: int) -> "S3Client":
     client.meta.events.register_last("before-call.s3", _do_not_wait_for_continue)
     client.meta.events.register_first("before-endpoint-resolution.s3", _stay_in_region)
     return client
+
+
+def s3_credentials() -> "Credentials | None":
+    """What the clients of `s3_client` sign with, as the SDK finds it; None where there is nothing.
+
+    Where the SDK can renew credentials, it does so in this object.
+    """
+    if boto3.DEFAULT_SESSION is None:
+        boto3.setup_default_session()
+    session: Any = boto3.DEFAULT_SESSION
+    credentials: Credentials | None = session.get_credentials()
+    return credentials
 
 
 def _do_not_wait_for_continue(params: dict[str, Any], **_: object) -> None:

@@ -9,6 +9,7 @@
     │   ├── UnknownThumbnail       no record has that id
     │   ├── IdempotencyKeyReused   the Idempotency-Key stands for another upload, or one that was removed
     │   ├── ThumbnailNotReady      the thumbnail is not made yet
+    │   ├── EndsByDownload         nothing may show the thumbnail but a download, which ends the picture
     │   └── ThumbnailFailed        no thumbnail could be made of this picture
     ├── PictureError               no thumbnail can be made of it; each has a `code`, which records keep
     │   ├── UnsupportedFormat      not one of the accepted image formats
@@ -77,6 +78,13 @@ class ThumbnailNotReady(RequestError):
 
     def __init__(self) -> None:
         super().__init__("The thumbnail is not ready yet; try again in a second.")
+
+
+class EndsByDownload(RequestError):
+    """A URL would show the thumbnail without end, where the deployment lets a download end the picture."""
+
+    def __init__(self) -> None:
+        super().__init__("A download ends pictures here, so that they have no URLs; use the download itself.")
 
 
 class ThumbnailFailed(RequestError):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from aws_lambda_powertools import Logger
 
-from chalicelib.clients import redis_client, s3_client
+from chalicelib.clients import redis_client, s3_client, s3_credentials
 from chalicelib.clock import now_ms
 from chalicelib.http.page import Page, make_page
 from chalicelib.metrics import Metrics
@@ -55,7 +55,8 @@ def record_store(*, timeout: float) -> RecordStore:
 @functools.cache
 def bucket() -> Bucket:
     """The objects, for requests: a client is waiting, so it gives up after two tries of a second."""
-    return Bucket(s3_client(timeout=1, attempts=2), settings().bucket, settings().public_storage_url)
+    client = s3_client(timeout=1, attempts=2)
+    return Bucket(client, settings().bucket, settings().public_storage_url, s3_credentials())
 
 
 def metrics() -> Metrics:

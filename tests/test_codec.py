@@ -289,6 +289,6 @@ def test_a_record_reads_the_same_while_it_is_deleted(changes: dict[str, object])
 @given(records)
 def test_no_name_or_internal_state_breaks_the_json(record: Record) -> None:
     shown = json.loads(json.dumps(as_json(record)))
-    assert shown.keys() - {"error", "expires"} == {"id", "filename", "ready", "size"}
+    assert shown.keys() - {"error", "expires", "key"} == {"id", "filename", "ready", "size"}
     assert shown["filename"] == record.filename
     assert ("thumbnail" in shown["size"]) == shown["ready"]

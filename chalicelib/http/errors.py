@@ -10,6 +10,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.InvalidToken: 401,
     errors.UnknownThumbnail: 404,
     errors.ThumbnailNotReady: 409,
+    errors.EndsByDownload: 409,
     errors.UploadTooLarge: 413,
     errors.IdempotencyKeyReused: 422,
     errors.ThumbnailFailed: 422,
@@ -24,6 +25,8 @@ STATUS: dict[type[errors.ServiceError], int] = {
 }
 RETRY_SECONDS = {409: 1, 503: 5}
 """Seconds of `Retry-After`, by status."""
+LASTING = frozenset({errors.EndsByDownload})
+"""Errors after which the same request never succeeds, though their status says so of others."""
 SENTENCES = {
     405: "This path does not take {method}; see the Allow header.",
     500: "Something went wrong on our side and is logged; try again, and tell us if it stays.",
@@ -42,7 +45,8 @@ class ErrorResponse(NamedTuple):
 def error_response(error: errors.ServiceError) -> ErrorResponse:
     """The response of an error."""
     status = STATUS[type(error)]
-    return ErrorResponse(status, {"error": str(error)}, retry_headers(status))
+    headers = {} if type(error) in LASTING else retry_headers(status)
+    return ErrorResponse(status, {"error": str(error)}, headers)
 
 
 def retry_headers(status: int) -> dict[str, str]:

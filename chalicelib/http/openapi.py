@@ -29,6 +29,16 @@ from chalicelib.http.openapi_parts import (
     ref,
     with_headers,
 )
+from chalicelib.http.openapi_urls import (
+    BAD_LIST,
+    BAD_URLS,
+    LIST,
+    NO_URLS,
+    PATH,
+    PUT_INTO_BUCKET,
+    URLS,
+    WITH_URL,
+)
 from chalicelib.imaging import ACCEPTED
 from chalicelib.work.upload import OPAQUE
 
@@ -84,35 +94,18 @@ _PATHS: Part = {
     f"{V1}/thumbnail": get(
         "Records",
         "List records, newest first",
-        parameters=[
-            {
-                "name": "limit",
-                "in": "query",
-                "description": "The most records that the answer shall have.",
-                "schema": {"type": "integer", "minimum": 1, "maximum": LIST_LIMIT, "default": LIST_LIMIT},
-                "example": 100,
-            },
-            {
-                "name": "cursor",
-                "in": "query",
-                "description": "Where to go on. It is opaque: follow the `Link` of a former answer.",
-                "schema": {"type": "string", "minLength": 1},
-            },
-        ],
+        parameters=LIST,
         **TOKEN,
         responses={
             "200": json(
                 "A page of records; `Link` is there when another one follows.",
                 {"type": "array", "maxItems": LIST_LIMIT, "items": ref("schemas", "Record")},
                 ("Link",),
-                records=[READY],
+                records=[READY, PUT_INTO_BUCKET, WITH_URL],
                 none=[],
             ),
-            "400": error(
-                "`limit` or `cursor` cannot be used.",
-                limit=f"limit must be a whole number from 1 to {LIST_LIMIT}.",
-                cursor="The cursor is not one that this service gave; start again without it.",
-            ),
+            "400": BAD_LIST,
+            "409": NO_URLS,
         },
     )
     | {
@@ -230,14 +223,17 @@ _PATHS: Part = {
     | get(
         "Record",
         "How far a picture is",
+        parameters=[URLS],
         **TOKEN,
         responses={
             "200": with_headers(
-                record("The record.", pending=PENDING, ready=READY, failed=FAILED),
+                record("The record.", pending=PENDING, ready=READY, failed=FAILED, shown=WITH_URL),
                 "Cache-Control",
                 "Last-Modified",
             ),
+            "400": BAD_URLS,
             "404": UNKNOWN,
+            "409": NO_URLS,
         },
     )
     | {
@@ -251,6 +247,7 @@ _PATHS: Part = {
             },
         )
     },
+    f"{V1}/thumbnail/{{record_id}}/url": PATH,
     f"{V1}/thumbnail/{{record_id}}/download": {"parameters": [ref("parameters", "record_id")]}
     | get(
         "Thumbnail",

@@ -108,6 +108,15 @@ SCHEMAS: Part = {
                     },
                 },
             },
+            "key": {
+                "description": "The object key of what was put straight into the bucket; only there.",
+                "type": "string",
+            },
+            "url": {
+                "description": "Shows the thumbnail, if `urls` asked for it and it is ready.",
+                "type": "string",
+                "format": "uri",
+            },
             "error": {"description": "Why there will be no thumbnail: a sentence.", "type": "string"},
             "expires": {
                 "description": "When the record ends, if it does.",
@@ -141,6 +150,14 @@ SCHEMAS: Part = {
                 "type": "string",
                 "format": "date-time",
             },
+        },
+    },
+    "ThumbnailUrl": {
+        "type": "object",
+        "required": ["url", "expires"],
+        "properties": {
+            "url": {"description": "Shows the thumbnail.", "type": "string", "format": "uri"},
+            "expires": {"description": "When it ends.", "type": "string", "format": "date-time"},
         },
     },
     "Error": {

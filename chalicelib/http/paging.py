@@ -1,6 +1,6 @@
 """How many records a page of the list has, and where the next one is."""
 
-from chalicelib.errors import BadParameter
+from chalicelib.http.parameters import whole_number
 
 LIST_LIMIT = 1000
 """Most records of a page, and the number without `?limit=`."""
@@ -13,13 +13,10 @@ def parse_limit(text: str | None) -> int:
         BadParameter: not a whole number from 1 to `LIST_LIMIT`.
 
     """
-    text = str(LIST_LIMIT) if text is None else text
-    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(LIST_LIMIT))
-    if not is_number or not 1 <= int(text) <= LIST_LIMIT:
-        raise BadParameter(f"limit must be a whole number from 1 to {LIST_LIMIT}.")
-    return int(text)
+    return LIST_LIMIT if text is None else whole_number("limit", text, 1, LIST_LIMIT)
 
 
-def next_link(path: str, limit: int, cursor: str | None) -> dict[str, str]:
-    """The Link header (RFC 8288) to the next page; none after the last one."""
-    return {} if cursor is None else {"Link": f'<{path}?limit={limit}&cursor={cursor}>; rel="next"'}
+def next_link(path: str, limit: int, cursor: str | None, urls: int | None = None) -> dict[str, str]:
+    """The Link header (RFC 8288) to the next page, which has URLs if this one does; none after the last."""
+    more = "" if urls is None else f"&urls={urls}"
+    return {} if cursor is None else {"Link": f'<{path}?limit={limit}&cursor={cursor}{more}>; rel="next"'}

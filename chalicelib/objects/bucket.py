@@ -1,5 +1,6 @@
 """The objects, in S3. Knows neither Redis nor Pillow."""
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,8 +12,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.errors import BucketUnavailable, OriginalRefused
 from chalicelib.objects.refusals import is_changed, is_missing, refusal
+from chalicelib.objects.signing import PresignedUrl, UrlSigner
 
 if TYPE_CHECKING:
+    from botocore.credentials import Credentials
     from botocore.response import StreamingBody
     from types_boto3_s3 import S3Client
     from types_boto3_s3.type_defs import ObjectIdentifierTypeDef
@@ -70,18 +73,26 @@ class PresignedPost(NamedTuple):
 class Bucket:
     """One S3 bucket. All methods raise `BucketUnavailable` when S3 does not answer or refuses."""
 
-    def __init__(self, client: "S3Client", name: str, public_url: str | None = None) -> None:
+    def __init__(
+        self,
+        client: "S3Client",
+        name: str,
+        public_url: str | None = None,
+        credentials: "Credentials | None" = None,
+    ) -> None:
         """Use the bucket `name` through `client`.
 
         Args:
             client: how this process reaches S3.
             name: the bucket's.
             public_url: S3's URL as clients reach it, without a path; None if as this process does.
+            credentials: what `presign_get` signs with: the client's own.
 
         """
         self._s3 = client
         self.name = name
         self._public_url = public_url
+        self._credentials = credentials
 
     def ping(self) -> None:
         """Ask S3 whether the bucket is there."""
@@ -123,10 +134,28 @@ class Bucket:
         return PresignedPost(self._for_clients(post["url"]), post["fields"])
 
     def post_url(self) -> str:
-        """Where the forms of `presign_post` are sent, whatever they say."""
+        """Where the forms of `presign_post` are sent, whatever they say: the bucket's URL."""
         with _s3_errors():
             url: str = self._s3.generate_presigned_post(self.name, "any")["url"]
         return self._for_clients(url)
+
+    def presign_get(self, key: str, *, now_ms: int, until_ms: int) -> PresignedUrl:
+        """Let whoever has the answer read one object, without credentials, until `until_ms` at most.
+
+        Nothing is sent. Times are in milliseconds since the epoch; see `UrlSigner.sign`.
+        """
+        with _s3_errors():
+            return self._signer.sign(key, now_ms=now_ms, until_ms=until_ms)
+
+    def public_url(self, key: str) -> str:
+        """Where the URLs of `presign_get` lead, without their signature; `key` may end in a slash."""
+        with _s3_errors():
+            return self._signer.url_of(key)
+
+    @functools.cached_property
+    def _signer(self) -> UrlSigner:
+        base = f"{self.post_url().removesuffix('/')}/"
+        return UrlSigner(self._credentials, self._s3.meta.region_name, base)
 
     def _for_clients(self, url: str) -> str:
         """Where a form is sent; what is signed names no host."""

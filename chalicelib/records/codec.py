@@ -168,7 +168,7 @@ def decode(record_id: str, fields: Mapping[str, str]) -> Record | UnreadableReco
 
 
 def as_json(record: Record) -> dict[str, Any]:
-    """The record as clients know it; `error` and `expires` are there only when there is one.
+    """The record as clients know it; `error`, `expires` and `key` are there only when there is one.
 
     It depends on nothing but what clients were last shown, so that a record which is being deleted still
     reads as it did before.
@@ -182,6 +182,8 @@ def as_json(record: Record) -> dict[str, Any]:
             for group in groups:
                 place = place.setdefault(group, {})
             place[key] = value
+    if not _is_upload(record):
+        shown["key"] = record.object_key
     if record.ends_ms is not None:
         shown["expires"] = rfc3339(record.ends_ms)
     return shown
@@ -210,11 +212,15 @@ def thumbnail_metadata(record: Record, *, stands_alone: bool) -> dict[str, str]:
     """
     # The file name of a client's own key is the key's last part, and both would not fit: a key has up to 1024
     # bytes.
-    key = record.object_key
-    is_upload = naming.is_upload_key(key) or naming.former_upload_id(key) == record.id
-    left_out = "original-key" if is_upload else "filename"
+    left_out = "original-key" if _is_upload(record) else "filename"
     metadata = _metadata(record, lambda written: written.name != left_out)
     return metadata | ({_STANDS_ALONE: "yes"} if stands_alone else {})
+
+
+def _is_upload(record: Record) -> bool:
+    """Tell whether the original came through the API, of this release or of release 1."""
+    key = record.object_key
+    return naming.is_upload_key(key) or naming.former_upload_id(key) == record.id
 
 
 def _metadata(record: Record, wanted: Callable[[_Metadata], bool]) -> dict[str, str]:

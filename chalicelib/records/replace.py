@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chalicelib.records.hashes import as_fields
 from chalicelib.records.redis_errors import redis_errors
 
 if TYPE_CHECKING:
@@ -54,5 +55,4 @@ class Replace:
             )
         if reply == "OK":
             return None
-        # A script's HGETALL comes as a flat list in RESP2 and as a dict in RESP3.
-        return dict(reply) if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+        return as_fields(reply)

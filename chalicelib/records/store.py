@@ -11,7 +11,7 @@ the record; a record that is gone is removed from the index afterwards.
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec
+from typing import TYPE_CHECKING, Concatenate, NamedTuple, ParamSpec
 
 from chalicelib import naming
 from chalicelib.clock import Clock, now_ms
@@ -19,9 +19,11 @@ from chalicelib.errors import RecordUnreadable
 from chalicelib.records import codec, lifecycle
 from chalicelib.records.checkpoints import Checkpoints
 from chalicelib.records.cluster import is_cluster, to_each_primary
+from chalicelib.records.hashes import Hashes
 from chalicelib.records.heartbeat import Heartbeat
 from chalicelib.records.index import Index, entry_of
 from chalicelib.records.record import (
+    UNRESTRICTED,
     Failure,
     Finished,
     FinishResult,
@@ -73,6 +75,7 @@ class RecordStore:
         self._redis = client
         self._is_cluster = is_cluster(client)
         self._clock = clock
+        self._hashes = Hashes(client)
         self._replace = Replace(client)
         self.index = Index(client, partitions)
         self.schedule = Schedule(client, clock, partitions)
@@ -93,32 +96,27 @@ class RecordStore:
     # --- reading ---
 
     def get(self, record_id: str, viewer: Viewer) -> Record | None:
-        """The record with this id as the viewer sees it; None when it does not exist for that viewer."""
-        record = self._find(record_id)
+        """The record as the viewer sees it; None when it does not exist for that viewer, by the same work."""
+        record = self._find(record_id, viewer)
         if isinstance(record, Record) and lifecycle.is_visible(record, viewer, self._clock()):
             return record
         return None
 
-    def find(self, record_id: str) -> Record | None:
-        """The record in whatever state, tombstones included.
+    def find(self, record_id: str, viewer: Viewer = UNRESTRICTED) -> Record | None:
+        """The record in whatever state, tombstones included; of an owner's, only what is still theirs.
 
         Raises:
             RecordUnreadable: another release has written it.
 
         """
-        return self._readable(self._find(record_id))
+        return self._readable(self._find(record_id, viewer))
 
-    def _find(self, record_id: str) -> Found:
-        with redis_errors():
-            fields: Any = self._redis.hgetall(naming.record(record_id))
-        return codec.decode(record_id, fields)
+    def _find(self, record_id: str, viewer: Viewer) -> Found:
+        return codec.decode(record_id, self._hashes.read(record_id, viewer))
 
     def find_all(self, ids: Sequence[str]) -> list[Found]:
         """The records with these ids, in their order and in whatever state, in one round trip."""
-        with redis_errors(), self._redis.pipeline(transaction=False) as pipe:
-            for record_id in ids:
-                pipe.hgetall(naming.record(record_id))
-            hashes = pipe.execute()
+        hashes = self._hashes.read_all(ids)
         return [codec.decode(record_id, fields) for record_id, fields in zip(ids, hashes, strict=True)]
 
     def page(self, limit: int, cursor: str | None, viewer: Viewer) -> Page:

@@ -1,16 +1,20 @@
 """Read the thumbnail of a record, or say why there is none."""
 
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from chalicelib import naming
 from chalicelib.errors import (
     BucketUnavailable,
+    EndsByDownload,
     OriginalRefused,
     ThumbnailFailed,
     ThumbnailNotReady,
     UnknownThumbnail,
 )
 from chalicelib.objects.bucket import Bucket
+from chalicelib.objects.signing import PresignedUrl
 from chalicelib.records import lifecycle
 from chalicelib.records.record import Record, Viewer
 from chalicelib.records.store import RecordStore
@@ -41,6 +45,19 @@ class Downloader:
             raise UnknownThumbnail
         return record
 
+    def find_by_key(self, object_key: str) -> list[Record]:
+        """The listed record of the original with this object key, if this viewer sees one.
+
+        Two lookups at most: the record's id follows from the key, or is in it (an upload of release 1).
+        """
+        ids = [naming.record_id(object_key), naming.former_upload_id(object_key)]
+        found = [self.store.get(one, self.viewer) for one in ids if one and naming.is_original(object_key)]
+        return [
+            record
+            for record in found
+            if record is not None and record.object_key == object_key and lifecycle.is_listed(record)
+        ]
+
     def find_ready(self, record_id: str) -> Record:
         """The record with this id, whose thumbnail is stored as its `thumbnail`.
 
@@ -56,6 +73,26 @@ class Downloader:
         if not lifecycle.is_ready(record):
             raise ThumbnailNotReady
         return record
+
+    def url_maker(self, seconds: int) -> Callable[[Record], PresignedUrl]:
+        """What makes URLs of the thumbnails of ready records; making one sends nothing.
+
+        A URL is valid for `seconds`, less where the record or the service's own session ends before.
+
+        Raises:
+            EndsByDownload: a URL would show the thumbnail without end.
+
+        """
+        if self.expires_after is not None:
+            raise EndsByDownload
+
+        def make(record: Record) -> PresignedUrl:
+            now_ms = self.store.now_ms()
+            until_ms = min(now_ms + seconds * 1000, record.ends_ms or sys.maxsize)
+            key = naming.thumbnail(record.id, record.thumbnail or "")
+            return self.bucket.presign_get(key, now_ms=now_ms, until_ms=until_ms)
+
+        return make
 
     def read(self, record: Record, *, is_download: bool) -> bytes:
         """The JPEG of a ready record.

@@ -39,7 +39,7 @@ def remove(  # noqa: PLR0913 - two adapters, what, which, who, and when
 
     """
     try:
-        before = store.find(record_id)
+        before = store.find(record_id, viewer)
     except RecordUnreadable:
         return None  # invisible to clients, and left to the release that knows it
     if before is None or not lifecycle.may_remove(before, scope, viewer, store.now_ms()):

@@ -1,0 +1,104 @@
+"""What the API's description says of query parameters, and of URLs that show thumbnails."""
+
+from chalicelib.http.openapi_parts import (
+    LIST_LIMIT,
+    READY,
+    TOKEN,
+    UNDECODABLE,
+    UNKNOWN,
+    Part,
+    error,
+    get,
+    json,
+    ref,
+    with_headers,
+)
+from chalicelib.http.parameters import DEFAULT_URL_SECONDS, MOST_KEY_BYTES, URL_SECONDS
+
+_SECONDS: Part = {"type": "integer", "minimum": URL_SECONDS[0], "maximum": URL_SECONDS[1]}
+_BOUNDS = f"must be a whole number from {URL_SECONDS[0]} to {URL_SECONDS[1]}."
+_PRESIGNED = (
+    "https://pictures.s3.eu-central-1.amazonaws.com/thumbnails/2301fc52-2c41-4a65-bde8-a1215771a3b9/"
+    "0a1b-2c3d.jpg?X-Amz-Expires=900&X-Amz-Signature=4e5f"
+)
+WITH_URL: Part = READY | {"url": _PRESIGNED}
+PUT_INTO_BUCKET: Part = READY | {"key": "originals/team1/photo.jpg"}
+
+URLS: Part = {
+    "name": "urls",
+    "in": "query",
+    "description": "Give ready records a `url` of their thumbnail, valid for so many seconds; see "
+    "`getThumbnailUrl`.",
+    "schema": _SECONDS,
+}
+LIST: list[Part] = [
+    {
+        "name": "limit",
+        "in": "query",
+        "description": "The most records that the answer shall have.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": LIST_LIMIT, "default": LIST_LIMIT},
+        "example": 100,
+    },
+    {
+        "name": "cursor",
+        "in": "query",
+        "description": "Where to go on. It is opaque: follow the `Link` of a former answer.",
+        "schema": {"type": "string", "minLength": 1},
+    },
+    {
+        "name": "key",
+        "in": "query",
+        "description": "An object key: the answer has the record of this original alone, or none. Not with "
+        "`cursor`.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": MOST_KEY_BYTES},
+    },
+    URLS,
+]
+BAD_LIST = error(
+    "A parameter cannot be used.",
+    limit=f"limit must be a whole number from 1 to {LIST_LIMIT}.",
+    cursor="The cursor is not one that this service gave; start again without it.",
+    urls=f"urls {_BOUNDS}",
+    key=f"key must be an object key, of 1 to {MOST_KEY_BYTES} bytes.",
+    both="key and cursor cannot be combined; a key has one record at most.",
+)
+BAD_URLS = error("`urls` cannot be used.", urls=f"urls {_BOUNDS}")
+_ENDS = "A download ends pictures here, so that they have no URLs; use the download itself."
+NO_URLS = error("URLs are asked for where a download ends pictures.", ends=_ENDS)
+
+PATH: Part = {"parameters": [ref("parameters", "record_id")]} | get(
+    "ThumbnailUrl",
+    "A URL that shows the thumbnail for a while",
+    description="A presigned GET of the thumbnail in S3, for an `<img>`: it needs no header, works from "
+    "every origin, and shows the picture to whoever has it.",
+    parameters=[
+        {
+            "name": "seconds",
+            "in": "query",
+            "description": "How long it shall be valid. It ends earlier with the record, and with the "
+            "session of the service that has signed it; then ask for another one.",
+            "schema": _SECONDS | {"default": DEFAULT_URL_SECONDS},
+            "example": 300,
+        }
+    ],
+    **TOKEN,
+    responses={
+        "200": with_headers(
+            json(
+                "The URL, and when it ends.",
+                ref("schemas", "ThumbnailUrl"),
+                given={"url": _PRESIGNED, "expires": "2026-11-26T10:15:00Z"},
+            ),
+            "Cache-Control",
+        ),
+        "400": error("`seconds` cannot be used.", seconds=f"seconds {_BOUNDS}"),
+        "404": UNKNOWN,
+        "409": error(
+            "The thumbnail is not ready yet (then with `Retry-After`), or a download ends pictures here.",
+            early="The thumbnail is not ready yet; try again in a second.",
+            ends=_ENDS,
+        )
+        | {"headers": {"Retry-After": {"schema": {"type": "integer", "minimum": 1}}}},
+        "422": error("The picture cannot be thumbnailed.", damaged=UNDECODABLE),
+    },
+)
