@@ -12,7 +12,7 @@ from PIL import Image, ImageFile
 from chalicelib.errors import PictureError, UndecodablePicture, UnsupportedFormat
 from chalicelib.imaging import check, headers, make_thumbnail
 from chalicelib.imaging.decoders import heif, jpeg, libwebp, webp
-from chalicelib.imaging.geometry import plan
+from chalicelib.imaging.geometry import plan, plans
 from chalicelib.imaging.headers.jpeg import JpegHeader
 from chalicelib.imaging.headers.webp import WebpHeader
 from chalicelib.imaging.shrink import by_bands, raw_by_bands, shrink, to_resizable
@@ -262,18 +262,18 @@ def test_progressive_jpeg_without_detail_is_the_same_with_full_colour_resolution
     shortcut = jpeg.without_detail(jpeg_header(content), content, 18)
     assert shortcut is not None
     assert len(shortcut) < len(content) / 2
-    quick = jpeg.decode(jpeg_header(content), content, SPEC).image
+    quick = jpeg.decode(jpeg_header(content), content, [SPEC]).images[0]
     monkeypatch.setattr(jpeg, "without_detail", lambda *_: None)
     # But for the smoothing between blocks that libjpeg does where it knows only their means.
-    assert difference(quick, jpeg.decode(jpeg_header(content), content, SPEC).image) < 0.3
+    assert difference(quick, jpeg.decode(jpeg_header(content), content, [SPEC]).images[0]) < 0.3
 
 
 def test_progressive_jpeg_without_detail_is_close_with_less(monkeypatch: pytest.MonkeyPatch) -> None:
     content = encode(photo(2800, 2100), "JPEG", progressive=True)
     assert jpeg.without_detail(jpeg_header(content), content, 21) is not None
-    quick = jpeg.decode(jpeg_header(content), content, SPEC).image
+    quick = jpeg.decode(jpeg_header(content), content, [SPEC]).images[0]
     monkeypatch.setattr(jpeg, "without_detail", lambda *_: None)
-    assert difference(quick, jpeg.decode(jpeg_header(content), content, SPEC).image) < 1.5
+    assert difference(quick, jpeg.decode(jpeg_header(content), content, [SPEC]).images[0]) < 1.5
 
 
 @pytest.mark.parametrize(
@@ -306,8 +306,8 @@ def test_scaling_while_webp_is_decoded(mode: str, lossless: bool, size: tuple[in
     content = encode(image, "WEBP", lossless=lossless, quality=90, method=0)
     header = headers.read(content)[1]
     assert isinstance(header, WebpHeader)
-    wanted = plan(*size, 1, SPEC)
-    assert difference(webp.scaled(header, content, wanted), webp.whole(header, content, wanted)) < 1.5
+    wanted = plans(*size, 1, [SPEC])
+    assert difference(webp.scaled(header, content, wanted)[0], webp.whole(header, content, wanted)[0]) < 1.5
 
 
 def test_webp_without_libwebp(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,9 +334,9 @@ def test_bands_give_what_the_whole_gives(mode: str, monkeypatch: pytest.MonkeyPa
     image = photo(500, 400)
     image.putalpha(Image.radial_gradient("L").resize(image.size))
     image = image.convert("L").convert("I;16") if mode == "I;16" else image.convert(mode)
-    wanted = plan(*image.size, 1, ThumbnailSpec(30, 20))
-    at_once = shrink(to_resizable(image), wanted)
-    banded = by_bands(image, wanted, to_resizable)
+    wanted = plans(*image.size, 1, [ThumbnailSpec(30, 20)])
+    [at_once] = shrink(to_resizable(image), wanted)
+    [banded] = by_bands(image, wanted, to_resizable)
     assert difference(banded, at_once) < 0.5
 
 
@@ -345,9 +345,9 @@ def test_raw_bands_give_what_the_whole_gives(mode: str, monkeypatch: pytest.Monk
     monkeypatch.setattr("chalicelib.imaging.shrink._BAND_PIXELS", 5000)
     image = photo(500, 400).convert(mode)
     stride = len(image.tobytes()) // 400
-    wanted = plan(500, 400, 1, ThumbnailSpec(30, 30))
-    raw = raw_by_bands(mode, image.size, memoryview(image.tobytes()), stride, wanted)
-    assert difference(raw, shrink(to_resizable(image), wanted)) < 0.5
+    wanted = plans(500, 400, 1, [ThumbnailSpec(30, 30)])
+    [raw] = raw_by_bands(mode, memoryview(image.tobytes()), stride, wanted)
+    assert difference(raw, shrink(to_resizable(image), wanted)[0]) < 0.5
 
 
 def test_avif_through_pillows_copy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ def assert_pixels(
     content: bytes, expected: Callable[[int, int], Sequence[float]], tolerance: float = 1.01
 ) -> None:
     source_format, header = headers.read(content)
-    image = render.render(source_format, header, content, ThumbnailSpec(*SIZE))
+    image = render.render(source_format, header, content, [ThumbnailSpec(*SIZE)]).images[0]
     assert image.size == SIZE
     for y in range(SIZE[1]):
         for x in range(SIZE[0]):

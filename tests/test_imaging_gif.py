@@ -53,7 +53,8 @@ def gif(
 def assert_shown(content: bytes, box: tuple[int, int, int, int], *, transparent: bool = False) -> None:
     source_format, header = headers.read(content)
     size = header.width, header.height
-    image = render.render(source_format, header, content, ThumbnailSpec(*size, background=BACKGROUND))
+    spec = ThumbnailSpec(*size, background=BACKGROUND)
+    image = render.render(source_format, header, content, [spec]).images[0]
     assert image.size == size
     left, top, width, height = box
     for x in range(size[0]):

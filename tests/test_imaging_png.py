@@ -13,7 +13,7 @@ from PIL import Image
 from chalicelib.errors import UndecodablePicture
 from chalicelib.imaging import make_thumbnail
 from chalicelib.imaging.decoders import png as decoder
-from chalicelib.imaging.geometry import plan
+from chalicelib.imaging.geometry import plans
 from chalicelib.imaging.headers import png as header
 from chalicelib.imaging.shrink import Reducer
 from chalicelib.spec import ThumbnailSpec
@@ -94,7 +94,7 @@ def test_every_sample(
     monkeypatch.setattr("chalicelib.imaging.shrink._BAND_PIXELS", 4 * SIZE[0])
     content = picture(bit_depth, colour_type, interlaced=interlaced, transparency=transparency)
     reading = header.read(content)
-    small = decoder.decode(reading, content, ThumbnailSpec(*SIZE)).image
+    small = decoder.decode(reading, content, [ThumbnailSpec(*SIZE)]).images[0]
     assert small.size == SIZE
     image = Image.new("RGBA", SIZE, "white")
     image.alpha_composite(
@@ -117,9 +117,9 @@ def test_bands_give_what_the_whole_gives(
     monkeypatch.setattr("chalicelib.imaging.shrink._BAND_PIXELS", 4 * SIZE[0])
     content = picture(bit_depth, colour_type, interlaced=False)
     reading = header.read(content)
-    wanted = plan(*SIZE, 1, spec)
-    banded = decoder.by_bands(reading, content, wanted)
-    whole = decoder.whole(reading, content, wanted)
+    wanted = plans(*SIZE, 1, [spec])
+    [banded] = decoder.by_bands(reading, content, wanted)
+    [whole] = decoder.whole(reading, content, wanted)
     assert (banded.mode, banded.size) == (whole.mode, whole.size)
     # Grey and alpha of 16 bits come from Pillow as RGBA, whose rounding may differ by one.
     pairs = zip(banded.tobytes(), whole.tobytes(), strict=True)
@@ -161,7 +161,7 @@ def test_more_data_than_rows_is_not_read() -> None:
 
 def test_a_reducer_without_bands_has_no_picture() -> None:
     with pytest.raises(ValueError, match="no band"):
-        Reducer((10, 10), plan(10, 10, 1, ThumbnailSpec())).finish()
+        Reducer(plans(10, 10, 1, [ThumbnailSpec()])).finish()
 
 
 # What is wrong with a file although every row is there.
@@ -249,7 +249,7 @@ def test_a_transparent_colour_of_16_bits_is_told_by_both_bytes(interlaced: bool)
         interlaced=interlaced,
         before_data=chunk(b"tRNS", struct.pack(">3H", *key)),
     )
-    small = decoder.decode(header.read(content), content, ThumbnailSpec(len(others), 6)).image
+    small = decoder.decode(header.read(content), content, [ThumbnailSpec(len(others), 6)]).images[0]
     alphas = small.convert("RGBA").getchannel("A")
     assert [alphas.getpixel((x, 3)) for x in range(len(others))] == [0, 255, 255, 255, 255]
 

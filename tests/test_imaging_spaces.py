@@ -11,8 +11,9 @@ import pytest
 from PIL import Image, ImageCms
 
 from chalicelib.imaging import spaces, tone_mapping
-from chalicelib.imaging.colour import flatten
+from chalicelib.imaging.colour import to_srgb
 from chalicelib.imaging.profiles import hdr_space, of_space
+from chalicelib.imaging.spaces import Space
 from chalicelib.spec import ThumbnailSpec
 from tests.pictures import chunk, encode, png
 from tests.samples import containers, pictures, profiles
@@ -307,21 +308,28 @@ def test_tones_rise_without_steps(transfer: int) -> None:
     assert (row[0], row[-1]) == (0, 255)
 
 
+def shown(image: Image.Image, profile: bytes | None, space: Space | None = None) -> Image.Image:
+    colours, alpha = to_srgb(image, profile, space)
+    ground = Image.new("RGB", image.size, WHITE)
+    ground.paste(colours, mask=alpha)
+    return ground
+
+
 def test_sparks_and_what_is_transparent_do_not_darken() -> None:
     grey, bright = (round(255 * pq(level)) for level in (0.2, 40))
     image = Image.new("RGB", (100, 100), (grey, grey, grey))
     space = spaces.of_cicp(BT2020, PQ)
     assert space is not None
-    plain = flatten(image, None, WHITE, space).getpixel((99, 99))
+    plain = shown(image, None, space).getpixel((99, 99))
     image.paste((bright,) * 3, (0, 0, 9, 9))
-    assert flatten(image, None, WHITE, space).getpixel((99, 99)) == plain
+    assert shown(image, None, space).getpixel((99, 99)) == plain
     image.paste((bright,) * 3, (0, 0, 50, 50))
-    lit = flatten(image, None, WHITE, space).getpixel((99, 99))
+    lit = shown(image, None, space).getpixel((99, 99))
     assert lit != plain
     alpha = Image.new("L", (100, 100), 255)
     alpha.paste(0, (0, 0, 50, 50))
     image.putalpha(alpha)
-    hidden = flatten(image.convert("RGBa"), None, WHITE, space)
+    hidden = shown(image.convert("RGBa"), None, space)
     assert hidden.getpixel((99, 99)) == plain
     assert hidden.getpixel((5, 5)) == WHITE
 
@@ -386,8 +394,8 @@ def test_profiles_of_spaces_agree_with_those_of_the_scorecard() -> None:
         (spaces.of_cicp(BT2020, LINEAR), profiles.gamma_curve(1)),
     ):
         assert space is not None
-        made = flatten(image, None, WHITE, space)
-        meant = flatten(image, profiles.rgb_profile("meant", space.primaries, curve), WHITE)
+        made = shown(image, None, space)
+        meant = shown(image, profiles.rgb_profile("meant", space.primaries, curve))
         differences = [abs(one - other) for one, other in zip(made.tobytes(), meant.tobytes(), strict=True)]
         assert max(differences) <= 2
 

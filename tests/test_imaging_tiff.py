@@ -32,7 +32,7 @@ BY_NAME = {kind.name: kind for kind in KINDS}
 
 def rendered(content: bytes, size: tuple[int, int] = SIZE) -> Image.Image:
     source_format, header = headers.read(content)
-    return render.render(source_format, header, content, ThumbnailSpec(*size))
+    return render.render(source_format, header, content, [ThumbnailSpec(*size)]).images[0]
 
 
 def assert_pixels(image: Image.Image, expected: Colours, tolerance: float) -> None:

@@ -34,7 +34,7 @@ def unencoded() -> Engine:
     def run(content: bytes, spec: ThumbnailSpec) -> bytes:
         source_format, header = headers.read(content)
         out = BytesIO()
-        render.render(source_format, header, content, spec).save(out, "PNG")
+        render.render(source_format, header, content, [spec]).images[0].save(out, "PNG")
         return out.getvalue()
 
     return run

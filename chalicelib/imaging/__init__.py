@@ -1,37 +1,51 @@
-"""Picture in, JPEG thumbnail out: a pure function of bytes and a `ThumbnailSpec`.
+"""Picture in, thumbnails out: a pure function of bytes and specs.
 
     sniffing    which format is it, of those that are accepted
     headers     what the container says, read without a decoder; refuses structural floods
     limits      pixels, and memory by format
     decoders    bytes to a small picture, the cheapest way each format has
-    shrink      scaling: one resize, or band by band
+    shrink      scaling: one resize, or band by band; several thumbnails of one decode
     geometry    crop and size
-    colour      to sRGB, on the background
+    colour      to sRGB
+    render      all of these in their order, and encoding
 
 No I/O, no settings, no clock, and nothing that changes Pillow for the rest of the process: safe in several
 simultaneous threads. What decodes (Pillow, pi-heif) is imported by `make_thumbnail` only, so that `check`
 costs an API function next to nothing at its cold start.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from chalicelib.errors import PictureError, UndecodablePicture
 from chalicelib.imaging import headers, limits
 from chalicelib.imaging.headers.header import undecodable
 from chalicelib.imaging.sniffing import ACCEPTED
-from chalicelib.spec import ThumbnailSpec
+from chalicelib.spec import NamedSize, ThumbnailSpec
 
 __all__ = ["ACCEPTED", "Thumbnail", "check", "make_thumbnail"]
 
 
 @dataclass(frozen=True, slots=True)
-class Thumbnail:
-    """A finished thumbnail: `content` is a JPEG of `width` x `height` pixels, made from a `source_format`."""
+class Encoded:
+    """A finished picture: `content` is a file of `width` x `height` pixels."""
 
     content: bytes
     width: int
     height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbnail(Encoded):
+    """The default thumbnail, a JPEG, and the `sizes` by their names, all made of one picture.
+
+    The picture was a `source_format` of `source_width` x `source_height` pixels, counted upright.
+    """
+
     source_format: str
+    source_width: int
+    source_height: int
+    sizes: Mapping[str, Encoded] = field(default_factory=dict)
 
 
 def check(content: bytes, *, max_pixels: int) -> None:
@@ -54,13 +68,16 @@ def check(content: bytes, *, max_pixels: int) -> None:
     limits.enforce(source_format, header, max_pixels=max_pixels)
 
 
-def make_thumbnail(content: bytes, spec: ThumbnailSpec, *, max_pixels: int) -> Thumbnail:
-    """Turn a picture into its JPEG thumbnail: upright, sRGB, on the background, never enlarged.
+def make_thumbnail(
+    content: bytes, spec: ThumbnailSpec, *, max_pixels: int, sizes: Sequence[NamedSize] = ()
+) -> Thumbnail:
+    """Turn a picture into its thumbnails: upright, sRGB, never enlarged.
 
     Args:
         content: the picture's bytes, in any accepted format.
-        spec: box, fit, quality and background.
+        spec: box, fit, quality and background of the default thumbnail.
         max_pixels: the most pixels (width x height) that are decoded.
+        sizes: what else is made; the picture is decoded once for all.
 
     Raises:
         UnsupportedFormat: not an accepted image format.
@@ -74,10 +91,23 @@ def make_thumbnail(content: bytes, spec: ThumbnailSpec, *, max_pixels: int) -> T
     source_format, header = headers.read(content)
     limits.enforce(source_format, header, max_pixels=max_pixels)
     try:
-        image = render.render(source_format, header, content, spec)
+        specs = [spec, *(size.spec for size in sizes)]
+        rendered = render.render(source_format, header, content, specs)
     except PictureError:
         raise
     except Exception as error:
         # Decoders raise about anything for a damaged file: OSError, ValueError, SyntaxError, MemoryError, ...
         raise undecodable() from error
-    return Thumbnail(render.encode(image, spec.quality), image.width, image.height, source_format)
+    default, *others = [
+        Encoded(render.encode(image, one), image.width, image.height)
+        for image, one in zip(rendered.images, specs, strict=True)
+    ]
+    return Thumbnail(
+        default.content,
+        default.width,
+        default.height,
+        source_format,
+        rendered.width,
+        rendered.height,
+        {size.name: made for size, made in zip(sizes, others, strict=True)},
+    )

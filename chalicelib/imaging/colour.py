@@ -1,4 +1,4 @@
-"""From whatever colours a picture has to sRGB on the background, at thumbnail size: there it costs little."""
+"""From whatever colours a picture has to sRGB, at thumbnail size: there it costs little."""
 
 from dataclasses import replace
 from functools import lru_cache
@@ -8,8 +8,6 @@ from PIL import Image, ImageCms
 
 from chalicelib.imaging import profiles, tone_mapping
 from chalicelib.imaging.spaces import BT709, D65, HLG, PQ, SRGB, Levels, Space
-
-Colour = tuple[int, int, int]
 
 _SPACES = {"RGB": "RGB ", "L": "GRAY", "CMYK": "CMYK", "LAB": "Lab "}
 """By Pillow's mode: the colour space that a fitting profile names in its header (ICC.1:2022, 7.2.6)."""
@@ -31,19 +29,18 @@ _FULL_RANGE_BT2020 = tuple(
 on, and each colour's difference to it by 255/224. The weights are those of ITU-R BT.2020-2, table 4."""
 
 
-def flatten(
-    image: Image.Image, profile: bytes | None, background: Colour, space: Space | None = None
-) -> Image.Image:
-    """Convert to sRGB and put transparent parts on the background.
+def to_srgb(
+    image: Image.Image, profile: bytes | None, space: Space | None = None
+) -> tuple[Image.Image, Image.Image | None]:
+    """Convert to sRGB.
 
     Args:
         image: of a mode that `shrink` returns.
         profile: the embedded ICC profile; ignored when it is broken or of another colour space.
-        background: sRGB, three values of 0 to 255.
         space: what RGB and grey samples mean where no profile can be used; None is sRGB.
 
     Returns:
-        An RGB picture that carries no metadata.
+        An RGB picture, and its alpha of mode L; None if all of it is opaque.
 
     """
     alpha = None
@@ -55,10 +52,7 @@ def flatten(
         image = _to_8_bits(image)
     if profile and (told := profiles.hdr_space(profile)):
         profile, space = None, told
-    colours = _by_profile(image, profile) or _by_space(image, space, alpha) or _plain(image)
-    ground = Image.new("RGB", image.size, background)
-    ground.paste(colours, mask=alpha)
-    return ground
+    return _by_profile(image, profile) or _by_space(image, space, alpha) or _plain(image), alpha
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:

@@ -1,5 +1,6 @@
 """Which part of the original becomes the thumbnail, and how large that is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chalicelib.spec import Fit, ThumbnailSpec
@@ -33,6 +34,33 @@ class Plan:
         """Return the plan for the same picture after these many pixels were added at its left and top."""
         left, top, right, bottom = self.box
         return Plan((left + across, top + down, right + across, bottom + down), self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Plans:
+    """Cut several thumbnails out of one picture of `size` pixels; `each` has one plan or more."""
+
+    size: tuple[int, int]
+    each: tuple[Plan, ...]
+
+    @property
+    def factors(self) -> tuple[float, float]:
+        """Of all plans, the fewest pixels of the original per pixel of a thumbnail, across and down."""
+        across, down = zip(*(one.factors for one in self.each), strict=True)
+        return min(across), min(down)
+
+    def scaled(self, across: float, down: float, size: tuple[int, int]) -> "Plans":
+        """Return the plans for the same picture after these factors have scaled it down to `size`."""
+        return Plans(size, tuple(one.scaled(across, down) for one in self.each))
+
+    def cropped(self, left: int, top: int, size: tuple[int, int]) -> "Plans":
+        """Return the plans for what is left of the picture when it is cropped to `size` at this corner."""
+        return Plans(size, tuple(one.moved(-left, -top) for one in self.each))
+
+
+def plans(width: int, height: int, orientation: int, specs: Sequence[ThumbnailSpec]) -> Plans:
+    """Fit a picture into the box of each spec; see `plan`."""
+    return Plans((width, height), tuple(plan(width, height, orientation, spec) for spec in specs))
 
 
 def plan(width: int, height: int, orientation: int, spec: ThumbnailSpec) -> Plan:

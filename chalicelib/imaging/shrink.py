@@ -1,4 +1,7 @@
-"""From a decoded picture to one of the thumbnail's size: in one call, or band by band.
+"""From a decoded picture to those of the thumbnails' sizes: in one call, or band by band.
+
+Several thumbnails share the averaging that the largest scale among them allows; what is left of it is less
+than three times their size, so that each more costs little.
 
 Modes whose pixels cannot be averaged as they are (palettes, alpha that is not premultiplied, single bits,
 16-bit samples) are converted to one whose pixels can, a band of rows at a time: that costs no second picture
@@ -9,7 +12,7 @@ from collections.abc import Callable
 
 from PIL import Image
 
-from chalicelib.imaging.geometry import Plan
+from chalicelib.imaging.geometry import Plan, Plans
 
 _REDUCING_GAP = 1.5
 """Boxes of whole pixels are averaged until this many are left per pixel of the thumbnail. On photos of all
@@ -27,46 +30,45 @@ Convert = Callable[[Image.Image], Image.Image]
 """From a picture as it was stored to one of a mode whose pixels can be averaged."""
 
 
-def shrink(image: Image.Image, plan: Plan) -> Image.Image:
-    """Cut out and scale down a decoded picture.
+def shrink(image: Image.Image, wanted: Plans) -> list[Image.Image]:
+    """Cut thumbnails out of a decoded picture and scale them down.
 
     Returns:
-        A picture of `plan.size`, of mode L, RGB, RGBa, La, CMYK, LAB, I or F.
+        For each plan a picture of its size, of mode L, RGB, RGBa, La, CMYK, LAB, I or F.
 
     """
-    if image.mode in _AVERAGEABLE:
-        return image.resize(plan.size, Image.Resampling.LANCZOS, plan.box, _REDUCING_GAP)
-    return by_bands(image, plan, to_resizable)
+    if image.mode in _AVERAGEABLE and (len(wanted.each) == 1 or _steps(wanted) == (1, 1)):
+        return [_resized(image, plan) for plan in wanted.each]
+    return by_bands(image, wanted, to_resizable)
 
 
-def by_bands(image: Image.Image, plan: Plan, convert: Convert) -> Image.Image:
-    """Cut out and scale down a decoded picture; each band of rows is converted to a resizable mode."""
-    reducer = Reducer(image.size, plan, convert)
+def by_bands(image: Image.Image, wanted: Plans, convert: Convert) -> list[Image.Image]:
+    """As `shrink`; each band of rows is converted to a resizable mode."""
+    reducer = Reducer(wanted, convert)
     for top in range(0, image.height, reducer.band_rows):
         bottom = min(top + reducer.band_rows, image.height)
         reducer.add(image.crop((0, top, image.width, bottom)))
     return reducer.finish()
 
 
-def raw_by_bands(mode: str, size: tuple[int, int], data: memoryview, stride: int, plan: Plan) -> Image.Image:
-    """Cut out and scale down pixels in a buffer, as decoders other than Pillow's return them.
+def raw_by_bands(mode: str, data: memoryview, stride: int, wanted: Plans) -> list[Image.Image]:
+    """As `shrink`, of pixels in a buffer, as decoders other than Pillow's return them.
 
     Buys a fifth of the time of a whole AVIF: Pillow's copy of the picture, which is written to fresh memory.
 
     Args:
         mode: Pillow's name of the pixels' layout.
-        size: width and height.
         data: the rows, without gaps within a pixel.
         stride: bytes from one row to the next.
-        plan: box and size of the result.
+        wanted: boxes and sizes of the results.
 
     Raises:
         ValueError: there are not enough bytes.
 
     """
-    (left, right), (first, last) = _window(size, plan)
+    (left, right), (first, last) = _window(wanted)
     width, pixel = right - left, PIXEL_BYTES[mode]
-    reducer = Reducer((width, last - first), plan.moved(-left, -first))
+    reducer = Reducer(wanted.cropped(left, first, (width, last - first)))
     for top in range(first, last, reducer.band_rows):
         rows = min(reducer.band_rows, last - top)
         band = data[top * stride + left * pixel : (top + rows) * stride]
@@ -92,14 +94,14 @@ def to_resizable(image: Image.Image) -> Image.Image:
 class Reducer:
     """Takes a picture in bands of rows, from the top, averages each, and keeps no band."""
 
-    def __init__(self, size: tuple[int, int], plan: Plan, convert: Convert = to_resizable) -> None:
-        """Prepare for a picture of `size`; `convert` turns each band into a mode that can be resized."""
-        self._plan = plan
+    def __init__(self, wanted: Plans, convert: Convert = to_resizable) -> None:
+        """Prepare for a picture; `convert` turns each band into a mode that can be resized."""
+        self._wanted = wanted
         self._convert = convert
-        self._factors = _steps(plan)
-        self._spans = _window(size, plan)
+        self._factors = _steps(wanted)
+        self._spans = _window(wanted)
         step = self._factors[1]
-        self.band_rows = step * max(1, _BAND_PIXELS // (size[0] * step))
+        self.band_rows = step * max(1, _BAND_PIXELS // (wanted.size[0] * step))
         """Rows of every band but the last."""
         self._rows = 0
         self._reduced: Image.Image | None = None
@@ -118,25 +120,47 @@ class Reducer:
             self._reduced = Image.new(piece.mode, size)
         self._reduced.paste(piece, (0, (start - top) // down))
 
-    def finish(self) -> Image.Image:
-        """Return the picture of the plan's size."""
+    def finish(self) -> list[Image.Image]:
+        """Return for each plan the picture of its size."""
         if self._reduced is None:
             raise ValueError("There is no band.")
-        plan = self._plan.moved(-self._spans[0][0], -self._spans[1][0]).scaled(*self._factors)
-        return self._reduced.resize(plan.size, Image.Resampling.LANCZOS, plan.box)
+        (left, _), (top, _) = self._spans
+        return [
+            _resized(self._reduced, plan.moved(-left, -top).scaled(*self._factors))
+            for plan in self._wanted.each
+        ]
 
 
-def _steps(plan: Plan) -> tuple[int, int]:
+def averaged_pixels(wanted: Plans) -> int:
+    """How many pixels are kept, of all that are averaged, until the thumbnails are cut out of them."""
+    ((left, right), (top, bottom)), (across, down) = _window(wanted), _steps(wanted)
+    return (right - left) * (bottom - top) // (across * down)
+
+
+def _resized(image: Image.Image, plan: Plan) -> Image.Image:
+    return image.resize(plan.size, Image.Resampling.LANCZOS, plan.box, _REDUCING_GAP)
+
+
+def _steps(wanted: Plans) -> tuple[int, int]:
     """Return how many pixels across and down are averaged to one before the resampling."""
-    across, down = plan.factors
+    across, down = wanted.factors
     return max(1, int(across / _REDUCING_GAP)), max(1, int(down / _REDUCING_GAP))
 
 
-def _window(size: tuple[int, int], plan: Plan) -> tuple[tuple[int, int], tuple[int, int]]:
+def _window(wanted: Plans) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return the columns and the rows, each first and last, that the resampling reaches, in whole steps."""
-    left, top, right, bottom = plan.box
-    (across, down), (step_across, step_down) = plan.factors, _steps(plan)
-    return _span(left, right, across, step_across, size[0]), _span(top, bottom, down, step_down, size[1])
+    (width, height), (step_across, step_down) = wanted.size, _steps(wanted)
+    columns, rows = [], []
+    for plan in wanted.each:
+        (left, top, right, bottom), (across, down) = plan.box, plan.factors
+        columns.append(_span(left, right, across, step_across, width))
+        rows.append(_span(top, bottom, down, step_down, height))
+    return _hull(columns), _hull(rows)
+
+
+def _hull(spans: list[tuple[int, int]]) -> tuple[int, int]:
+    starts, ends = zip(*spans, strict=True)
+    return min(starts), max(ends)
 
 
 def _span(start: float, end: float, factor: float, step: int, most: int) -> tuple[int, int]:

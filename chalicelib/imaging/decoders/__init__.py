@@ -14,40 +14,42 @@ from chalicelib.imaging.headers.jpeg import JpegHeader
 from chalicelib.imaging.headers.png import PngHeader
 from chalicelib.imaging.headers.tiff import TiffHeader
 from chalicelib.imaging.headers.webp import WebpHeader
-from chalicelib.spec import ThumbnailSpec
+from chalicelib.spec import Specs
 
 __all__ = ["Decoded", "decode"]
 
 
-def decode(source_format: str, header: Header, content: bytes, spec: ThumbnailSpec) -> Decoded:  # noqa: PLR0911 - a table
-    """Decode a picture and shrink it; raises whatever the decoder raises for a damaged one."""
+def decode(  # noqa: PLR0911 - a table
+    source_format: str, header: Header, content: bytes, specs: Specs
+) -> Decoded:
+    """Decode a picture once and shrink it to each spec; raises what the decoder raises for a damaged one."""
     match header:
         case JpegHeader():
             from chalicelib.imaging.decoders import jpeg
 
-            return jpeg.decode(header, content, spec)
+            return jpeg.decode(header, content, specs)
         case PngHeader():
             from chalicelib.imaging.decoders import png
 
-            return png.decode(header, content, spec)
+            return png.decode(header, content, specs)
         case WebpHeader():
             from chalicelib.imaging.decoders import webp
 
-            return webp.decode(header, content, spec)
+            return webp.decode(header, content, specs)
         case HeifHeader():
             from chalicelib.imaging.decoders import heif
 
-            return heif.decode(header, content, spec)
+            return heif.decode(header, content, specs)
         case GifHeader():
             from chalicelib.imaging.decoders import gif
 
-            return gif.decode(header, content, spec)
+            return gif.decode(header, content, specs)
         case TiffHeader():
             from chalicelib.imaging.decoders import tiff
 
-            return tiff.decode(header, content, spec)
+            return tiff.decode(header, content, specs)
         case BmpHeader():
             from chalicelib.imaging.decoders import bmp
 
-            return bmp.decode(header, content, spec)
+            return bmp.decode(header, content, specs)
     raise TypeError(f"There is no decoder for a {type(header).__name__}.")

@@ -7,23 +7,23 @@ from PIL.BmpImagePlugin import BmpImageFile
 
 from chalicelib.imaging.decoders import samples
 from chalicelib.imaging.decoders.decoded import Decoded
-from chalicelib.imaging.geometry import plan
+from chalicelib.imaging.geometry import plans
 from chalicelib.imaging.headers.bmp import BmpHeader, Pixels
 from chalicelib.imaging.shrink import Reducer, shrink
-from chalicelib.spec import ThumbnailSpec
+from chalicelib.spec import Specs
 
 _ALPHA = 3
 """The place of alpha among the masks."""
 
 
-def decode(header: BmpHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
+def decode(header: BmpHeader, content: bytes, specs: Specs) -> Decoded:
     """Decode a bitmap and shrink it.
 
     Raises:
         ValueError: there are not enough rows.
 
     """
-    wanted = plan(header.width, header.height, header.orientation, spec)
+    wanted = plans(header.width, header.height, header.orientation, specs)
     pixels = header.pixels_apart
     if pixels is None:
         with BmpImageFile(BytesIO(content)) as image:
@@ -34,10 +34,10 @@ def decode(header: BmpHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
             image.load()
             opaque = image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0)
             small = shrink(image.convert("RGB") if opaque else image, wanted)
-            return Decoded(small, header.orientation, header.profile, space=header.space)
+            return Decoded(small, wanted.size, header.orientation, header.profile, space=header.space)
     if len(content) < pixels.offset + pixels.stride * header.height:
         raise ValueError("There are not enough rows.")
-    reducer = Reducer((header.width, header.height), wanted)
+    reducer = Reducer(wanted)
     bands = [
         (top, min(top + reducer.band_rows, header.height))
         for top in range(0, header.height, reducer.band_rows)
@@ -56,7 +56,7 @@ def decode(header: BmpHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
             else _by_palette(pixels, rows, size)
         )
         reducer.add(band.transpose(Image.Transpose.FLIP_TOP_BOTTOM) if pixels.upside_down else band)
-    return Decoded(reducer.finish(), header.orientation, header.profile, space=header.space)
+    return Decoded(reducer.finish(), wanted.size, header.orientation, header.profile, space=header.space)
 
 
 def _rows(header: BmpHeader, pixels: Pixels, content: bytes, top: int, bottom: int) -> bytes:

@@ -10,19 +10,19 @@ from PIL.AvifImagePlugin import AvifImageFile
 from chalicelib.errors import TooManyPixels
 from chalicelib.imaging.decoders.decoded import Decoded
 from chalicelib.imaging.decoders.heif_still import still
-from chalicelib.imaging.geometry import plan
+from chalicelib.imaging.geometry import plans
 from chalicelib.imaging.headers import exif
 from chalicelib.imaging.headers.header import undecodable
 from chalicelib.imaging.headers.heif import HeifHeader
 from chalicelib.imaging.headers.heif_transforms import Crop
 from chalicelib.imaging.shrink import PIXEL_BYTES, raw_by_bands
-from chalicelib.spec import ThumbnailSpec
+from chalicelib.spec import Specs
 
 _THREADS = 4
 """Of libheif, which decodes the tiles of a grid side by side; pi-heif's own default."""
 
 
-def decode(header: HeifHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
+def decode(header: HeifHeader, content: bytes, specs: Specs) -> Decoded:
     """Decode the picture that a HEIF or AVIF file shows and shrink it.
 
     Raises:
@@ -33,10 +33,10 @@ def decode(header: HeifHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
     if not header.truthful:
         raise undecodable()
     decoder = _avif if header.coding == "AVIF" else _heic
-    return decoder(header, still(header, content), spec)
+    return decoder(header, still(header, content), specs)
 
 
-def _avif(header: HeifHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
+def _avif(header: HeifHeader, content: bytes, specs: Specs) -> Decoded:
     """Decode a still AVIF and shrink it.
 
     libavif leaves the container's rotation and mirroring to its caller; Pillow reports them as an EXIF
@@ -52,11 +52,11 @@ def _avif(header: HeifHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
         else:
             pixels = memoryview(decoder.get_frame(0)[0])
         area = _Area(image.mode, pixels, len(pixels) // image.height, header.crop or (0, 0, *image.size))
-        small = area.shrunk(orientation, spec)
-    return Decoded(small, orientation, header.profile, space=header.space)
+        small = area.shrunk(orientation, specs)
+    return Decoded(small, area.crop[2:], orientation, header.profile, space=header.space)
 
 
-def _heic(header: HeifHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
+def _heic(header: HeifHeader, content: bytes, specs: Specs) -> Decoded:
     """Decode a still HEIC and shrink it.
 
     libheif applies the container's rotation and mirroring itself, where `still` has left them.
@@ -73,9 +73,8 @@ def _heic(header: HeifHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
     if picture.size_mode != (size, mode):
         raise ValueError("The decoded picture is another than the one declared.")
     area = _Area(mode, pixels, picture.stride, header.crop or (0, 0, *size))
-    return Decoded(
-        area.shrunk(header.orientation, spec), header.orientation, header.profile, space=header.space
-    )
+    small = area.shrunk(header.orientation, specs)
+    return Decoded(small, area.crop[2:], header.orientation, header.profile, space=header.space)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +86,14 @@ class _Area:
     stride: int
     crop: Crop
 
-    def shrunk(self, orientation: int, spec: ThumbnailSpec) -> Image.Image:
+    def shrunk(self, orientation: int, specs: Specs) -> list[Image.Image]:
         """Shrink it, straight from the buffer; what is cropped away is not passed over."""
         left, top, width, height = self.crop
         if (top + height) * self.stride > len(self.pixels):
             raise ValueError("The picture is cropped to more than there is of it.")
         start = top * self.stride + left * PIXEL_BYTES[self.mode]
-        wanted = plan(width, height, orientation, spec)
-        return raw_by_bands(self.mode, (width, height), self.pixels[start:], self.stride, wanted)
+        wanted = plans(width, height, orientation, specs)
+        return raw_by_bands(self.mode, self.pixels[start:], self.stride, wanted)
 
 
 def _fits(size: tuple[int, int], header: HeifHeader) -> None:

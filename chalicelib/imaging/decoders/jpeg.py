@@ -7,10 +7,10 @@ from zlib import crc32
 from PIL.JpegImagePlugin import JpegImageFile
 
 from chalicelib.imaging.decoders.decoded import Decoded
-from chalicelib.imaging.geometry import plan
+from chalicelib.imaging.geometry import plans
 from chalicelib.imaging.headers.jpeg import END, JpegHeader
 from chalicelib.imaging.shrink import shrink
-from chalicelib.spec import ThumbnailSpec
+from chalicelib.spec import Specs
 
 _SCALES = (8, 4, 2, 1)
 _REMAINING = 2
@@ -28,9 +28,9 @@ _MORE = (_NOISE, b"".join(bytes((0xFF, 0xD0 + number % 8)) + _NOISE[number::9] f
 """What is appended to a file without an end marker: more data, or more intervals between restart markers."""
 
 
-def decode(header: JpegHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
+def decode(header: JpegHeader, content: bytes, specs: Specs) -> Decoded:
     """Decode a JPEG and shrink it."""
-    wanted = plan(header.width, header.height, header.orientation, spec)
+    wanted = plans(header.width, header.height, header.orientation, specs)
     scale = next((scale for scale in _SCALES if scale * _REMAINING <= min(wanted.factors)), 1)
     stripped = without_detail(header, content, min(wanted.factors))
     if stripped is None:
@@ -45,10 +45,10 @@ def decode(header: JpegHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
         image.decodermaxblock = len(stripped)
         image.draft(None, (max(1, header.width // scale), max(1, header.height // scale)))
         image.load()
-        small = shrink(image, wanted.scaled(scale, scale))
+        small = shrink(image, wanted.scaled(scale, scale, image.size))
     # CMYK is right already: Pillow takes it to be stored inverted, as Adobe's writers do. So do browsers,
     # whether Adobe's marker is there or was lost; without it, T.872 would have it the other way round.
-    return Decoded(small, header.orientation, header.profile, space=header.space)
+    return Decoded(small, wanted.size, header.orientation, header.profile, space=header.space)
 
 
 def whole(header: JpegHeader, content: bytes) -> bytes:

@@ -16,11 +16,11 @@ from PIL import Image, ImageChops
 from PIL.PngImagePlugin import PngImageFile
 
 from chalicelib.imaging.decoders.decoded import Decoded
-from chalicelib.imaging.geometry import Plan, plan
+from chalicelib.imaging.geometry import Plans, plans
 from chalicelib.imaging.headers.png import PngHeader
 from chalicelib.imaging.shrink import Reducer, to_resizable
 from chalicelib.imaging.spaces import SRGB, table
-from chalicelib.spec import ThumbnailSpec
+from chalicelib.spec import Specs
 
 try:
     from isal.isal_zlib import decompressobj
@@ -59,17 +59,17 @@ _MOST = 1 << 20
 """Bytes that are inflated in one step."""
 
 
-def decode(header: PngHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
+def decode(header: PngHeader, content: bytes, specs: Specs) -> Decoded:
     """Decode the default image of a PNG and shrink it."""
-    wanted = plan(header.width, header.height, header.orientation, spec)
+    wanted = plans(header.width, header.height, header.orientation, specs)
     small = whole(header, content, wanted) if header.whole else by_bands(header, content, wanted)
     space = header.space
     if space and header.exponent:
         space = replace(space, transfer=SRGB)  # `_meaning` has brought the samples to it
-    return Decoded(small, header.orientation, header.profile, space=space)
+    return Decoded(small, wanted.size, header.orientation, header.profile, space=space)
 
 
-def by_bands(header: PngHeader, content: bytes, wanted: Plan) -> Image.Image:
+def by_bands(header: PngHeader, content: bytes, wanted: Plans) -> list[Image.Image]:
     """Decode a band of rows at a time; buys about 45 % of the time of `whole`, and its memory.
 
     Raises:
@@ -93,14 +93,14 @@ def by_bands(header: PngHeader, content: bytes, wanted: Plan) -> Image.Image:
     return reducer.finish()
 
 
-def _reducer(header: PngHeader, wanted: Plan, *, banded: bool) -> Reducer:
-    reducer = Reducer((header.width, header.height), wanted, partial(_meaning, header, banded=banded))
+def _reducer(header: PngHeader, wanted: Plans, *, banded: bool) -> Reducer:
+    reducer = Reducer(wanted, partial(_meaning, header, banded=banded))
     if header.fine:
         reducer.band_rows *= _FINE_BANDS
     return reducer
 
 
-def whole(header: PngHeader, content: bytes, wanted: Plan) -> Image.Image:
+def whole(header: PngHeader, content: bytes, wanted: Plans) -> list[Image.Image]:
     """Decode the picture in one piece: interlaced ones, and the rare 16-bit RGB."""
     stripped = [content[:33]]
     if header.palette:

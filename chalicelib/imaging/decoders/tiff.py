@@ -9,46 +9,46 @@ from PIL.TiffImagePlugin import TiffImageFile
 from chalicelib.imaging.decoders import stretching, tiff_page
 from chalicelib.imaging.decoders.decoded import Decoded
 from chalicelib.imaging.decoders.tiff_page import Page
-from chalicelib.imaging.geometry import Plan, plan
+from chalicelib.imaging.geometry import Plans, plans
 from chalicelib.imaging.headers import tiff_layout as meaning
 from chalicelib.imaging.headers import tiff_tags as tag
 from chalicelib.imaging.headers.tiff import TiffHeader
 from chalicelib.imaging.headers.tiff_layout import Layout
 from chalicelib.imaging.shrink import Reducer, shrink
-from chalicelib.spec import ThumbnailSpec
+from chalicelib.spec import Specs
 
 _LAB = {meaning.CIE_LAB, meaning.ICC_LAB}
 _MODES = {1: ("L", "LA", "La"), 3: ("RGB", "RGBA", "RGBa")}
 """By the number of colours: Pillow's mode without alpha, with it, and with colours multiplied by it."""
 
 
-def decode(header: TiffHeader, content: bytes, spec: ThumbnailSpec) -> Decoded:
+def decode(header: TiffHeader, content: bytes, specs: Specs) -> Decoded:
     """Decode the first page of a TIFF and shrink it."""
-    wanted = plan(header.width, header.height, header.orientation, spec)
+    wanted = plans(header.width, header.height, header.orientation, specs)
     layout = header.layout
-    alpha = None
+    alphas = None
     if layout is None:
-        image = _by_pillow(header, content, wanted)
+        images = _by_pillow(header, content, wanted)
     elif layout.photometric == meaning.YCBCR:
-        image = shrink(Page(header, layout, content).rgb(), wanted)
+        images = shrink(Page(header, layout, content).rgb(), wanted)
     else:
-        image, alpha = _by_samples(header, layout, content, wanted)
-    return Decoded(image, header.orientation, header.profile, alpha)
+        images, alphas = _by_samples(header, layout, content, wanted)
+    return Decoded(images, wanted.size, header.orientation, header.profile, alphas)
 
 
-def _by_pillow(header: TiffHeader, content: bytes, wanted: Plan) -> Image.Image:
+def _by_pillow(header: TiffHeader, content: bytes, wanted: Plans) -> list[Image.Image]:
     with TiffImageFile(BytesIO(header.stripped(content))) as image:
         if image.size != (header.width, header.height):
             raise ValueError(f"The header says {header.width} x {header.height}, the decoder {image.size}.")
         image.load()
         small = shrink(image, wanted)
-    return small.point(lambda sample: sample * -1 + 0xFFFF) if header.inverted else small
+    return [one.point(lambda sample: sample * -1 + 0xFFFF) for one in small] if header.inverted else small
 
 
 def _by_samples(
-    header: TiffHeader, layout: Layout, content: bytes, wanted: Plan
-) -> tuple[Image.Image, Image.Image | None]:
-    """Return the picture and, where no mode of Pillow's holds both, its alpha."""
+    header: TiffHeader, layout: Layout, content: bytes, wanted: Plans
+) -> tuple[list[Image.Image], list[Image.Image] | None]:
+    """Return the pictures and, where no mode of Pillow's holds both, their alpha."""
     page = Page(header, layout, content)
     colours, alpha = stretching.planes(page) if layout.stretched else tiff_page.planes(page)
     multiplied = alpha is not None and layout.premultiplied
@@ -64,11 +64,14 @@ def _by_samples(
     mode = "CMYK" if layout.photometric == meaning.CMYK else "LAB"
     if alpha is None:
         # Bands of CMYK and L*a*b* are averaged one by one, as they are.
-        return Image.merge(mode, [_merged("L", [colour], wanted) for colour in colours]), None
-    weighed = [
-        _merged("La" if multiplied else "LA", [colour, alpha], wanted).convert("LA") for colour in colours
-    ]
-    return Image.merge(mode, [colour.getchannel("L") for colour in weighed]), weighed[0].getchannel("A")
+        planes = [_merged("L", [colour], wanted) for colour in colours]
+        return [Image.merge(mode, bands) for bands in zip(*planes, strict=True)], None
+    weighed = [_merged("La" if multiplied else "LA", [colour, alpha], wanted) for colour in colours]
+    straight = [[one.convert("LA") for one in of_a_size] for of_a_size in zip(*weighed, strict=True)]
+    return (
+        [Image.merge(mode, [one.getchannel("L") for one in bands]) for bands in straight],
+        [bands[0].getchannel("A") for bands in straight],
+    )
 
 
 def _as_multiplied(layout: Layout, index: int, colour: Image.Image, alpha: Image.Image) -> Image.Image:
@@ -81,14 +84,14 @@ def _as_multiplied(layout: Layout, index: int, colour: Image.Image, alpha: Image
     return colour
 
 
-def _merged(mode: str, planes: list[Image.Image], wanted: Plan) -> Image.Image:
+def _merged(mode: str, planes: list[Image.Image], wanted: Plans) -> list[Image.Image]:
     """Put planes together and shrink the picture, a band of rows at a time."""
     return _by_bands(planes, wanted, lambda bands: Image.merge(mode, bands) if len(bands) > 1 else bands[0])
 
 
 def _paletted(
-    indices: Image.Image, palette: list[int], alpha: Image.Image | None, wanted: Plan
-) -> Image.Image:
+    indices: Image.Image, palette: list[int], alpha: Image.Image | None, wanted: Plans
+) -> list[Image.Image]:
     """Look up colours and shrink the picture; a TIFF lists all reds, then all greens, then all blues."""
     count = len(palette) // 3
     tables = [(palette[start : start + count] + [0] * 256)[:256] for start in (0, count, 2 * count)]
@@ -101,10 +104,10 @@ def _paletted(
 
 
 def _by_bands(
-    planes: list[Image.Image], wanted: Plan, merge: Callable[[list[Image.Image]], Image.Image]
-) -> Image.Image:
+    planes: list[Image.Image], wanted: Plans, merge: Callable[[list[Image.Image]], Image.Image]
+) -> list[Image.Image]:
     width, height = planes[0].size
-    reducer = Reducer((width, height), wanted)
+    reducer = Reducer(wanted)
     for top in range(0, height, reducer.band_rows):
         box = (0, top, width, min(top + reducer.band_rows, height))
         reducer.add(merge([plane.crop(box) for plane in planes]))
