@@ -18,6 +18,7 @@ from chalicelib.records.record import (
     State,
     Viewer,
 )
+from chalicelib.spec import Focus
 
 ID = "4f1c0c9e-3f0b-4d0e-8a54-0f3c1f6f9d10"
 HOUR = 3_600_000
@@ -77,6 +78,7 @@ FULL = Record(
     expires_ms=RETENTION,
     download_expires_ms=AFTER_DOWNLOAD,
     body_hash="0" * 64,
+    focus=Focus(0.5, 0.2),
     touched_ms=T0 + 1,
     attempts=2,
 )
@@ -129,6 +131,7 @@ def events() -> list[Event]:
         fresh = version(UPLOADED, etag, expires_ms)
         found += [Event(lifecycle.claim_version, (fresh, revive)) for revive in (None, "t", "u")]
     again = version(UPLOADED, "a", stored_ms=T0 + 3)
+    found.append(Event(lifecycle.claim_version, (replace(again, focus=Focus(1, 0)), None)))
     found.append(Event(lifecycle.claim_version, (again, None)))
     current = partial(lifecycle.claim_version, is_current=True)
     found.append(Event(current, (version(UPLOADED, "a"), None)))

@@ -15,6 +15,7 @@ from chalicelib.records.codec import (
     encode,
 )
 from chalicelib.records.record import Record, State, UnreadableRecord
+from chalicelib.spec import Focus
 
 ID = "4f1c0c9e-3f0b-4d0e-8a54-0f3c1f6f9d10"
 # S3's own bound for all of an object's user metadata, keys and values, without the x-amz-meta- prefixes.
@@ -23,6 +24,7 @@ METADATA_BYTES = 2048
 names = st.text(max_size=255)
 numbers = st.integers(min_value=0, max_value=10**13 - 1)
 optional_numbers = st.none() | numbers
+fractions = st.integers(0, 10_000).map(lambda share: share / 10_000)
 tokens = st.from_regex(r"[0-9a-f]{1,40}", fullmatch=True)
 records = st.builds(
     Record,
@@ -44,6 +46,7 @@ records = st.builds(
     expires_ms=optional_numbers,
     download_expires_ms=optional_numbers,
     body_hash=st.none() | st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
+    focus=st.none() | st.builds(Focus, fractions, fractions),
     touched_ms=optional_numbers,
     attempts=st.integers(min_value=0, max_value=99),
     tombstone=st.none() | tokens,
@@ -76,6 +79,7 @@ def full() -> Record:
         expires_ms=1_700_000_800_000,
         download_expires_ms=1_700_000_700_000,
         body_hash="0" * 64,
+        focus=Focus(0.5, 0.2),
         touched_ms=1_700_000_000_001,
         attempts=2,
         tombstone="t",

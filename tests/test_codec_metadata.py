@@ -19,6 +19,7 @@ def test_metadata_of_an_original_gives_back_what_it_was_given(record: Record) ->
         created_ms=record.created_ms,
         expires_ms=record.expires_ms,
         body_hash=record.body_hash,
+        focus=record.focus,
         owner=record.owner,
         presigned_until_ms=record.presigned_until_ms,
     )
@@ -52,7 +53,7 @@ def test_metadata_of_a_thumbnail_give_back_what_the_original_would_say(
 
 
 def test_metadata_are_named_as_in_the_release_before() -> None:
-    assert original_metadata(full()) == {
+    assert original_metadata(dataclasses.replace(full(), focus=None)) == {
         "filename": "SU1HXzg2NjcucG5n",
         "created": "1700000000000",
         "owner": "YW4gb3duZXI=",
@@ -101,11 +102,14 @@ def test_metadata_holds_the_longest_name(character: str) -> None:
         {"created": "\u0661"},
         {"created": "1" * 14},  # one digit more than the index sorts by
         {"created": "1" * 1900},
+        {"focus": "face"},
+        {"focus": "0.5;0.2"},
+        {"focus": "0.5,1.2"},
     ],
 )
 def test_foreign_metadata_say_nothing(metadata: dict[str, str]) -> None:
     read = ObjectMetadata.parse(metadata)
-    assert (read.filename, read.created_ms) == (None, None)
+    assert (read.filename, read.created_ms, read.focus) == (None, None, None)
 
 
 def test_broken_metadata_costs_only_what_is_broken() -> None:

@@ -75,7 +75,7 @@ def test_a_key_reused_with_another_body_is_refused(api: Api, other: dict[str, An
     before = listed(api)
     refused = send(api, **other)
     assert refused.status_code == 422
-    assert "another picture or file name" in refused.json()["error"]
+    assert "another picture, file name or focus" in refused.json()["error"]
     assert listed(api) == before
     assert send(api).json()["id"] == record["id"]
 

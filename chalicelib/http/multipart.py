@@ -1,6 +1,7 @@
 """Parse upload requests: `multipart/form-data` (RFC 7578) in, one named file out."""
 
 import re
+from dataclasses import replace
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from urllib.parse import unquote_to_bytes
@@ -14,9 +15,11 @@ from multipart import (
 )
 
 from chalicelib.errors import BadParameter, MalformedUpload, UploadTooLarge
+from chalicelib.spec import Focus
 from chalicelib.work.upload import Upload
 
 FIELD = "image"
+FOCUS_FIELD = "focus"
 MAX_FILENAME = 255
 # Ten megabytes of empty parts take seconds to parse.
 MAX_PARTS = 100
@@ -30,7 +33,7 @@ _HOW = f"send multipart/form-data with the picture as a file in the field '{FIEL
 
 
 def parse_upload(content_type: str, body: bytes, *, max_bytes: int) -> Upload:
-    """Find the one file in the field `image`; all other fields are ignored.
+    """Find the one file in the field `image`, and its focal point in `focus`; other fields are ignored.
 
     Args:
         content_type: the request's Content-Type header, with the boundary.
@@ -38,7 +41,8 @@ def parse_upload(content_type: str, body: bytes, *, max_bytes: int) -> Upload:
         max_bytes: the largest file that is accepted, in bytes.
 
     Raises:
-        MalformedUpload: not multipart, broken, no such file or several, an empty one, or too long a name.
+        MalformedUpload: not multipart, broken, no such file or several, an empty one, too long a name, or a
+            focal point that is none.
         UploadTooLarge: the file is larger than `max_bytes`.
 
     """
@@ -46,7 +50,7 @@ def parse_upload(content_type: str, body: bytes, *, max_bytes: int) -> Upload:
     if media_type != "multipart/form-data":
         raise MalformedUpload(f"The request is not a form upload; {_HOW}")
     try:
-        files = _files(options.get("boundary", ""), body)
+        files, focuses = _parts(options.get("boundary", ""), body)
     except ParserLimitReached as error:
         raise MalformedUpload(f"The form has too many parts or too long a part header; {_HOW}") from error
     except (MultipartError, UnicodeEncodeError) as error:  # the latter: a boundary that no bytes can spell
@@ -67,7 +71,25 @@ def parse_upload(content_type: str, body: bytes, *, max_bytes: int) -> Upload:
             f"The picture has {len(upload.content):,} bytes; at most {max_bytes:,} are accepted in a "
             "request; POST /api/v1/thumbnail/upload says where to send a larger one."
         )
-    return upload
+    if len(focuses) > 1:
+        raise MalformedUpload(f"There are {len(focuses)} fields '{FOCUS_FIELD}'; send one per request.")
+    return replace(upload, focus=parse_focus(focuses[0])) if focuses else upload
+
+
+def parse_focus(given: object) -> Focus:
+    """Read a focal point, as a form and JSON write it.
+
+    Raises:
+        MalformedUpload: not two fractions of 0 to 1 with a comma between them.
+
+    """
+    try:
+        return Focus.parse(given if isinstance(given, str) else "")
+    except ValueError as error:
+        raise MalformedUpload(
+            "The focus must be two numbers from 0 to 1 with a comma between them, such as 0.5,0.2: fractions "
+            "of the upright picture's width and height."
+        ) from error
 
 
 def parse_idempotency_key(header: str | None) -> str | None:
@@ -90,9 +112,11 @@ def parse_idempotency_key(header: str | None) -> str | None:
     return found["key"]
 
 
-def _files(boundary: str, body: bytes) -> list[Upload]:
+def _parts(boundary: str, body: bytes) -> tuple[list[Upload], list[str]]:
+    """Return the files in the field `image` and the texts in the fields `focus`."""
     files: list[Upload] = []
-    filename: str | None = None
+    focuses: list[str] = []
+    name = filename = None
     content = b""
     with PushMultipartParser(boundary, header_charset="latin-1", max_segment_count=MAX_PARTS) as parser:
         for event in parser.parse(body):
@@ -100,13 +124,16 @@ def _files(boundary: str, body: bytes) -> list[Upload]:
                 # A browser's form without a chosen file sends an empty part with an empty name.
                 if filename is not None and (filename or content):
                     files.append(Upload(filename, content))
+                if name == FOCUS_FIELD:
+                    focuses.append(content.decode("latin-1"))
             elif isinstance(event, bytes | bytearray):
                 # The whole body is parsed in one call, so that a part's content comes in one piece.
                 content = bytes(event)
             else:
-                filename = _file_name(event) if event.name == FIELD else None
+                name = event.name
+                filename = _file_name(event) if name == FIELD else None
                 content = b""
-    return files
+    return files, focuses
 
 
 def _file_name(part: MultipartSegment) -> str | None:

@@ -3,9 +3,10 @@
 The tests hold it to the routes, to the table of errors, and to what the running service answers.
 """
 
-from chalicelib.http.multipart import FIELD, MAX_FILENAME
+from chalicelib.http.multipart import FIELD, FOCUS_FIELD, MAX_FILENAME
 from chalicelib.http.openapi_parts import (
     FAILED,
+    FOCUS,
     ID,
     LIST_LIMIT,
     NEW_RECORD,
@@ -138,7 +139,8 @@ _PATHS: Part = {
                                     "contentMediaType": OPAQUE,
                                     # OpenAPI 3.0's word for it: what generators of clients go by.
                                     "format": "binary",
-                                }
+                                },
+                                FOCUS_FIELD: FOCUS,
                             },
                         }
                     }
@@ -153,7 +155,7 @@ _PATHS: Part = {
                 )
                 | {"links": NEW_RECORD},
                 "400": error(
-                    "No file, an empty one, a broken form, or an `Idempotency-Key` that cannot be used.",
+                    "No file, an empty one, a broken form, or an unusable `focus` or `Idempotency-Key`.",
                     form="The request is not a form upload; send multipart/form-data with the picture as a "
                     f"file in the field '{FIELD}'.",
                     empty="The file is empty; choose a picture and send it again.",
@@ -168,8 +170,8 @@ _PATHS: Part = {
                 ),
                 "422": error(
                     "The `Idempotency-Key` stands for another upload, or for one that was removed.",
-                    other="This Idempotency-Key was used for another picture or file name; use a new key for "
-                    "each upload.",
+                    other="This Idempotency-Key was used for another picture, file name or focus; use a new "
+                    "key for each upload.",
                     removed="The picture that was uploaded with this Idempotency-Key has been removed; use a "
                     "new key.",
                 ),

@@ -4,6 +4,7 @@ from typing import Any
 
 from chalicelib.http.multipart import MAX_FILENAME
 from chalicelib.http.presigned import CONTENT_TYPES
+from chalicelib.spec import FOCUS_PATTERN
 from chalicelib.work.upload import OPAQUE, PRESIGNED_SECONDS
 
 Part = dict[str, Any]
@@ -81,6 +82,12 @@ NEW_RECORD = {
 }
 UNKNOWN = error("There is no such record (any more).", unknown="There is no thumbnail with this id.")
 
+FOCUS: Part = {
+    "description": "The point that a crop keeps: fractions of the upright picture's width and height.",
+    "type": "string",
+    "pattern": f"^{FOCUS_PATTERN}$",
+    "example": "0.5,0.2",
+}
 UP_OR_DOWN: Part = {"enum": ["up", "down"]}
 SCHEMAS: Part = {
     "Record": {
@@ -131,6 +138,7 @@ SCHEMAS: Part = {
         "properties": {
             "filename": {"type": "string", "minLength": 1, "maxLength": MAX_FILENAME},
             "content_type": {"enum": [*sorted(CONTENT_TYPES), OPAQUE], "default": OPAQUE},
+            "focus": FOCUS,
         },
     },
     "PresignedUpload": {

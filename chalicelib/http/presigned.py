@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from chalicelib.errors import MalformedUpload, UnsupportedFormat
-from chalicelib.http.multipart import MAX_FILENAME
+from chalicelib.http.multipart import MAX_FILENAME, parse_focus
 from chalicelib.work.upload import OPAQUE, PresignedUploadRequest
 
 CONTENT_TYPES = frozenset(
@@ -18,7 +18,8 @@ def parse_presigned_upload(body: bytes) -> PresignedUploadRequest:
     """Read a JSON request for a presigned upload.
 
     Raises:
-        MalformedUpload: not JSON, no object, no file name or too long a one, or a type that is no text.
+        MalformedUpload: not JSON, no object, no file name or too long a one, a type that is no text, or a
+            focal point that is none.
         UnsupportedFormat: a type that is none of the accepted ones.
 
     """
@@ -36,7 +37,8 @@ def parse_presigned_upload(body: bytes) -> PresignedUploadRequest:
     if content_type not in CONTENT_TYPES | {OPAQUE}:
         accepted = ", ".join(sorted(CONTENT_TYPES))
         raise UnsupportedFormat(f"The content_type must be one of {accepted}, or be left out.")
-    return PresignedUploadRequest(filename, content_type)
+    focus = parse_focus(given["focus"]) if "focus" in given else None
+    return PresignedUploadRequest(filename, content_type, focus)
 
 
 def _is_text(text: str) -> bool:

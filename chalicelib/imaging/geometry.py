@@ -3,13 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chalicelib.spec import Fit, ThumbnailSpec
+from chalicelib.spec import Crop, Fit, Focus, ThumbnailSpec
 
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom edge in pixels, with fractions."""
 
 _SIDEWAYS = 5
 """EXIF orientations from here on swap width and height."""
+_MIRRORED, _UPSIDE_DOWN = {2, 3, 7, 8}, {3, 4, 6, 7}
+"""EXIF orientations in whose stored pictures left and right, or top and bottom, are exchanged; of those that
+swap width and height, after that."""
+_MOST_CROPS = 4
+"""The crops side by side, at most, among which attention decides: of a longer picture, those in the middle.
+What the reduction keeps of them, 150 MB for a box of 1024 x 1024, fits beside any decoder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +75,12 @@ def plan(width: int, height: int, orientation: int, spec: ThumbnailSpec) -> Plan
     Args:
         width: of the stored picture, in pixels.
         height: likewise.
-        orientation: EXIF's 1 to 8. As the crop is centred, turning and mirroring a picture changes nothing
-        but
-            which side is which.
-        spec: box and fit.
+        orientation: EXIF's 1 to 8.
+        spec: box, fit and crop.
+
+    Returns:
+        Where attention decides on the crop, the plan of all that the crop may be cut out of: that is as large
+        as the box in one direction, and larger in the other.
 
     """
     box_width, box_height = spec.width, spec.height
@@ -84,5 +92,17 @@ def plan(width: int, height: int, orientation: int, spec: ThumbnailSpec) -> Plan
     target_width, target_height = min(box_width, width), min(box_height, height)
     crop_width = min(width, height * target_width / target_height)
     crop_height = min(height, width * target_height / target_width)
-    left, top = (width - crop_width) / 2, (height - crop_height) / 2
+    if spec.crop is Crop.ATTENTION:
+        across, down = target_width / crop_width, target_height / crop_height
+        crop_width, crop_height = min(width, crop_width * _MOST_CROPS), min(height, crop_height * _MOST_CROPS)
+        target_width, target_height = round(crop_width * across), round(crop_height * down)
+    x, y = _stored(spec.crop, orientation) if isinstance(spec.crop, Focus) else (0.5, 0.5)
+    left = min(max(0, x * width - crop_width / 2), width - crop_width)
+    top = min(max(0, y * height - crop_height / 2), height - crop_height)
     return Plan((left, top, left + crop_width, top + crop_height), (target_width, target_height))
+
+
+def _stored(focus: Focus, orientation: int) -> tuple[float, float]:
+    """Return a point of the upright picture as fractions of the stored picture's width and height."""
+    x, y = (focus.y, focus.x) if orientation >= _SIDEWAYS else (focus.x, focus.y)
+    return 1 - x if orientation in _MIRRORED else x, 1 - y if orientation in _UPSIDE_DOWN else y

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from chalicelib import naming
 from chalicelib.records.record import Record, State, UnreadableRecord
+from chalicelib.spec import Focus
 
 FORMAT: Final = "2"
 """Version of the hash's form. Hashes of release 1 have no version; their fields are a subset of these."""
@@ -54,6 +55,7 @@ _NAMES = _Form(" ".join, lambda text: tuple(text.split()))
 _BASE64 = _Form(lambda text: base64.urlsafe_b64encode(text.encode()).decode(), _read_base64)
 _TIME = _Form(str, _matching(_MILLISECONDS, int))
 _DIGEST = _Form(str, _matching(_SHA256, str))
+_FOCUS = _Form(str, Focus.parse)
 
 
 class _Metadata(NamedTuple):
@@ -102,6 +104,7 @@ _FIELDS: Mapping[str, _Field] = {
     "expires_ms": _Field("expires_ms", _NUMBER, metadata=_Metadata("expires", _TIME)),
     "download_expires_ms": _Field("download_expires_ms", _NUMBER),
     "body_hash": _Field("fingerprint", _TEXT, metadata=_Metadata("fingerprint", _DIGEST)),
+    "focus": _Field("focus", _FOCUS, metadata=_Metadata("focus", _FOCUS)),
     "touched_ms": _Field("touched_ms", _NUMBER),
     "attempts": _Field("tries", _NUMBER),
     "tombstone": _Field("tombstone", _TEXT, in_tombstone=True),
@@ -242,6 +245,7 @@ class ObjectMetadata:
     version_ms: int | None = None
     expires_ms: int | None = None
     body_hash: str | None = None
+    focus: Focus | None = None
     owner: str | None = None
     presigned_until_ms: int | None = None
     original_size: int | None = None

@@ -89,28 +89,27 @@ def claim_version(
 
     Args:
         before: the record.
-        fresh: the record to store if there is none. Of an existing one that knows an older version, `etag`,
-            `version_ms`, `original_size`, `thumbnail` and `expires_ms` are replaced, and its result and the
-            expiry that a download gave it are cleared. One of the same version that expires lives as long as
-            `fresh` if that is longer: the object was put there again. One of the same version that failed for
-            a reason which lies outside of the picture is pending again.
-        revive: the tombstone which the object has outlived, if it was put into the bucket after that removal
-            had finished.
-        is_current: the object was read again, and is still there: it counts even if the record knows a later
-            one.
+        fresh: the record to store if there is none. Of an existing one of an older version, or of the same
+            content with another focal point, version and expiry are replaced, and its result and the expiry
+            that a download gave it are cleared. One of the same version lives as long as `fresh` if that is
+            longer: the object was put there again. If its failure lies outside of the picture, it is pending.
+        revive: the tombstone that the object has outlived: it was put there after that removal had finished.
+        is_current: the object was read again, and is still there: a later one that the record knows is not.
 
     """
     if before is None:
         return fresh
     if before.state is State.TOMBSTONE and revive is not None and before.tombstone == revive:
         return fresh
-    is_older = before.etag != fresh.etag and _is_later(before, fresh)
+    is_same = (before.etag, before.focus) == (fresh.etag, fresh.focus)
+    is_older = not is_same and _is_later(before, fresh)
     if before.state in _GONE or (is_older and not is_current):
         return before
-    if before.etag != fresh.etag:
+    if not is_same:
         return replace(
             _pending_again(before),
             etag=fresh.etag,
+            focus=fresh.focus,
             version_ms=fresh.version_ms,
             original_size=fresh.original_size,
             thumbnail=fresh.thumbnail,
@@ -389,6 +388,7 @@ def _ready(before: Record, found: Record) -> Record:
         _pending_again(before),
         state=State.READY,
         etag=found.etag,
+        focus=found.focus,
         version_ms=found.version_ms,
         original_size=found.original_size,
         thumbnail=found.thumbnail,

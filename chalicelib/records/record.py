@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
+from chalicelib.spec import Focus
+
 
 class State(StrEnum):
     """Where a record is between upload and removal. The values are what Redis stores."""
@@ -119,7 +121,9 @@ class Record:
     download_expires_ms: int | None = None
     """When the record expires after a download (`RETENTION_AFTER_DOWNLOAD`); always a whole second."""
     body_hash: str | None = None
-    """SHA-256 of file name and body, where the client sent an Idempotency-Key."""
+    """SHA-256 of file name, body and focal point, where the client sent an Idempotency-Key."""
+    focus: Focus | None = None
+    """The point that the crop keeps; None where the deployment's setting decides."""
     touched_ms: int | None = None
     """When an upload was last repeated under its Idempotency-Key."""
     attempts: int = 0

@@ -35,14 +35,14 @@ def record_of_original(original: ObjectInfo, retention: int) -> Record:
 
     Args:
         original: the object, with its metadata, which are believed only under a key that only the service
-            writes.
+            writes; of others, only the focal point is taken.
         retention: how many seconds a picture that others put into the bucket is kept; 0 keeps it for ever.
 
     """
     modified_ms = original.modified_ms
-    told = ObjectMetadata(expires_ms=expiry_of(modified_ms, retention))
-    if naming.is_upload_key(original.key):
-        told = ObjectMetadata.parse(original.metadata)
+    told = ObjectMetadata.parse(original.metadata)
+    if not naming.is_upload_key(original.key):
+        told = ObjectMetadata(expires_ms=expiry_of(modified_ms, retention), focus=told.focus)
     return Record(
         id=naming.record_id(original.key),
         object_key=original.key,
@@ -54,6 +54,7 @@ def record_of_original(original: ObjectInfo, retention: int) -> Record:
         thumbnail=naming.new_thumbnail(original.etag),
         expires_ms=told.expires_ms,
         body_hash=told.body_hash,
+        focus=told.focus,
         owner=told.owner,
         presigned_until_ms=told.presigned_until_ms,
     )
@@ -75,6 +76,7 @@ def record_of_thumbnail(stored: StoredThumbnail) -> Record:
         thumbnail_size=thumbnail.size,
         expires_ms=told.expires_ms,
         body_hash=told.body_hash,
+        focus=told.focus,
         owner=told.owner,
         presigned_until_ms=told.presigned_until_ms,
     )

@@ -102,7 +102,7 @@ class ProcessingResult:
     request_id: str | None
 
 
-Make = Callable[[StoredObject], tuple[Thumbnail, int]]
+Make = Callable[[StoredObject, Record], tuple[Thumbnail, int]]
 Observe = Callable[[ProcessingResult], object]
 _REQUEST_ID = re.compile(r"[0-9a-zA-Z-]{1,64}")
 
@@ -157,7 +157,7 @@ class Processor:
 
         """
 
-        def refuse(_: StoredObject) -> tuple[Thumbnail, int]:
+        def refuse(_: StoredObject, __: Record) -> tuple[Thumbnail, int]:
             raise error
 
         return self._run(object_key, refuse, ignore, SeenVersion(etag), only=etag)
@@ -223,7 +223,7 @@ class Processor:
         result: Finished | Failure
         stored_key = naming.thumbnail(record.id, record.thumbnail or "")
         try:
-            thumbnail, decode_ms = make(original)
+            thumbnail, decode_ms = make(original, record)
         except PictureError as error:
             outcome = Outcome.FAILED
             result = failure_of(error)
@@ -274,15 +274,20 @@ class Processor:
         if outcome is Outcome.READY and not self.keep_originals:
             return self.bucket.delete_version(original.key, original.etag)
         now = self.bucket.head(original.key)
-        return now is not None and now.etag == original.etag
+        return (
+            now is not None
+            and now.etag == original.etag
+            and ObjectMetadata.parse(now.metadata).focus == ObjectMetadata.parse(original.metadata).focus
+        )
 
-    def _make(self, original: StoredObject) -> tuple[Thumbnail, int]:
+    def _make(self, original: StoredObject, record: Record) -> tuple[Thumbnail, int]:
         if original.info.size > self.max_bytes:
             raise TooManyBytes(
                 f"The picture has {original.info.size:,} bytes; at most {self.max_bytes:,} are accepted."
             )
         content, started = original.read(), self.clock()
-        thumbnail = make_thumbnail(content, self.spec, max_pixels=self.max_pixels)
+        spec = self.spec.focused(record.focus)
+        thumbnail = make_thumbnail(content, spec, max_pixels=self.max_pixels)
         return thumbnail, self.clock() - started
 
     def _handle_processed(self, record: Record, original: ObjectInfo) -> Outcome:

@@ -15,6 +15,7 @@ from chalicelib.clock import Clock
 from chalicelib.errors import OriginalChanging, OriginalRefused, RecordUnreadable
 from chalicelib.objects.bucket import Bucket, ObjectInfo
 from chalicelib.records import lifecycle
+from chalicelib.records.codec import ObjectMetadata
 from chalicelib.records.index import IndexEntry
 from chalicelib.records.lifecycle import IN_FLIGHT_MS
 from chalicelib.records.record import Record, UnreadableRecord, expiry_of
@@ -126,7 +127,9 @@ class Repair:
                 return "in flight"
             self.bucket.delete(stored.object.key)
             return "thumbnails removed"
-        if original is not None and original.etag != stored.name.etag:
+        if original is not None and (
+            original.etag != stored.name.etag or ObjectMetadata.parse(original.metadata).focus != record.focus
+        ):
             # The original has another version by now; the walk over originals makes the record of that.
             return None
         if original is not None and not naming.is_upload_key(record.object_key):

@@ -13,6 +13,7 @@ from chalicelib.objects.bucket import Bucket, PresignedPost
 from chalicelib.records import codec, lifecycle
 from chalicelib.records.record import UNRESTRICTED, Owner, Record, RemovalScope, State, Viewer, expiry_of
 from chalicelib.records.store import RecordStore
+from chalicelib.spec import Focus
 from chalicelib.work.remove import remove_objects
 
 PRESIGNED_SECONDS = 15 * 60
@@ -23,18 +24,34 @@ OPAQUE = "application/octet-stream"
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """The file that a client sent: its name as given (any characters, at most 255) and its bytes."""
+    """The file that a client sent: its name as given (any characters, at most 255) and its bytes.
+
+    `focus` is the point that the thumbnail's crop shall keep, if the client named one.
+    """
 
     filename: str
     content: bytes
+    focus: Focus | None = None
+
+    @property
+    def body_hash(self) -> str:
+        """SHA-256, in hexadecimal, of all that makes two uploads the same."""
+        digest = hashlib.sha256(self.filename.encode() + b"\0" + self.content).hexdigest()
+        if self.focus is None:
+            return digest
+        return hashlib.sha256(f"{digest} {self.focus}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class PresignedUploadRequest:
-    """What a client says of a file that it is going to send: at most 255 characters of name, and its type."""
+    """What a client says of a file that it is going to send: at most 255 characters of name, and its type.
+
+    `focus` is as in `Upload`.
+    """
 
     filename: str
     content_type: str
+    focus: Focus | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +75,7 @@ class Uploader:
             Unavailable: Redis or S3 did not answer. Nothing was promised, and nothing is left for good.
 
         """
-        record = self._new_record(naming.new_id(), file.filename, len(file.content))
+        record = self._new_record(naming.new_id(), file, len(file.content))
         self.store.create(record)
         try:
             self._put(record, file)
@@ -85,17 +102,16 @@ class Uploader:
                 discards it when none comes.
 
         """
-        body_hash = hashlib.sha256(file.filename.encode() + b"\0" + file.content).hexdigest()
         record_id = naming.id_for_idempotency_key(idempotency_key, self._owner)
-        fresh = replace(self._new_record(record_id, file.filename, len(file.content)), body_hash=body_hash)
+        fresh = replace(self._new_record(record_id, file, len(file.content)), body_hash=file.body_hash)
         record = self.store.create_if_absent(fresh)
         if not lifecycle.exists(record, self.clock()):
             raise IdempotencyKeyReused(
                 "The picture that was uploaded with this Idempotency-Key has been removed; use a new key."
             )
-        if record.body_hash != body_hash:
+        if record.body_hash != fresh.body_hash:
             raise IdempotencyKeyReused(
-                "This Idempotency-Key was used for another picture or file name; "
+                "This Idempotency-Key was used for another picture, file name or focus; "
                 "use a new key for each upload."
             )
         if record.etag is None:
@@ -117,7 +133,7 @@ class Uploader:
             Unavailable: Redis did not answer.
 
         """
-        record = self._new_record(naming.new_id(), request.filename, None)
+        record = self._new_record(naming.new_id(), request, None)
         until_ms = expiry_of(record.created_ms, PRESIGNED_SECONDS)
         record = replace(record, state=State.AWAITING_UPLOAD, presigned_until_ms=until_ms)
         post = self.bucket.presign_post(
@@ -134,16 +150,17 @@ class Uploader:
     def _owner(self) -> str | None:
         return self.client.subject if isinstance(self.client, Owner) else None
 
-    def _new_record(self, record_id: str, filename: str, size: int | None) -> Record:
+    def _new_record(self, record_id: str, told: Upload | PresignedUploadRequest, size: int | None) -> Record:
         created_ms = self.clock()
         return Record(
             id=record_id,
             object_key=naming.original(record_id),
-            filename=filename,
+            filename=told.filename,
             created_ms=created_ms,
             original_size=size,
             owner=self._owner,
             expires_ms=expiry_of(created_ms, self.retention),
+            focus=told.focus,
         )
 
     def _put(self, record: Record, file: Upload) -> None:

