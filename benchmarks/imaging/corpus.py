@@ -11,7 +11,7 @@ from io import BytesIO
 from math import hypot
 from pathlib import Path
 from typing import Any
-from zlib import crc32
+from zlib import compress, crc32
 
 import numpy as np
 import pillow_heif
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from benchmarks.imaging.contenders import INSTALLED
+from tests.pictures import chunk
 from tests.samples import containers, pictures, profiles
 from tests.samples.colour import to_linear
 
@@ -133,6 +134,23 @@ def _inked(image: Image.Image) -> Image.Image:
     return Image.merge("CMYK", [*planes, Image.fromarray(black)])
 
 
+def _png_paeth(path: Path, size: tuple[int, int]) -> None:
+    """Filter all rows by Paeth, as libpng's encoder does with most rows of photos."""
+    here = np.asarray(photo(size)).astype(np.int16)
+    left, above, corner = (np.zeros_like(here) for _ in range(3))
+    left[:, 1:], above[1:], corner[1:, 1:] = here[:, :-1], here[:-1], here[:-1, :-1]
+    # PNG specification, 9.4: the neighbour that is nearest to left + above - corner, in this order.
+    far = [abs(above - corner), abs(left - corner), abs(left + above - 2 * corner)]
+    nearest = np.where(
+        (far[0] <= far[1]) & (far[0] <= far[2]), left, np.where(far[1] <= far[2], above, corner)
+    )
+    rows = (here - nearest).astype(np.uint8).reshape(size[1], -1)
+    filtered = np.insert(rows, 0, 4, axis=1).tobytes()
+    out = BytesIO()
+    Image.new("RGB", size).save(out, "PNG")
+    path.write_bytes(out.getvalue()[:33] + chunk(b"IDAT", compress(filtered)) + chunk(b"IEND", b""))
+
+
 def _heic(path: Path, size: tuple[int, int], tile: tuple[int, int]) -> None:
     image = photo(size)
     tiles = []
@@ -169,6 +187,7 @@ SAMPLES = [
     Sample("jpeg-8-progressive", "progressive JPEG 8 MP", (3264, 2448), _PROGRESSIVE),
     Sample("jpeg-12-progressive", "progressive JPEG 12 MP", (4000, 3000), _PROGRESSIVE),
     Sample("png-12", "PNG 12 MP, RGB", (4000, 3000), partial(_with_pillow, kind="PNG")),
+    Sample("png-12-paeth", "PNG 12 MP, RGB, all rows by Paeth", (4000, 3000), _png_paeth),
     Sample("png-4-alpha", "PNG 4 MP, RGBA", (2448, 1632), partial(_with_pillow, kind="PNG", mode="RGBA")),
     Sample("webp-12", "WebP 12 MP", (4000, 3000), partial(_with_pillow, kind="WEBP", quality=80)),
     Sample("avif-4", "AVIF 4 MP", (2448, 1632), partial(_with_pillow, kind="AVIF", quality=70, speed=8)),

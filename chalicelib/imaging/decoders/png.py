@@ -15,6 +15,7 @@ from io import BytesIO
 from PIL import Image, ImageChops
 from PIL.PngImagePlugin import PngImageFile
 
+from chalicelib.imaging.decoders import unfilter
 from chalicelib.imaging.decoders.decoded import Decoded
 from chalicelib.imaging.geometry import Plans, plans
 from chalicelib.imaging.headers.png import PngHeader
@@ -28,7 +29,7 @@ except ImportError:
     from zlib import decompressobj  # type: ignore[assignment]  # the same interface
 
 _GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGB_ALPHA = 0, 2, 3, 4, 6
-_16_BITS = 16
+_16_BITS, _BITS_OF_A_BYTE = 16, 8
 _BAND_MODES = {
     (1, _GREY): ("P", "P;1"),
     (2, _GREY): ("P", "P;2"),
@@ -77,20 +78,32 @@ def by_bands(header: PngHeader, content: bytes, wanted: Plans) -> list[Image.Ima
         zlib.error: the compressed data is damaged; ISA-L's error is a subclass.
 
     """
-    mode, layout = _BAND_MODES[header.bit_depth, header.colour_type]
     reducer = _reducer(header, wanted, banded=True)
-    rows = _rows(header, content, reducer.band_rows)
     # The filters of a row refer to the row above: each band starts with the last row of the one before,
     # unfiltered.
     above = b""
-    for band_rows in rows:
-        stream = _stored(above + band_rows)
-        height = (len(above) + len(band_rows)) // (header.row_bytes + 1)
-        band = Image.frombytes(mode, (header.width, height), stream, "zip", layout, 0)
-        skip = 1 if above else 0
-        above = b"\0" + band.crop((0, height - 1, header.width, height)).tobytes("raw", layout)
-        reducer.add(band, skip)
+    for rows in _rows(header, content, reducer.band_rows):
+        band, last = _band(header, above + rows)
+        reducer.add(band, skip=1 if above else 0)
+        above = b"\0" + last
     return reducer.finish()
+
+
+def _band(header: PngHeader, filtered: bytes) -> tuple[Image.Image, bytes | memoryview]:
+    """Return rows, each of which begins with its filter's byte, as a picture, and the last one's bytes."""
+    mode, layout = _BAND_MODES[header.bit_depth, header.colour_type]
+    size = (header.width, len(filtered) // (header.row_bytes + 1))
+    stream = _stored(filtered)
+    pixel_bytes = max(1, header.row_bytes // header.width)
+    samples = unfilter.undone(stream, header.row_bytes, size[1], pixel_bytes)
+    if samples is None and header.bit_depth < _BITS_OF_A_BYTE:
+        # The bits that fill up a row's last byte count for the row below; Pillow's pixels lack them.
+        packed = Image.frombytes("L", (header.row_bytes, size[1]), stream, "zip", "L", 0)
+        samples = memoryview(packed.tobytes())
+    if samples is not None:
+        return Image.frombytes(mode, size, samples, "raw", layout), samples[-header.row_bytes :]
+    band = Image.frombytes(mode, size, stream, "zip", layout, 0)
+    return band, band.crop((0, size[1] - 1, *size)).tobytes("raw", layout)
 
 
 def _reducer(header: PngHeader, wanted: Plans, *, banded: bool) -> Reducer:
