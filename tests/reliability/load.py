@@ -29,7 +29,8 @@ class Load:
     deployment: Deployment
     answers: list[Answer] = field(default_factory=list)
     _stopped: threading.Event = field(default_factory=threading.Event)
-    _events: "queue.SimpleQueue[str | None]" = field(default_factory=queue.SimpleQueue)
+    # Clients wait where the pipeline cannot follow: on a slow machine, too, a test has an end.
+    _events: "queue.Queue[str | None]" = field(default_factory=lambda: queue.Queue(maxsize=10))
 
     def __enter__(self) -> Self:
         self._clients = [threading.Thread(target=self._upload, args=(number,)) for number in range(CLIENTS)]
