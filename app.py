@@ -27,6 +27,7 @@ from chalicelib.http.content_disposition import attachment, thumbnail_name
 from chalicelib.http.errors import ErrorResponse, error_response, framework_error
 from chalicelib.http.health import check_health
 from chalicelib.http.multipart import parse_idempotency_key, parse_upload
+from chalicelib.http.polling import poll_headers
 from chalicelib.http.presigned import parse_presigned_upload
 from chalicelib.records.codec import as_json, rfc3339
 from chalicelib.records.record import UNRESTRICTED, Owner, Record, RemovalScope, Viewer
@@ -262,7 +263,8 @@ def upload() -> Response:
     record = uploader().upload(file) if key is None else uploader().upload_idempotently(file, key)
     if record.etag is None and record.touched_ms is None:  # not a repeated one
         metrics().uploaded(len(file.content), "multipart")
-    return Response(as_json(record), status_code=201, headers={"Location": f"{own_path()}/{record.id}"})
+    own = {"Location": f"{own_path()}/{record.id}"}
+    return Response(as_json(record), status_code=201, headers={**own, **poll_headers(record)})
 
 
 @app.route(f"{V1}/thumbnail/upload", methods=["POST"], content_types=["*/*"], authorizer=authorize)
@@ -285,7 +287,7 @@ def get_record(record_id: str) -> Response:
     show, record = shower(), downloader().find(record_id)
     # A date alone would let caches keep the record for a part of its age: RFC 9111, 4.2.2.
     headers = {"Last-Modified": caching.last_modified(record), "Cache-Control": "no-cache"}
-    return Response(show(record), headers=dict(headers))
+    return Response(show(record), headers={**headers, **poll_headers(record)})
 
 
 @app.route(f"{V1}/thumbnail/{{record_id}}", methods=["DELETE"], content_types=[], authorizer=authorize)

@@ -56,8 +56,12 @@ def s3_client(*, timeout: float, attempts: int) -> "S3Client":
             read_timeout=timeout,
             retries={"total_max_attempts": attempts, "mode": "standard"},
             max_pool_connections=32,
-            # An endpoint given by address has no name to put the bucket's in front of.
-            s3={"addressing_style": "auto"},
+            # An endpoint given by address has no name to put the bucket's in front of. TLS protects the body
+            # already, so that no second hash of it is signed.
+            s3={"addressing_style": "auto", "payload_signing_enabled": False},
+            # The same of checksums, but where S3 demands one, as in DeleteObjects.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
             signature_version="s3v4",
         ),
     )

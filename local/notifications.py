@@ -3,10 +3,10 @@
 S3 itself emits the notification, as it does on AWS; a queue holds it where Lambda's own would.
 """
 
-import functools
 import json
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -20,16 +20,21 @@ from chalicelib import naming
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
     from types_boto3_sqs import SQSClient
+    from types_boto3_sqs.type_defs import MessageTypeDef
+
+Handler = Callable[[dict[str, Any], Any], object]
 
 QUEUE = "thumbnails-originals-created"
 _RULES = {"thumbnails": naming.ORIGINALS, "thumbnails-of-uploads": naming.UPLOADS}
 """Ids of the rules, and the prefix that each is about."""
-# What a worker that was killed had in hand comes again after this long.
+# What was received and not deleted comes again after this long: of a worker that was killed, or of a reply
+# that was lost on its way.
 _TIMEOUT_SECONDS = 20
-# A reply that gets lost on its way takes its messages with it for this long.
-_ARRIVAL_SECONDS = 2
 _LONGEST_PAUSE_SECONDS = 10
-_POLL_SECONDS = 2
+# A worker that is killed while it waits may leave a reply that nobody gets: so it does not wait for long.
+_POLL_SECONDS = 1
+_BATCH = 10
+"""Most messages that SQS hands out, and deletes, in one request."""
 
 _log = logging.getLogger(__name__)
 
@@ -75,35 +80,68 @@ def queue_client() -> "SQSClient":
     return client
 
 
-def deliver(
-    sqs: "SQSClient", url: str, handler: Callable[[dict[str, Any], Any], object], stop: threading.Event
-) -> None:
-    """Hand each notification to `handler` until `stop` is set; one that raised comes again, ever later."""
-    while not stop.is_set():
-        try:
-            reply = sqs.receive_message(
-                QueueUrl=url,
-                WaitTimeSeconds=_POLL_SECONDS,
-                VisibilityTimeout=_ARRIVAL_SECONDS,
-                MessageSystemAttributeNames=["ApproximateReceiveCount"],
+class Deliveries:
+    """Hands each notification to `handler` at least once; one that raised comes again, ever later.
+
+    Several threads `run` this. One that finds no message waiting receives the next ten, while the others go
+    on with theirs; before that, it deletes from the queue what has been handled.
+    """
+
+    def __init__(self, sqs: "SQSClient", url: str, handler: Handler, stop: threading.Event) -> None:
+        self._sqs, self._url, self._handler, self._stop = sqs, url, handler, stop
+        self._receiving = threading.Lock()
+        self._waiting: deque[MessageTypeDef] = deque()
+        self._handled: deque[str] = deque()
+
+    def run(self) -> None:
+        """Deliver until `stop` is set."""
+        while (message := self._next()) is not None:
+            if _succeeds(self._handler, message["Body"]):
+                self._handled.append(message["ReceiptHandle"])
+            else:
+                self._postpone(message)
+
+    def _next(self) -> "MessageTypeDef | None":
+        with self._receiving:
+            while not (self._waiting or self._stop.is_set()):
+                try:
+                    self._delete_handled()
+                    self._receive()
+                except (BotoCoreError, ClientError) as error:
+                    _log.warning("the queue of notifications cannot be reached: %s", error)
+                    self._stop.wait(1)
+            return None if self._stop.is_set() else self._waiting.popleft()
+
+    def _receive(self) -> None:
+        reply = self._sqs.receive_message(
+            QueueUrl=self._url,
+            MaxNumberOfMessages=_BATCH,
+            WaitTimeSeconds=_POLL_SECONDS,
+            VisibilityTimeout=_TIMEOUT_SECONDS,
+            MessageSystemAttributeNames=["ApproximateReceiveCount"],
+        )
+        self._waiting.extend(reply.get("Messages", []))
+
+    def _delete_handled(self) -> None:
+        """Delete what has been handled; what this fails to delete comes again, which does no harm."""
+        while receipts := [self._handled.popleft() for _ in range(min(_BATCH, len(self._handled)))]:
+            self._sqs.delete_message_batch(
+                QueueUrl=self._url,
+                Entries=[{"Id": str(n), "ReceiptHandle": receipt} for n, receipt in enumerate(receipts)],
             )
-            for message in reply.get("Messages", []):
-                receipt = message["ReceiptHandle"]
-                hide_for = functools.partial(
-                    sqs.change_message_visibility, QueueUrl=url, ReceiptHandle=receipt
-                )
-                hide_for(VisibilityTimeout=_TIMEOUT_SECONDS)
-                if _succeeds(handler, message["Body"]):
-                    sqs.delete_message(QueueUrl=url, ReceiptHandle=receipt)
-                else:
-                    count = int(message["Attributes"]["ApproximateReceiveCount"])
-                    hide_for(VisibilityTimeout=min(2 ** min(count - 1, 10), _LONGEST_PAUSE_SECONDS))
+
+    def _postpone(self, message: "MessageTypeDef") -> None:
+        count = int(message["Attributes"]["ApproximateReceiveCount"])
+        pause = min(2 ** min(count - 1, 10), _LONGEST_PAUSE_SECONDS)
+        try:
+            self._sqs.change_message_visibility(
+                QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=pause
+            )
         except (BotoCoreError, ClientError) as error:
-            _log.warning("the queue of notifications cannot be reached: %s", error)
-            stop.wait(1)
+            _log.warning("a notification comes again in %s seconds only: %s", _TIMEOUT_SECONDS, error)
 
 
-def _succeeds(handler: Callable[[dict[str, Any], Any], object], body: str) -> bool:
+def _succeeds(handler: Handler, body: str) -> bool:
     context = LambdaContext("make_thumbnail", memory_size=2048, max_runtime_ms=_TIMEOUT_SECONDS * 1000)
     try:
         handler(json.loads(body), context)

@@ -1,4 +1,4 @@
-"""Hands S3's notifications to `app.make_thumbnail`, two at a time, and calls `app.reconcile` every minute."""
+"""Hands S3's notifications to `app.make_thumbnail`, four at a time; calls `app.reconcile` every minute."""
 
 import sys
 import threading
@@ -9,10 +9,10 @@ from app import make_thumbnail, reconcile
 from chalicelib.errors import ServiceError
 from chalicelib.services import log, processor
 from local.log_format import make_logs_readable
-from local.notifications import deliver, queue_client
+from local.notifications import Deliveries, queue_client
 from local.processes import end_with_parent
 
-CONCURRENCY = 2
+CONCURRENCY = 4
 RECONCILE_SECONDS = 60
 _RUN_MS = 5 * 60 * 1000
 
@@ -23,9 +23,10 @@ def main(queue_url: str) -> None:
     make_logs_readable()
     # Made before the threads are: making clients is not thread-safe in boto3, using them is.
     processor()
-    sqs, stop = queue_client(), threading.Event()
+    stop = threading.Event()
+    deliveries = Deliveries(queue_client(), queue_url, make_thumbnail, stop)
     for _ in range(CONCURRENCY):
-        threading.Thread(target=deliver, args=(sqs, queue_url, make_thumbnail, stop), daemon=True).start()
+        threading.Thread(target=deliveries.run, daemon=True).start()
     while not stop.wait(RECONCILE_SECONDS):
         try:
             reconcile({}, LambdaContext("reconcile", memory_size=2048, max_runtime_ms=_RUN_MS))

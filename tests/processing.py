@@ -15,11 +15,20 @@ from tests.conftest import keys_in, picture
 CLIENTS_KEY = "originals/holiday 2026/red+flower & ü.jpg"
 
 
-def uploaded(store: RecordStore, bucket: Bucket, content: bytes | None = None) -> Record:
-    """What the API's upload leaves behind."""
+def uploaded(
+    store: RecordStore, bucket: Bucket, content: bytes | None = None, *, presigned: bool = False
+) -> Record:
+    """What the API's upload leaves behind, or a presigned one."""
     content = picture() if content is None else content
     record_id = naming.new_id()
-    record = Record(record_id, naming.original(record_id), "a.jpg", 1_700_000_000_000, len(content))
+    record = Record(
+        record_id,
+        naming.original(record_id),
+        "a.jpg",
+        1_700_000_000_000,
+        len(content),
+        presigned_until_ms=1_700_000_900_000 if presigned else None,
+    )
     store.create(record)
     bucket.put(record.object_key, content, content_type="x/x", metadata=original_metadata(record))
     return record

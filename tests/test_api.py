@@ -357,3 +357,22 @@ def test_a_record_that_vanishes_between_look_and_download(api: Api) -> None:
     api.deliver()
     just_before(api.bucket, "GetObject", lambda: api("DELETE", f"/{record_id}"))
     assert_error(api("GET", f"/{record_id}/download"), 404)
+
+
+def test_a_record_that_waits_says_when_to_ask_again(api: Api) -> None:
+    sent = api("POST", files={"image": ("a.jpg", picture())}, headers={"Idempotency-Key": "polled"})
+    assert (sent.status_code, sent.headers["Retry-After"]) == (201, "1")
+    own = f"/{sent.json()['id']}"
+    for method in ("GET", "HEAD"):
+        assert api(method, own).headers["Retry-After"] == "1"
+    api.deliver()
+    assert api("GET", own).json()["ready"] is True
+    assert "Retry-After" not in api("GET", own).headers
+    again = api("POST", files={"image": ("a.jpg", picture())}, headers={"Idempotency-Key": "polled"})
+    assert (again.status_code, "Retry-After" in again.headers) == (201, False)
+    presigned = api("POST", "/upload", json={"filename": "a.jpg"}).json()
+    assert api("GET", f"/{presigned['id']}").headers["Retry-After"] == "1"
+    failed = api.upload(picture()[:300])
+    api.deliver()
+    assert "error" in api("GET", f"/{failed['id']}").json()
+    assert "Retry-After" not in api("GET", f"/{failed['id']}").headers

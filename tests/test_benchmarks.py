@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import requests
 
 from benchmarks import documents
 from benchmarks.imaging import scorecard
-from benchmarks.service import load, rebuild
+from benchmarks.service import load, rebuild, throughput
 from benchmarks.service.load_plan import EXPECTED, PROFILES, Picture
-from benchmarks.service.throughput import KINDS
+from benchmarks.service.processes import service_processes
 from tests.conftest import Api, picture
 from tests.samples.cases import GROUPS
 from tests.service import ROOT
@@ -76,13 +77,30 @@ def test_scorecard() -> None:
 
 
 @slow
-def test_throughput() -> None:
-    found = [row for row in rows(printed("service.throughput", "--quick")) if row[0] in KINDS]
-    assert [row[0] for row in found] == list(KINDS)
-    for _, kilobytes, rate, p50, p95, imaging, _ in found:
-        assert float(kilobytes.replace(",", "")) > 1
-        assert float(rate) > 0
-        assert 0 < float(imaging) < float(p50) <= float(p95)
+def test_throughput_of_two_services_in_turns() -> None:
+    with throughput.local_service() as url:
+        listens_and_started = [" ".join(one.cmdline()) for one in service_processes(url)]
+        for part in ("-m local", "local.api", "local.worker", "local.servers", "valkey"):
+            assert any(part in command for command in listens_and_started)
+        found = rows(printed("service.throughput", "--quick", "--against", url))[1:]
+        assert requests.get(f"{url}/api/v1/thumbnail", timeout=10).json() == []
+    assert service_processes(url) == service_processes("https://abc.execute-api.amazonaws.com") == []
+    assert [row[0] for row in found[::3]] == list(throughput.KINDS)
+    for first, second, ratio in zip(found[::3], found[1::3], found[2::3], strict=True):
+        for _, kilobytes, rate, processor, p50, p95, imaging, _ in (first, second):
+            assert float(kilobytes.replace(",", "")) > 1
+            assert float(rate) > 0
+            assert 0 < float(imaging) < float(p50) <= float(p95)
+            assert float(processor) > float(imaging)
+        for column in (2, 3):
+            expected = float(first[column]) / float(second[column])
+            assert float(ratio[column]) == pytest.approx(expected, rel=0.1)
+
+
+def test_times_are_written_with_how_busy_the_machine_was() -> None:
+    assert "quiet" in documents.conditions(documents.MOST_LOAD)
+    assert "busy" in documents.conditions(documents.MOST_LOAD + 0.1)
+    assert documents.load_average() >= 0
 
 
 @slow

@@ -163,7 +163,7 @@ def test_a_deleted_record_stays_deleted(api: Api, redis_server: "redis.Redis") -
 def test_it_is_deleted_meanwhile(api: Api) -> None:
     record = api.upload()
     sent = api.events()
-    just_before(services.processor().bucket, "HeadObject", lambda: api("DELETE", f"/{record['id']}"))
+    just_before(services.processor().bucket, "PutObject", lambda: api("DELETE", f"/{record['id']}"))
     assert api.fail(*map(report, sent)) == []
     assert api("GET").json() == []
     assert keys_in(api.bucket) == []

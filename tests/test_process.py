@@ -149,6 +149,23 @@ def test_an_event_of_nothing(processor: Processor, redis_server: "redis.Redis") 
     assert redis_server.dbsize() == 0
 
 
+@pytest.mark.parametrize(
+    ("kind", "is_compared"), [("upload", False), ("presigned", True), ("client's", True), ("release 1", True)]
+)
+def test_only_a_key_that_may_be_written_twice_is_asked_for_again(
+    processor: Processor, store: RecordStore, bucket: Bucket, kind: str, is_compared: bool
+) -> None:
+    key = CLIENTS_KEY if kind == "client's" else f"{naming.ORIGINALS}{naming.new_id()}"
+    if kind in {"upload", "presigned"}:
+        key = uploaded(store, bucket, presigned=kind == "presigned").object_key
+    else:
+        bucket.put(key, picture(), content_type="image/jpeg")
+    sent: list[str] = []
+    bucket._s3.meta.events.register("before-call.s3", lambda model, **_: sent.append(model.name))
+    assert processor.process(key) is Outcome.READY
+    assert sent == ["GetObject", "PutObject", *(["HeadObject"] if is_compared else [])]
+
+
 def test_an_original_that_never_rests_is_left_for_a_retry(
     processor: Processor, store: RecordStore, bucket: Bucket, s3: "S3Client"
 ) -> None:
@@ -169,7 +186,7 @@ def test_an_original_that_never_rests_is_left_for_a_retry(
 def test_a_failure_of_s3_is_left_for_a_retry(
     processor: Processor, store: RecordStore, bucket: Bucket, operation: str
 ) -> None:
-    record = uploaded(store, bucket)
+    record = uploaded(store, bucket, presigned=operation == "HeadObject")
 
     def fail() -> None:
         raise BucketUnavailable

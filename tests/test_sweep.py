@@ -222,8 +222,8 @@ def test_when_s3_is_down_it_stops_early_and_loses_nothing(
 ) -> None:
     records = [stored(uploader) for _ in range(8)]
     clock.advance(**LATE)
-    for skip in range(8):
-        just_before(reconciler.bucket, "HeadObject", Died(BucketUnavailable), skip=skip)
+    for _ in range(6):
+        just_before(reconciler.bucket, "HeadObject", Died(BucketUnavailable))
     with pytest.raises(BucketUnavailable):
         reconciler.sweep()
     clock.advance(**LATE)

@@ -2,7 +2,7 @@
 
     .bench/locust/bin/python -m benchmarks.service.load_clients PLAN.json    started by `load`
 
-Each client uploads a photo (in a burst several), asks for its thumbnail, polls as often as Retry-After says
+Each client uploads a photo (in a burst several), polls when Retry-After says so, after pauses that grow,
 until it is ready, downloads it, lists, and sometimes deletes. What gets 429 or 503 is tried again, not before
 Retry-After.
 """
@@ -24,6 +24,8 @@ API = "/api/v1/thumbnail"
 DELETED_SHARE = 0.25
 LISTED = 100
 USERS_A_SECOND = 100
+# Seconds between polls, where Retry-After says no more: as the documentation's clients do.
+FIRST_PAUSE, LONGEST_PAUSE = 0.3, 5.0
 _BOUNDARY = "a-load-test"
 _SEED = 1
 
@@ -42,6 +44,10 @@ class Run:
     def goes_on(self) -> bool:
         """Tell whether there is time for another picture."""
         return time.monotonic() < self.ends and self.requests_left > 0
+
+
+def _retry_after(reply: Any) -> float:
+    return float(reply.headers.get("Retry-After") or 0)
 
 
 def _form(photo: bytes) -> bytes:
@@ -65,44 +71,43 @@ class Client(FastHttpUser):  # type: ignore[misc]  # Locust is not where types a
         for picture in filter(None, accepted):
             self.follow(picture)
 
-    def upload(self) -> tuple[Picture, float] | None:
-        """Upload a photo; returns it with the time of its 201, if it got one."""
+    def upload(self) -> tuple[Picture, float, float] | None:
+        """Upload a photo; returns it with the time of its 201 and its Retry-After, if it got one."""
         run = self.run_
         form = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
         reply = self.ask("upload", "POST", "", data=run.chance.choice(run.forms), headers=form)
         if reply is None or reply.status_code != 201:
             return None
         run.seen.pictures.append(Picture(reply.json()["id"]))
-        return run.seen.pictures[-1], time.perf_counter()
+        return run.seen.pictures[-1], time.perf_counter(), _retry_after(reply)
 
-    def follow(self, accepted: tuple[Picture, float]) -> None:
+    def follow(self, accepted: tuple[Picture, float, float]) -> None:
         """Wait for the thumbnail, download it, and list; sometimes delete."""
-        run, (picture, since) = self.run_, accepted
+        run, (picture, since, retry_after) = self.run_, accepted
         own = f"/{picture.id}"
-        reply = self.ask("download", "GET", f"{own}/download")
-        if reply is not None and reply.status_code == 409:
-            if not self.poll(own, float(reply.headers.get("Retry-After") or 1)):
-                return
-            picture.to_end = time.perf_counter() - since
-            self.ask("download", "GET", f"{own}/download")
-        elif reply is not None:
-            picture.to_end = time.perf_counter() - since
+        if not self.poll(own, since + retry_after - time.perf_counter()):
+            return
+        picture.to_end = time.perf_counter() - since
+        self.ask("download", "GET", f"{own}/download")
         self.ask("list", "GET", f"?limit={LISTED}")
         if run.chance.random() < DELETED_SHARE:
             picture.may_be_gone = True
             reply = self.ask("delete", "DELETE", own)
             picture.deleted = reply is not None and reply.status_code == 200
 
-    def poll(self, own: str, pause: float) -> bool:
-        """Ask for the record, each time after a pause, until it is ready or failed; False if it cannot be."""
+    def poll(self, own: str, wait: float) -> bool:
+        """Ask for the record, first after `wait` seconds, until it has ended; False if it cannot be."""
+        pause = FIRST_PAUSE
         while True:
-            gevent.sleep(pause)
+            gevent.sleep(max(0.0, wait))
             reply = self.ask("poll", "GET", own)
             if reply is None or reply.status_code != 200:
                 return False
             record = reply.json()
             if record["ready"] or "error" in record:
                 return True
+            pause = min(pause * 1.5, LONGEST_PAUSE)
+            wait = max(pause, _retry_after(reply))
 
     def ask(self, name: str, method: str, path: str, **kwargs: Any) -> Any:
         """Send a request until it is neither throttled nor unavailable; None when that has no end in time."""

@@ -1,8 +1,16 @@
-"""The whole service under load: `python -m benchmarks.service.throughput`, or `make bench`.
+"""The whole service under load: `make bench`.
+
+    python -m benchmarks.service.throughput                               a service of its own
+    python -m benchmarks.service.throughput --write benchmarks/README.md  the same, into that file
+    python -m benchmarks.service.throughput --url URL --against URL       two that run already, in turns
 
 Clients come in waves. In each wave every client uploads one photo and asks for its record until it is
 ready. Between waves, while the service is idle, the same photos are thumbnailed in this process: that
 is the time that imaging alone takes, measured on the same bytes under the same conditions.
+
+Of a service on this machine, the processor time of all its processes is measured as well: other programs
+change it far less than they change what a clock shows. Two services take turns wave by wave, so that whatever
+else the machine does meets both of them alike.
 """
 
 import argparse
@@ -23,9 +31,12 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
+import psutil
 import requests
 from PIL import Image
 
+from benchmarks.documents import conditions, load_average, write
+from benchmarks.service.processes import processor_seconds, service_processes
 from chalicelib.imaging import make_thumbnail
 from chalicelib.spec import ThumbnailSpec
 
@@ -37,6 +48,8 @@ DIFFERENT_PHOTOS = 4
 MOST_CLIENTS = 32
 MOST_PHOTOS = 10_000
 POLL_SECONDS = 0.01
+# The last steps of an upload, such as deleting its notification, come after its record is ready.
+TAIL_SECONDS = 0.05
 START_SECONDS = 60
 STOP_SECONDS = 30
 READY_SECONDS = 60
@@ -53,6 +66,32 @@ class Times:
     waves: list[float] = field(default_factory=list)
     to_ready: list[float] = field(default_factory=list)
     imaging: list[float] = field(default_factory=list)
+    processor: float | None = None
+    """User and system time of all processes of the service; None where they cannot be seen."""
+
+    @property
+    def rate(self) -> float:
+        """Uploads a second."""
+        return len(self.to_ready) / sum(self.waves)
+
+    @property
+    def processor_ms(self) -> float | None:
+        """Processor time for each upload, in milliseconds."""
+        return None if self.processor is None else 1000 * self.processor / len(self.to_ready)
+
+
+@dataclass
+class Target:
+    """A service that is measured: its URL and processes, and the clients' connections to it."""
+
+    url: str
+    processes: list[psutil.Process]
+    sessions: list[requests.Session]
+
+    @property
+    def api(self) -> str:
+        """Where pictures are uploaded."""
+        return f"{self.url}/api/v1/thumbnail"
 
 
 def photo(width: int, height: int, seed: int) -> bytes:
@@ -141,35 +180,52 @@ def upload_and_wait(session: requests.Session, api: str, content: bytes) -> tupl
     raise BenchmarkFailed(f"a photo was not ready within {READY_SECONDS} seconds.")
 
 
-def measure(api: str, photos: Sequence[bytes], *, count: int, clients: int) -> Times:
-    """Upload `count` photos, `clients` at a time, and delete them again, untimed."""
-    times = Times()
-    turns = itertools.cycle(photos)
+@contextlib.contextmanager
+def target(url: str, clients: int) -> Iterator[Target]:
+    """Connect so many clients to a service."""
     with contextlib.ExitStack() as stack:
-        pool = stack.enter_context(ThreadPoolExecutor(clients))
         sessions = [stack.enter_context(requests.Session()) for _ in range(clients)]
+        yield Target(url.rstrip("/"), service_processes(url), sessions)
+
+
+def measure(targets: Sequence[Target], photos: Sequence[bytes], *, count: int) -> list[Times]:
+    """Upload `count` photos to each service, in turns, and delete them again, untimed."""
+    measured = [Times() for _ in targets]
+    with ThreadPoolExecutor(len(targets[0].sessions)) as pool:
         # Connections, imports and clients are made on first use: that is not what is measured here.
-        for session in sessions:
-            session.delete(f"{api}/{upload_and_wait(session, api, photos[0])[0]}").raise_for_status()
+        for one in targets:
+            for session in one.sessions:
+                record_id, _ = upload_and_wait(session, one.api, photos[0])
+                session.delete(f"{one.api}/{record_id}", timeout=READY_SECONDS).raise_for_status()
+        turns = itertools.cycle(photos)
         left = count
         while left:
-            wave = [next(turns) for _ in range(min(clients, left))]
+            wave = [next(turns) for _ in range(min(len(targets[0].sessions), left))]
             left -= len(wave)
-            started = time.perf_counter()
-            jobs = [
-                pool.submit(upload_and_wait, session, api, content)
-                for session, content in zip(sessions, wave, strict=False)
-            ]
-            done = [job.result() for job in jobs]
-            times.waves.append(time.perf_counter() - started)
-            times.to_ready += [seconds for _, seconds in done]
-            for content in wave:
-                started = time.perf_counter()
-                make_thumbnail(content, ThumbnailSpec(), max_pixels=100_000_000)
-                times.imaging.append(time.perf_counter() - started)
-            for record_id, _ in done:
-                sessions[0].delete(f"{api}/{record_id}", timeout=READY_SECONDS).raise_for_status()
-    return times
+            for one, times in zip(targets, measured, strict=True):
+                _measure_wave(pool, one, wave, times)
+    return measured
+
+
+def _measure_wave(pool: ThreadPoolExecutor, one: Target, wave: Sequence[bytes], times: Times) -> None:
+    used = processor_seconds(one.processes)
+    started = time.perf_counter()
+    jobs = [
+        pool.submit(upload_and_wait, session, one.api, content)
+        for session, content in zip(one.sessions, wave, strict=False)
+    ]
+    done = [job.result() for job in jobs]
+    times.waves.append(time.perf_counter() - started)
+    times.to_ready += [seconds for _, seconds in done]
+    time.sleep(TAIL_SECONDS)
+    if one.processes:
+        times.processor = (times.processor or 0.0) + processor_seconds(one.processes) - used
+    for content in wave:
+        started = time.perf_counter()
+        make_thumbnail(content, ThumbnailSpec(), max_pixels=100_000_000)
+        times.imaging.append(time.perf_counter() - started)
+    for record_id, _ in done:
+        one.sessions[0].delete(f"{one.api}/{record_id}", timeout=READY_SECONDS).raise_for_status()
 
 
 def row(kind: str, photos: Sequence[bytes], times: Times) -> str:
@@ -178,16 +234,26 @@ def row(kind: str, photos: Sequence[bytes], times: Times) -> str:
     *_, p95 = statistics.quantiles(milliseconds, n=20, method="inclusive")
     p50, imaging = statistics.median(milliseconds), statistics.median(times.imaging) * 1000
     size = statistics.mean(map(len, photos)) / 1000
-    rate = len(times.to_ready) / sum(times.waves)
+    processor = "-" if times.processor_ms is None else f"{times.processor_ms:.1f}"
     return (
-        f"| {kind} | {size:,.0f} | {rate:.1f} | {p50:.0f} | {p95:.0f} "
+        f"| {kind} | {size:,.0f} | {times.rate:.1f} | {processor} | {p50:.0f} | {p95:.0f} "
         f"| {imaging:.1f} | {100 * imaging / p50:.0f} % |"
     )
 
 
+def ratios(kind: str, first: Times, second: Times) -> str:
+    """How the first service compares with the second: of times, less is better."""
+    rate = f"{first.rate / second.rate:.2f}"
+    processor = "-"
+    if first.processor_ms is not None and second.processor_ms:
+        processor = f"{first.processor_ms / second.processor_ms:.2f}"
+    waits = statistics.median(first.to_ready) / statistics.median(second.to_ready)
+    return f"| {kind}, ratio | | {rate} | {processor} | {waits:.2f} | | | |"
+
+
 HEADER = """\
-| photos | KB each | uploads/s | 201 to ready, ms: p50 | p95 | imaging alone, ms | its share of p50 |
-|---|---:|---:|---:|---:|---:|---:|"""
+| photos | KB each | uploads/s | CPU for each, ms | 201 to ready, ms: p50 | p95 | imaging, ms | its share |
+|---|---:|---:|---:|---:|---:|---:|---:|"""
 
 
 def _whole_number(least: int, most: int) -> Callable[[str], int]:
@@ -205,21 +271,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m benchmarks.service.throughput", description=(__doc__ or "").strip()
     )
     parser.add_argument("--url", help="a service that runs already; otherwise one is started and stopped")
+    parser.add_argument("--against", help="another one that runs already, measured in turns with the first")
     parser.add_argument("--count", type=_whole_number(2, MOST_PHOTOS), default=48, help="photos of each kind")
     parser.add_argument("--clients", type=_whole_number(1, MOST_CLIENTS), default=4, help="clients at once")
     parser.add_argument("--quick", action="store_true", help="few photos: shows that it works, no more")
+    parser.add_argument("--write", type=Path, help="document to put the table into")
     options = parser.parse_args(arguments)
+    if options.write and (options.quick or options.url or options.against):
+        parser.error("the document holds full runs of this service only: --write goes without other services")
     count, clients = (4, 2) if options.quick else (options.count, options.clients)
+    load = load_average()
+    lines = [f"{count} photos of each kind, {clients} clients at once. {conditions(load)}", "", HEADER]
+    print("\n".join(lines), flush=True)
     try:
         with contextlib.ExitStack() as stack:
-            url = options.url.rstrip("/") if options.url else stack.enter_context(local_service())
-            print(f"{count} photos of each kind, {clients} clients at once.\n\n{HEADER}", flush=True)
+            urls = [options.url or stack.enter_context(local_service())]
+            urls += [options.against] if options.against else []
+            targets = [stack.enter_context(target(url, clients)) for url in urls]
             for kind, (width, height) in KINDS.items():
                 photos = [photo(width, height, seed) for seed in range(min(count, DIFFERENT_PHOTOS))]
-                times = measure(f"{url}/api/v1/thumbnail", photos, count=count, clients=clients)
-                print(row(kind, photos, times), flush=True)
+                measured = measure(targets, photos, count=count)
+                rows = [row(kind, photos, times) for times in measured]
+                if options.against:
+                    rows = [rows[0], rows[1].replace(kind, f"{kind}, against", 1), ratios(kind, *measured)]
+                print("\n".join(rows), flush=True)
+                lines += rows
     except (BenchmarkFailed, requests.RequestException) as error:
         sys.exit(f"Stopped: {error}")
+    if options.write:
+        write(options.write, "bench", "\n".join(lines))
 
 
 if __name__ == "__main__":

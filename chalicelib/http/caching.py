@@ -2,7 +2,7 @@
 
 from email.utils import formatdate
 
-from chalicelib import naming
+from chalicelib.records import lifecycle
 from chalicelib.records.record import Record
 
 ONE_YEAR = 365 * 24 * 3600
@@ -22,8 +22,7 @@ def cache_control(record: Record, now_ms: int, *, expires_after_download: bool) 
         return "no-store"
     if record.owner is not None:
         return "private, no-cache"
-    if record.presigned_until_ms is not None or not naming.is_upload_key(record.object_key):
-        # A client may put its own key in the bucket again, and send its file twice by one presigned upload.
+    if lifecycle.may_be_overwritten(record, record.object_key):
         return "public, no-cache"
     seconds = ONE_YEAR if record.ends_ms is None else (record.ends_ms - now_ms) // 1000
     return f"public, max-age={max(0, min(seconds, ONE_YEAR))}, immutable"

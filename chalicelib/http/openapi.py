@@ -40,6 +40,7 @@ from chalicelib.http.openapi_urls import (
     URLS,
     WITH_URL,
 )
+from chalicelib.http.polling import POLL_SECONDS
 from chalicelib.imaging import ACCEPTED
 from chalicelib.work.upload import OPAQUE
 
@@ -150,7 +151,7 @@ _PATHS: Part = {
             responses={
                 "201": record(
                     "The record; with a repeated key, the first upload's as it stands now.",
-                    headers=("Location",),
+                    headers=("Location", "Retry-After.pending"),
                     pending=PENDING,
                 )
                 | {"links": NEW_RECORD},
@@ -232,6 +233,7 @@ _PATHS: Part = {
                 record("The record.", pending=PENDING, ready=READY, failed=FAILED, shown=WITH_URL),
                 "Cache-Control",
                 "Last-Modified",
+                "Retry-After.pending",
             ),
             "400": BAD_URLS,
             "404": UNKNOWN,
@@ -340,6 +342,11 @@ DOCUMENT: Part = {
                 "required": True,
                 "schema": {"type": "integer", "minimum": 1},
                 "example": 1,
+            },
+            "Retry-After.pending": {
+                "description": "While the record waits for its thumbnail: seconds after which to ask for it.",
+                "schema": {"type": "integer", "minimum": 1},
+                "example": POLL_SECONDS,
             },
             "ETag": {
                 "required": True,

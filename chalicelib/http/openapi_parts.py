@@ -57,8 +57,9 @@ def json(description: str, schema: Part, headers: tuple[str, ...] = (), **exampl
 
 
 def with_headers(response: Part, *names: str) -> Part:
-    """A response with headers that are described among the components."""
-    return response | ({"headers": {name: ref("headers", name) for name in names}} if names else {})
+    """A response with headers that are described among the components, as `<name>` or `<name>.<when>`."""
+    headers = {name.partition(".")[0]: ref("headers", name) for name in names}
+    return response | ({"headers": headers} if headers else {})
 
 
 def operation(name: str, summary: str, *, shared: tuple[int, ...] = (), **more: Any) -> Part:

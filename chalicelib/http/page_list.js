@@ -134,7 +134,8 @@ async function poll() {
     const id = card.record.id;
     if (!known.has(id) && (wait || asked++ >= POLLS)) return;
     try {
-      const record = known.get(id) ?? (await api(`/${id}`)).content;
+      const {content: record, headers} = known.has(id) ? {content: known.get(id)} : await api(`/${id}`);
+      wait = Math.max(wait, parseInt(headers?.get("Retry-After")) || 0);
       if (card.left || !record.ready && !record.error) return;
       pace = 1;
       card.show(record);

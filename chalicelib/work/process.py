@@ -5,7 +5,8 @@ anywhere:
 
 - Nothing is remembered between calls but in S3 and Redis, and each step may be repeated.
 - What is read is the object as it is now, not as the event describes it. If it has changed by the end,
-  processing starts again, so that the run which finishes last has read the last version.
+  processing starts again, so that the run which finishes last has read the last version. Only the key of an
+  upload through the API is not asked for again: it never has other content.
 - Each time that a version is claimed its thumbnail gets a new name, which the record keeps: a retry stores it
   under the same key, and a slow run of another version cannot overwrite or delete it.
 - A removal wins always: a run that finds one, at the beginning or at the end, deletes what it and earlier
@@ -239,7 +240,7 @@ class Processor:
         finish = self.store.finish(record, result)
         if finish is FinishResult.DONE:
             observe(self._seen(record, original.info, outcome, thumbnail, decode_ms))
-            if not self._is_last_version(original.info, outcome):
+            if not self._is_last_version(record, original.info, outcome):
                 return None
             self.bucket.delete(*(stale - {stored_key}))
             return outcome
@@ -269,10 +270,12 @@ class Processor:
             request_id=request_id if _REQUEST_ID.fullmatch(request_id) else None,
         )
 
-    def _is_last_version(self, original: ObjectInfo, outcome: Outcome) -> bool:
+    def _is_last_version(self, record: Record, original: ObjectInfo, outcome: Outcome) -> bool:
         """Tell whether the original is still what was read; where it is not kept, delete it."""
         if outcome is Outcome.READY and not self.keep_originals:
             return self.bucket.delete_version(original.key, original.etag)
+        if not lifecycle.may_be_overwritten(record, original.key):
+            return True
         now = self.bucket.head(original.key)
         return (
             now is not None

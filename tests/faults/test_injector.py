@@ -297,7 +297,6 @@ STEPS = [
     "S3 GetObject uploads/ body",
     "S3 PutObject thumbnails/",
     "EVALSHA replace when full record:",
-    "S3 HeadObject uploads/",
 ]
 
 
