@@ -9,6 +9,7 @@
     before each of these, where the deployment has owners: authorize ──> Tokens
     every five minutes                  reconcile ──> Sweep, Audit: what has stopped, expired, or was lost
     by hand, when Redis was lost          rebuild ──> Rebuild: the records of what the bucket holds
+    with events: every minute             publish ──> EventBridge: what `outbox` reads from RecordStore
 
 The only file that imports chalice. The same objects serve AWS Lambda and the local server.
 """
@@ -360,7 +361,7 @@ def mark_failed(event: dict[str, Any], context: Any) -> dict[str, list[dict[str,
     return triggers.retry_failed(event, context.aws_request_id)
 
 
-# --- repair ---
+# --- repair, and events ---
 
 
 @app.lambda_function(name="reconcile")
@@ -382,6 +383,18 @@ def rebuild(event: Any, context: Any) -> dict[str, object]:
     return triggers.rebuild(time_is_up, context.aws_request_id)
 
 
+@app.lambda_function(name="outbox")
+def outbox(event: dict[str, Any], context: Any) -> list[dict[str, Any]]:
+    """Hand out the events that are to be published, and note which were. Called by `publish` alone."""
+    return triggers.read_outbox(event)
+
+
+@app.lambda_function(name="publish")
+def publish(event: Any, context: Any) -> dict[str, int]:
+    """Publish to EventBridge what has ended. Called every minute, and after each run of `make_thumbnail`."""
+    return triggers.publish_events(lambda: has_no_time(context), context.aws_request_id)
+
+
 def has_no_time(context: Any) -> bool:
-    """Tell whether the function that runs may be stopped before another picture is done."""
+    """Tell whether the function that runs may be stopped before another picture, or batch, is done."""
     return bool(context.get_remaining_time_in_millis() < STOP_MS)

@@ -1,4 +1,4 @@
-"""Clients of Redis and S3 with timeouts and bounded retries. Making one opens no connection."""
+"""Clients of Redis and AWS with timeouts and bounded retries. Making one opens no connection."""
 
 from typing import TYPE_CHECKING, Any, cast
 
@@ -69,6 +69,14 @@ def s3_client(*, timeout: float, attempts: int) -> "S3Client":
     client.meta.events.register_last("before-call.s3", _do_not_wait_for_continue)
     client.meta.events.register_first("before-endpoint-resolution.s3", _stay_in_region)
     return client
+
+
+def aws_client(service: str, *, timeout: float, attempts: int) -> Any:
+    """Make a client of another service of AWS; as `s3_client`."""
+    retries: Any = {"total_max_attempts": attempts, "mode": "standard"}
+    return boto3.client(
+        service, config=Config(connect_timeout=timeout, read_timeout=timeout, retries=retries)
+    )
 
 
 def s3_credentials() -> "Credentials | None":

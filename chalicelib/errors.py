@@ -30,6 +30,7 @@
         ├── RecordStoreUnavailable Redis
         ├── RecordUnreadable       another release has written the record
         ├── BucketUnavailable      S3
+        ├── EventBusUnavailable    EventBridge, or the function that reads the outbox for it
         └── OriginalChanging       the original is being replaced or removed at this moment
 
 What the log should know beside the client's sentence travels as `__cause__`.
@@ -253,6 +254,13 @@ class BucketUnavailable(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("The object store (S3) cannot be reached; try again in a moment.")
+
+
+class EventBusUnavailable(Unavailable):
+    """EventBridge does not take events, or what reads the outbox does not answer."""
+
+    def __init__(self) -> None:
+        super().__init__("Events cannot be published at the moment; they are kept until they can.")
 
 
 class OriginalChanging(Unavailable):

@@ -8,7 +8,8 @@
     records                     Redis sorted set: the index of all records, by creation
     records:<owner's hash>      Redis sorted set: the index of one owner's records, likewise
     due                         Redis sorted set: ids of records to check, by when
-    records#<n>, due#<n>, ...   further partitions of these three, where there are more than one
+    outbox                      Redis sorted set: ids of records with events to publish, by when they ended
+    records#<n>, due#<n>, ...   further partitions of these four, where there are more than one
     checkpoint:<walk>           Redis hash: how far a walk over the bucket or the index has come
 
 A record, its original and its thumbnail find one another by these rules alone. Each Redis key is
@@ -30,6 +31,7 @@ HEARTBEAT = "heartbeat"
 HEALTH = "health"
 INDEX = "records"
 DUE = "due"
+OUTBOX = "outbox"
 MOST_PARTITIONS = 16
 """In how many sorted sets the index and the schedule may be divided."""
 
@@ -142,6 +144,11 @@ def owner_hash(owner: str) -> str:
 def index(owner_hash: str) -> str:
     """Redis key of the index of one owner's records."""
     return f"{INDEX}:{owner_hash}"
+
+
+def event(text: str) -> str:
+    """Id of an event: the same for the same text, which says what has ended and how."""
+    return str(uuid.uuid5(_NAMESPACE, f"event\0{text}"))
 
 
 def partition(key: str, number: int) -> str:

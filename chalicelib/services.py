@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from aws_lambda_powertools import Logger
 
-from chalicelib.clients import redis_client, s3_client, s3_credentials
+from chalicelib.bus import Bus, RemoteFunction
+from chalicelib.clients import aws_client, redis_client, s3_client, s3_credentials
 from chalicelib.clock import now_ms
 from chalicelib.http.page import Page, make_page
 from chalicelib.metrics import Metrics
@@ -49,7 +50,7 @@ def record_store(*, timeout: float) -> RecordStore:
     using = settings()
     with redis_errors():
         client = redis_client(using.redis_url, timeout=timeout, is_cluster=using.redis_cluster)
-    return RecordStore(client, now_ms, using.index_partitions)
+    return RecordStore(client, now_ms, using.index_partitions, publishes=using.events)
 
 
 @functools.cache
@@ -85,6 +86,20 @@ def tokens() -> "Tokens":
     auth = settings().auth
     assert auth is not None, "the gateway asks for owners only"  # noqa: S101 - for the type checker
     return Tokens(auth, fetch, now_ms)
+
+
+@functools.cache
+def bus() -> Bus:
+    """Where events are published."""
+    return Bus(aws_client("events", timeout=5, attempts=2))
+
+
+@functools.cache
+def outbox() -> RemoteFunction:
+    """The function that reads the outbox, which this one cannot reach."""
+    name = settings().outbox_function
+    assert name is not None, "only the publisher is told its name"  # noqa: S101 - for the type checker
+    return RemoteFunction(aws_client("lambda", timeout=10, attempts=2), name)
 
 
 @functools.cache

@@ -92,6 +92,10 @@ class Settings:
     """Whether an original stays once its thumbnail is stored."""
     allowed_origins: tuple[str, ...]
     """Web origins whose pages may use the API; `("*",)` stands for all."""
+    events: bool
+    """Whether the end of each record is published."""
+    outbox_function: str | None
+    """Name of the function that reads the outbox for the one that publishes; None for all others."""
     auth: Auth | None
     """Whose tokens are asked for; None where there are no owners, and everybody sees everything."""
     public_storage_url: str | None
@@ -131,6 +135,11 @@ class Settings:
             else None,
             keep_originals=_matching(env, "KEEP_ORIGINALS", "true", "true|false", "true or false") == "true",
             allowed_origins=_origins(env),
+            events=_matching(env, "EVENTS", "false", "true|false", "true or false") == "true",
+            outbox_function=_matching(
+                env, "OUTBOX_FUNCTION", "", "[A-Za-z0-9_-]{0,64}", "the name of a Lambda function"
+            )
+            or None,
             auth=_auth(env),
             public_storage_url=_matching(env, "PUBLIC_STORAGE_URL", "", _HTTP_HOST, "a URL without a path")
             or None,

@@ -3,11 +3,13 @@
 Pillow and what repairs are imported here by the functions that need them.
 """
 
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from chalicelib import naming
+from chalicelib.bus import BusEvent
 from chalicelib.clock import now_ms
 from chalicelib.errors import (
     ExpiredInQueue,
@@ -18,7 +20,7 @@ from chalicelib.errors import (
     Unavailable,
 )
 from chalicelib.objects.events import CreatedObject, FailureReason, created_originals, failed_events
-from chalicelib.services import log, metrics, processor, settings, walker
+from chalicelib.services import bus, log, metrics, outbox, processor, settings, store, walker
 
 if TYPE_CHECKING:
     from chalicelib.records.record import Record
@@ -167,6 +169,64 @@ def redrive(code: str | None, time_is_up: Callable[[], bool], request_id: str) -
 
     counts, done = Redrive(processor().store, now_ms, time_is_up).run(code)
     return _answer("redriven", counts, request_id, done=done)
+
+
+def read_outbox(request: dict[str, Any]) -> list[dict[str, Any]]:
+    """Note which events were published, and hand out those that come next; see `work.relay`.
+
+    Args:
+        request: `publisher`, the `receipts` of what it has published, and whether this is its `last` request.
+
+    Returns:
+        of each event its `receipt`, `detail_type`, `time_ms` and `detail`.
+
+    """
+    from chalicelib.work.relay import DETAIL_TYPE, Receipt, detail, relay
+
+    receipts = [Receipt(*receipt) for receipt in request["receipts"]]
+    waiting = relay(store(), request["publisher"], receipts, last=request["last"])
+    return [
+        {
+            "receipt": receipt,
+            "detail_type": DETAIL_TYPE[event.kind],
+            "time_ms": event.time_ms,
+            "detail": detail(event, settings().bucket),
+        }
+        for receipt, event in waiting
+    ]
+
+
+def publish_events(time_is_up: Callable[[], bool], request_id: str) -> dict[str, int]:
+    """Publish what the outbox holds.
+
+    Returns:
+        `{"published": <how many events>}`
+
+    Raises:
+        Unavailable: the bus has refused some, or the outbox cannot be read. The next run publishes them.
+
+    """
+    from chalicelib.work.publish import publish
+
+    def relay(published: Sequence[dict[str, Any]], *, last: bool = False) -> list[dict[str, Any]]:
+        receipts = [event["receipt"] for event in published]
+        events: list[dict[str, Any]] = outbox()({"publisher": request_id, "receipts": receipts, "last": last})
+        return events
+
+    def put(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        taken = bus().put(
+            [BusEvent(one["detail_type"], json.dumps(one["detail"]), one["time_ms"]) for one in events]
+        )
+        return [event for event, is_taken in zip(events, taken, strict=True) if is_taken]
+
+    try:
+        count = publish(relay, put, time_is_up)
+    except Unavailable as error:
+        _log_failure("events to be published later", error, {"request_id": request_id})
+        raise
+    if count:
+        log.info("published", extra={"request_id": request_id, "events": count})
+    return {"published": count}
 
 
 def run_observer(facts: dict[str, object]) -> Callable[["ProcessingResult"], None]:

@@ -19,6 +19,7 @@ from watchfiles import PythonFilter, watch
 from chalicelib.settings import Settings, SettingsError
 from deploy import UserError
 from local import running
+from local.events import Webhook
 from local.hosts import own_origins
 from local.notifications import connect
 from local.owners import with_trial_owners
@@ -88,6 +89,8 @@ def _check_settings(host: str, port: int) -> None:
     os.environ["BUCKET"] = os.environ.get("BUCKET", "") or "thumbnails"
     # A page of another site that is open in the same browser must not read or delete pictures.
     os.environ["ALLOWED_ORIGINS"] = os.environ.get("ALLOWED_ORIGINS", "") or own_origins(host, port)
+    os.environ["EVENTS"] = os.environ.get("EVENTS", "") or "true"
+    Webhook.from_env(os.environ)
     if os.environ.get("OWNERS"):
         os.environ.update(with_trial_owners(os.environ))
     Settings.from_env({"REDIS_URL": "redis://embedded"} | {k: v for k, v in os.environ.items() if v})

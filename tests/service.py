@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 120
 _READ_BY_US = (
     *("HOST", "PORT", "S3_PORT", "BUCKET", "REDIS_URL", "OWNERS"),
-    *("AWS_", "THUMBNAIL_", "MAX_", "ALLOWED_", "AUTH_"),
+    *("AWS_", "THUMBNAIL_", "MAX_", "ALLOWED_", "AUTH_", "EVENTS"),
 )
 
 

@@ -14,7 +14,7 @@ from chalicelib.records.codec import (
     decode,
     encode,
 )
-from chalicelib.records.record import Record, State, UnreadableRecord
+from chalicelib.records.record import EventKind, OutboxEvent, Record, State, UnreadableRecord
 from chalicelib.spec import Focus
 
 ID = "4f1c0c9e-3f0b-4d0e-8a54-0f3c1f6f9d10"
@@ -50,6 +50,9 @@ records = st.builds(
     touched_ms=optional_numbers,
     attempts=st.integers(min_value=0, max_value=99),
     tombstone=st.none() | tokens,
+    outbox=st.lists(
+        st.builds(OutboxEvent, st.sampled_from(EventKind), tokens, numbers, names, names), max_size=3
+    ).map(tuple),
     revision=st.just("") | tokens,
 )
 
@@ -83,6 +86,7 @@ def full() -> Record:
         touched_ms=1_700_000_000_001,
         attempts=2,
         tombstone="t",
+        outbox=(OutboxEvent(EventKind.READY, "an id", 1_700_000_000_000, "uploads/a", "{}"),),
         revision="r",
     )
 
@@ -121,7 +125,11 @@ def test_what_is_not_known_takes_no_field() -> None:
 
 
 def test_a_tombstone_keeps_nothing_but_what_a_late_event_needs() -> None:
-    fields = encode(dataclasses.replace(full(), state=State.TOMBSTONE))
+    removed = dataclasses.replace(full(), state=State.TOMBSTONE)
+    assert encode(removed).keys() - encode(dataclasses.replace(removed, outbox=())).keys() == {
+        *("outbox", "fingerprint", "thumbnail_size", "error")
+    }
+    fields = encode(dataclasses.replace(removed, outbox=()))
     assert fields == {
         "format": FORMAT,
         "state": "deleted",

@@ -53,6 +53,7 @@ NETWORK = {
     "ec2:DescribeSubnets",
     "ec2:UnassignPrivateIpAddresses",
 }
+FUNCTION = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function"
 BUCKET = "arn:${AWS::Partition}:s3:::${AWS::StackName}-${AWS::AccountId}-${AWS::Region}"
 
 
@@ -98,14 +99,15 @@ def allowed(policy: str) -> set[Grant]:
         condition, grant, otherwise = statement.get(
             "Fn::If", ["OwnRedis", statement, {"Ref": "AWS::NoValue"}]
         )
-        assert (condition, otherwise) == ("OwnRedis", {"Ref": "AWS::NoValue"})
+        assert condition in {"OwnRedis", "EventsOn"}
+        assert otherwise == {"Ref": "AWS::NoValue"}
         actions, where = grant["Action"], grant["Resource"]
         if grant["Effect"] == "Deny":
             denied.update(actions)
             function = policy.removeprefix("policy-").removesuffix(".json")
-            arn = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${AWS::StackName}"
+            arn = f"{FUNCTION}:${{AWS::StackName}}-{function}"
             # What Lambda does in the function's name has no such key; what the function's code does has.
-            code_itself = {"ArnEquals": {"lambda:SourceFunctionArn": {"Fn::Sub": f"{arn}-{function}"}}}
+            code_itself = {"ArnEquals": {"lambda:SourceFunctionArn": {"Fn::Sub": arn}}}
             assert (condition, where, grant["Condition"]) == ("OwnRedis", "*", code_itself)
             continue
         assert grant["Effect"] == "Allow"
@@ -126,8 +128,12 @@ def by_the_platform(function: str) -> set[Grant]:
         # Lambda needs these on everything: https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
         found |= {Grant(action, "*") for action in NETWORK}
     with suppress(KeyError):
-        queue = properties["EventInvokeConfig"]["DestinationConfig"]["OnFailure"]["Destination"]["Fn::GetAtt"]
+        destinations = stack["Resources"][f"{function}EventInvokeConfig"]["Properties"]["DestinationConfig"]
+        queue = destinations["OnFailure"]["Destination"]["Fn::GetAtt"]
         found.add(Grant("sqs:SendMessage", f"${{{'.'.join(queue)}}}"))
+        (name, _) = destinations["OnSuccess"]["Fn::If"][1]["Destination"]["Fn::GetAtt"]
+        started = stack["Resources"][name]["Properties"]["FunctionName"]["Fn::Sub"]
+        found.add(Grant("lambda:InvokeFunction", f"{FUNCTION}:{started}"))
     for event in properties.get("Events", {}).values():
         if event["Type"] == "SQS":
             queue = event["Properties"]["Queue"]["Fn::GetAtt"]

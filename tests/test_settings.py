@@ -29,6 +29,8 @@ OPTIONAL = (
     "AUTH_SECRET",
     "PUBLIC_STORAGE_URL",
     "AUTH_CLIENT_ID",
+    "EVENTS",
+    "OUTBOX_FUNCTION",
 )
 SECRET = "s" * 32
 BY_KEYS = {"AUTH_ISSUER": "https://issuer.example.com", "AUTH_JWKS_URL": "https://issuer.example.com/jwks"}
@@ -49,6 +51,8 @@ def test_defaults_are_the_documented_ones() -> None:
         retention_after_download=None,
         keep_originals=True,
         allowed_origins=("*",),
+        events=False,
+        outbox_function=None,
         auth=None,
         public_storage_url=None,
     )
@@ -86,6 +90,9 @@ def test_defaults_are_the_documented_ones() -> None:
         ("RETENTION_AFTER_DOWNLOAD", "60", {"retention_after_download": 60}),
         ("KEEP_ORIGINALS", "false", {"keep_originals": False}),
         ("KEEP_ORIGINALS", "true", {"keep_originals": True}),
+        ("EVENTS", "true", {"events": True}),
+        ("EVENTS", "false", {"events": False}),
+        ("OUTBOX_FUNCTION", "thumbnails-prod-outbox", {"outbox_function": "thumbnails-prod-outbox"}),
         ("ALLOWED_ORIGINS", "*", {"allowed_origins": ("*",)}),
         ("ALLOWED_ORIGINS", "https://a.example", {"allowed_origins": ("https://a.example",)}),
         (
@@ -180,6 +187,9 @@ def test_a_good_value_is_taken_and_changes_nothing_else(
         ("ALLOWED_ORIGINS", "https://a.example,"),
         ("ALLOWED_ORIGINS", "https://a.example,*"),
         ("ALLOWED_ORIGINS", "null"),
+        ("EVENTS", "on"),
+        ("OUTBOX_FUNCTION", "not a name"),
+        ("OUTBOX_FUNCTION", "n" * 65),
     ],
 )
 def test_a_bad_value_is_refused_by_the_variables_name(name: str, value: str) -> None:

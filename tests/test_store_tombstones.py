@@ -47,7 +47,7 @@ def every_field(state: State) -> Record:
 
 
 def test_every_field_is_set() -> None:
-    unset = {"tombstone", "revision"}
+    unset = {"tombstone", "revision", "outbox"}
     record = every_field(State.READY)
     empty = {field.name for field in fields(record) if getattr(record, field.name) in (None, "", 0, ())}
     assert empty == unset

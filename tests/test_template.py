@@ -50,6 +50,8 @@ def test_each_function_has_a_role_logs_and_limits_of_its_own(stack: template.Tem
         "MarkFailed",
         "Reconcile",
         "Rebuild",
+        "Outbox",
+        "Publish",
     }
     for part in ("Role", "LoggingConfig", "FunctionName"):
         assert len({json.dumps(properties[part]) for properties in functions.values()}) == len(functions)
@@ -134,6 +136,7 @@ def test_every_setting_is_passed_with_its_own_default(stack: template.Template) 
     variables = dict(stack["Globals"]["Function"]["Environment"]["Variables"])
     # It alone has all that is about tokens.
     variables |= stack["Resources"]["Authorize"]["Properties"]["Environment"]["Variables"]
+    variables["OUTBOX_FUNCTION"] = {"Fn::If": ["EventsOn", "named by the stack", ""]}
     variables["AUTH_SECRET"] = {"Ref": "AuthSecret"}
     defaults = {
         name: str(stack["Parameters"][value["Ref"]]["Default"])
@@ -240,7 +243,7 @@ def test_parameters_decide_whether_tokens_and_keys_are_asked_for(stack: template
 def test_the_authorizer_is_where_it_can_reach_the_issuer(resources: Resources) -> None:
     functions = {name: one for name, one in resources.items() if one["Type"] == "AWS::Serverless::Function"}
     outside = {name for name, one in functions.items() if "VpcConfig" in one["Properties"]}
-    assert outside == {"Authorize"}
+    assert outside == {"Authorize", "Publish"}
     assert functions["Authorize"]["Properties"]["VpcConfig"] == {"Ref": "AWS::NoValue"}
     # It fails by itself before Lambda or the gateway gives up on it: once to connect, once for the answer.
     assert functions["Authorize"]["Properties"]["Timeout"] > 2 * fetch.SECONDS

@@ -8,6 +8,7 @@
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from chalicelib import naming
-from chalicelib.records.record import Record, State, UnreadableRecord
+from chalicelib.records.record import EventKind, OutboxEvent, Record, State, UnreadableRecord
 from chalicelib.spec import Focus
 
 FORMAT: Final = "2"
@@ -49,6 +50,16 @@ def _matching(pattern: re.Pattern[str], convert: Callable[[str], Any]) -> Callab
 
 _TEXT = _Form(str, str)
 _NUMBER = _Form(str, int)
+
+
+def _read_outbox(text: str) -> tuple[OutboxEvent, ...]:
+    try:
+        return tuple(OutboxEvent(EventKind(kind), *rest) for kind, *rest in json.loads(text))
+    except TypeError as error:
+        raise ValueError(text) from error
+
+
+_OUTBOX = _Form(lambda events: json.dumps(events, separators=(",", ":")), _read_outbox)
 _STATE = _Form(lambda state: state.value, State)
 _NAMES = _Form(" ".join, lambda text: tuple(text.split()))
 # Object metadata: S3 allows 2 KB of US-ASCII; base64 keeps any name of 255 characters below 1.4 KB.
@@ -108,6 +119,7 @@ _FIELDS: Mapping[str, _Field] = {
     "touched_ms": _Field("touched_ms", _NUMBER),
     "attempts": _Field("tries", _NUMBER),
     "tombstone": _Field("tombstone", _TEXT, in_tombstone=True),
+    "outbox": _Field("outbox", _OUTBOX, in_tombstone=True),
     "revision": _Field("revision", _TEXT, in_tombstone=True),
 }
 _STORED = {field.stored: (name, field.form) for name, field in _FIELDS.items()}
@@ -118,8 +130,11 @@ _EMPTY: Mapping[str, Any] = {
     "created_ms": 0,
     "stale_thumbnails": (),
     "attempts": 0,
+    "outbox": (),
     "revision": "",
 }
+# What a tombstone keeps until its events are published.
+_UNTIL_PUBLISHED = frozenset({"body_hash", "thumbnail_size", "error"})
 _ALWAYS_SHOWN = {("size", "original")}
 _STANDS_ALONE = "stands-alone"
 
@@ -136,7 +151,8 @@ def encode(record: Record) -> dict[str, str]:
     for name, field in _FIELDS.items():
         value = getattr(record, name)
         known = value is not None and value != _EMPTY.get(name)
-        if known and (field.in_tombstone or record.state is not State.TOMBSTONE):
+        in_tombstone = field.in_tombstone or (record.outbox and name in _UNTIL_PUBLISHED)
+        if known and (in_tombstone or record.state is not State.TOMBSTONE):
             fields[field.stored] = field.form.write(value)
     return fields
 

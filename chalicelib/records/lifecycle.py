@@ -101,7 +101,7 @@ def claim_version(
     if before is None:
         return fresh
     if before.state is State.TOMBSTONE and revive is not None and before.tombstone == revive:
-        return fresh
+        return replace(fresh, outbox=before.outbox)
     is_same = (before.etag, before.focus) == (fresh.etag, fresh.focus)
     is_older = not is_same and _is_later(before, fresh)
     if before.state in _GONE or (is_older and not is_current):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from typing import NamedTuple
 
 from chalicelib.spec import Focus
 
@@ -72,6 +73,31 @@ class Failure:
     """Why, for clients."""
 
 
+class EventKind(StrEnum):
+    """How a record ended."""
+
+    READY = "ready"
+    """Its thumbnail was stored."""
+    FAILED = "failed"
+    """No thumbnail could be made."""
+    DELETED = "deleted"
+    """It was deleted, or has expired."""
+
+
+class OutboxEvent(NamedTuple):
+    """An end of a record that is to be published."""
+
+    kind: EventKind
+    event_id: str
+    """The same whenever this end is published."""
+    time_ms: int
+    """When the record ended, in milliseconds since the epoch."""
+    object_key: str
+    """The original's."""
+    shown: str
+    """The record as GET gave it then, as JSON; of a deleted one as GET last gave it."""
+
+
 class Unrestricted(Enum):
     """A viewer that sees every record."""
 
@@ -130,6 +156,9 @@ class Record:
     """How often the reconciler has retried this version."""
     tombstone: str | None = None
     """Unique to one removal."""
+    outbox: tuple[OutboxEvent, ...] = ()
+    """Events that are not published yet, oldest first. A tombstone that has some keeps `body_hash`,
+    `thumbnail_size` and `error`, by which it is known how long it has to live after that."""
     revision: str = ""
     """Random, new with each stored change: what compare-and-set compares. Empty in records of release 1."""
 

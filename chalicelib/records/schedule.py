@@ -35,10 +35,12 @@ class ScheduledCheck(NamedTuple):
 
 
 class Schedule:
-    """The schedule of one deployment.
+    """The schedule of one deployment, or another one under another `key`.
 
     All methods raise `RecordStoreUnavailable` when Redis does not answer.
     """
+
+    key = naming.DUE
 
     def __init__(self, client: "redis.Redis", clock: Clock, partitions: int = 1) -> None:
         """Use `client`, which must decode responses to text; checks are put into so many partitions."""
@@ -71,20 +73,20 @@ class Schedule:
                     pipe.zadd(key, times, lt=True)
                 pipe.execute()
 
-    def due(self, limit: int) -> list[ScheduledCheck]:
-        """The checks whose time has come, earliest first; at most `limit`."""
+    def due(self, limit: int, *, skip: int = 0) -> list[ScheduledCheck]:
+        """The checks whose time has come, earliest first and without the first ones; at most `limit`."""
         now = self._clock()
         with redis_errors(), self._redis.pipeline(transaction=False) as pipe:
             for number in range(naming.MOST_PARTITIONS):
-                key = naming.partition(naming.DUE, number)
-                pipe.zrange(key, "-inf", now, byscore=True, withscores=True, offset=0, num=limit)
+                key = naming.partition(self.key, number)
+                pipe.zrange(key, "-inf", now, byscore=True, withscores=True, offset=0, num=skip + limit)
             found = pipe.execute()
         checks = [
             ScheduledCheck(record_id, int(score), None if number == self._home(record_id) else number)
             for number, entries in enumerate(found)
             for record_id, score in entries
         ]
-        return sorted(checks, key=lambda check: check.at_ms)[:limit]
+        return sorted(checks, key=lambda check: check.at_ms)[skip : skip + limit]
 
     def reschedule(self, checks: Iterable[tuple[ScheduledCheck, int | None]]) -> None:
         """Move or remove checks, as `due` gave them.
@@ -103,7 +105,7 @@ class Schedule:
 
     def _key(self, check: ScheduledCheck) -> str:
         number = self._home(check.record_id) if check.partition is None else check.partition
-        return naming.partition(naming.DUE, number)
+        return naming.partition(self.key, number)
 
     def _home(self, record_id: str) -> int:
         return naming.partition_of(record_id, self._partitions)

@@ -5,7 +5,7 @@ that was read; if another writer came first, the transition is applied to what t
 script touches one key: a cluster may keep any two keys in different slots.
 
 Order of writes, so that a crash in between leaves nothing wrong for long: the schedule, then the index, then
-the record; a record that is gone is removed from the index afterwards.
+the outbox, then the record; a record that is gone is removed from the index afterwards.
 """
 
 import secrets
@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Concatenate, NamedTuple, ParamSpec
 from chalicelib import naming
 from chalicelib.clock import Clock, now_ms
 from chalicelib.errors import RecordUnreadable
-from chalicelib.records import codec, lifecycle
+from chalicelib.records import codec, events, lifecycle
 from chalicelib.records.checkpoints import Checkpoints
 from chalicelib.records.cluster import is_cluster, to_each_primary
 from chalicelib.records.hashes import Hashes
 from chalicelib.records.heartbeat import Heartbeat
 from chalicelib.records.index import Index, entry_of
+from chalicelib.records.outbox import Outbox
 from chalicelib.records.record import (
     UNRESTRICTED,
     Failure,
@@ -70,7 +71,9 @@ class RecordStore:
     `RecordUnreadable` when another release has written it.
     """
 
-    def __init__(self, client: "redis.Redis", clock: Clock = now_ms, partitions: int = 1) -> None:
+    def __init__(
+        self, client: "redis.Redis", clock: Clock = now_ms, partitions: int = 1, *, publishes: bool = False
+    ) -> None:
         """Use `client`, which must decode responses; index and schedule have so many `partitions`."""
         self._redis = client
         self._is_cluster = is_cluster(client)
@@ -79,6 +82,7 @@ class RecordStore:
         self._replace = Replace(client)
         self.index = Index(client, partitions)
         self.schedule = Schedule(client, clock, partitions)
+        self.outbox = Outbox(client, clock, partitions, publishes=publishes)
         self.checkpoints = Checkpoints(client)
         self.heartbeat = Heartbeat(client)
 
@@ -167,23 +171,23 @@ class RecordStore:
     ) -> Change:
         """Apply a transition to a record that was just read; `before` may be out of date."""
         while True:
-            after = transition(before, *args, **kwargs)
+            after = self.outbox.note(before, transition(before, *args, **kwargs))
             if after == before:
                 return Change(before, before)
             revision = secrets.token_hex(6)
             after = None if after is None else replace(after, revision=revision)
             self._schedule_check(before, after)
+            self.outbox.announce(before, after)
             stored = self._replace(
                 naming.record(record_id),
                 None if before is None else before.revision,
                 {} if after is None else codec.encode(after),
-                allowed_when_full=transition in lifecycle.ALLOWED_WHEN_FULL,
-                seconds_to_live=lifecycle.seconds_to_live(before, after),
+                allowed_when_full=transition in events.ALLOWED_WHEN_FULL,
+                seconds_to_live=events.seconds_to_live(before, after),
             )
             # The client sends the script again when a reply is lost: the revision is this one's own then, or
             # the record is dropped.
-            is_dropped = after is None and not stored
-            if stored is None or is_dropped or stored.get("revision") == revision:
+            if stored is None or (after is None and not stored) or stored.get("revision") == revision:
                 return Change(before, after)
             before = self._readable(codec.decode(record_id, stored))
 
@@ -196,9 +200,7 @@ class RecordStore:
             return
         now = self._clock()
         needed, scheduled = lifecycle.next_check(after, now), lifecycle.next_check(before, now)
-        if needed is None:
-            return
-        if scheduled is None or needed < scheduled:
+        if needed is not None and (scheduled is None or needed < scheduled):
             self.schedule.set(ScheduledCheck(after.id, needed))
 
     def _announce(self, record: Record) -> Record | None:

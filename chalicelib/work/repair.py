@@ -289,7 +289,7 @@ class Repair:
                 counts.update(filter(None, done))
 
     def _index_and_schedule(self, found: Iterable[Found]) -> None:
-        """Add missing index entries and checks, whose keys a cluster may lose without the records'."""
+        """Add missing entries of index, schedule and outbox: a cluster may lose these without the records."""
         records = [record for record in found if isinstance(record, Record)]
         self.store.index.add([record for record in records if lifecycle.is_listed(record)])
         # Counted from when the version was stored: what is overdue is checked by the next sweep.
@@ -298,6 +298,9 @@ class Repair:
             for record in records
         ]
         self.store.schedule.set_if_earlier([ScheduledCheck(one, at) for one, at in checks if at is not None])
+        self.store.outbox.set_if_earlier(
+            [ScheduledCheck(record.id, record.outbox[0].time_ms) for record in records if record.outbox]
+        )
 
     def _is_old(self, since_ms: int) -> bool:
         return since_ms <= self.clock() - IN_FLIGHT_MS
