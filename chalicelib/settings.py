@@ -8,7 +8,7 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 
 from chalicelib.naming import MOST_PARTITIONS
-from chalicelib.spec import Fit, ThumbnailSpec
+from chalicelib.spec import Crop, Fit, ThumbnailSpec
 
 # S3's rule for buckets: 3 to 63 characters, no empty label, nothing that reads as an IPv4 address.
 _BUCKET_NAME = r"(?!.*\.\.)(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
@@ -123,6 +123,7 @@ class Settings:
                 fit=_fit(env),
                 quality=_integer(env, "THUMBNAIL_QUALITY", 85, 1, 95),
                 background=_colour(env),
+                crop=_crop(env),
             ),
             # API Gateway hands a request to Lambda as JSON of at most 6,291,456 bytes with the body in
             # base64: 4.5 million bytes of picture leave room for the headers and the multipart frame.
@@ -288,6 +289,10 @@ def _size(env: Mapping[str, str]) -> tuple[int, int]:
 
 def _fit(env: Mapping[str, str]) -> Fit:
     return Fit(_matching(env, "THUMBNAIL_FIT", Fit.COVER, "|".join(Fit), " or ".join(Fit)))
+
+
+def _crop(env: Mapping[str, str]) -> Crop:
+    return Crop(_matching(env, "THUMBNAIL_CROP", Crop.CENTER, "|".join(Crop), " or ".join(Crop)))
 
 
 def _colour(env: Mapping[str, str]) -> tuple[int, int, int]:

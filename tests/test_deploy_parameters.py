@@ -149,6 +149,7 @@ def test_what_cannot_be_changed_is_refused_with_the_reason(declared: template.Te
     [
         ("ThumbnailSize", "THUMBNAIL_SIZE"),
         ("ThumbnailFit", "THUMBNAIL_FIT"),
+        ("ThumbnailCrop", "THUMBNAIL_CROP"),
         ("ThumbnailQuality", "THUMBNAIL_QUALITY"),
         ("ThumbnailBackground", "THUMBNAIL_BACKGROUND"),
         ("RetentionAfterDownload", None),

@@ -144,6 +144,7 @@ def test_a_taken_port_gets_one_sentence(variable: str) -> None:
     [
         ("THUMBNAIL_SIZE", "0x100"),
         ("THUMBNAIL_FIT", "stretch"),
+        ("THUMBNAIL_CROP", "faces"),
         ("THUMBNAIL_QUALITY", "101"),
         ("MAX_UPLOAD_BYTES", "lots"),
         ("BUCKET", "Not_A_Bucket"),

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from chalicelib.settings import Algorithm, Auth, Settings, SettingsError
-from chalicelib.spec import Fit, ThumbnailSpec
+from chalicelib.spec import Crop, Fit, ThumbnailSpec
 
 REQUIRED = {"BUCKET": "pictures", "REDIS_URL": "redis://localhost:6379"}
 OPTIONAL = (
@@ -15,6 +15,7 @@ OPTIONAL = (
     "THUMBNAIL_FIT",
     "THUMBNAIL_QUALITY",
     "THUMBNAIL_BACKGROUND",
+    "THUMBNAIL_CROP",
     "MAX_UPLOAD_BYTES",
     "MAX_ORIGINAL_BYTES",
     "MAX_PIXELS",
@@ -76,6 +77,8 @@ def test_defaults_are_the_documented_ones() -> None:
         ("THUMBNAIL_SIZE", "1024x1024", {"spec": ThumbnailSpec(width=1024, height=1024)}),
         ("THUMBNAIL_FIT", "cover", {"spec": ThumbnailSpec(fit=Fit.COVER)}),
         ("THUMBNAIL_FIT", "contain", {"spec": ThumbnailSpec(fit=Fit.CONTAIN)}),
+        ("THUMBNAIL_CROP", "center", {"spec": ThumbnailSpec()}),
+        ("THUMBNAIL_CROP", "attention", {"spec": ThumbnailSpec(crop=Crop.ATTENTION)}),
         ("THUMBNAIL_QUALITY", "1", {"spec": ThumbnailSpec(quality=1)}),
         ("THUMBNAIL_QUALITY", "95", {"spec": ThumbnailSpec(quality=95)}),
         ("THUMBNAIL_BACKGROUND", "#0180fF", {"spec": ThumbnailSpec(background=(1, 128, 255))}),
@@ -151,6 +154,8 @@ def test_a_good_value_is_taken_and_changes_nothing_else(
         ("THUMBNAIL_SIZE", "\u0661\u0660x10"),
         ("THUMBNAIL_FIT", "Cover"),
         ("THUMBNAIL_FIT", "fill"),
+        ("THUMBNAIL_CROP", "centre"),
+        ("THUMBNAIL_CROP", "0.5,0.2"),
         ("THUMBNAIL_FIT", "cover|contain"),
         ("THUMBNAIL_QUALITY", "0"),
         ("THUMBNAIL_QUALITY", "96"),

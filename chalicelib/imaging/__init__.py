@@ -7,6 +7,7 @@
     shrink      scaling: one resize, or band by band; several thumbnails of one decode
     geometry    crop and size
     colour      to sRGB
+    attention   the crop that shows what people look at
     render      all of these in their order, and encoding
 
 No I/O, no settings, no clock, and nothing that changes Pillow for the rest of the process: safe in several
@@ -21,7 +22,7 @@ from chalicelib.errors import PictureError, UndecodablePicture
 from chalicelib.imaging import headers, limits
 from chalicelib.imaging.headers.header import undecodable
 from chalicelib.imaging.sniffing import ACCEPTED
-from chalicelib.spec import NamedSize, ThumbnailSpec
+from chalicelib.spec import Focus, NamedSize, ThumbnailSpec
 
 __all__ = ["ACCEPTED", "Thumbnail", "check", "make_thumbnail"]
 
@@ -69,7 +70,12 @@ def check(content: bytes, *, max_pixels: int) -> None:
 
 
 def make_thumbnail(
-    content: bytes, spec: ThumbnailSpec, *, max_pixels: int, sizes: Sequence[NamedSize] = ()
+    content: bytes,
+    spec: ThumbnailSpec,
+    *,
+    max_pixels: int,
+    sizes: Sequence[NamedSize] = (),
+    focus: Focus | None = None,
 ) -> Thumbnail:
     """Turn a picture into its thumbnails: upright, sRGB, never enlarged.
 
@@ -78,6 +84,7 @@ def make_thumbnail(
         spec: box, fit, quality and background of the default thumbnail.
         max_pixels: the most pixels (width x height) that are decoded.
         sizes: what else is made; the picture is decoded once for all.
+        focus: the point that all crops keep; None leaves it to the specs.
 
     Raises:
         UnsupportedFormat: not an accepted image format.
@@ -91,7 +98,7 @@ def make_thumbnail(
     source_format, header = headers.read(content)
     limits.enforce(source_format, header, max_pixels=max_pixels)
     try:
-        specs = [spec, *(size.spec for size in sizes)]
+        specs = [one.focused(focus) for one in (spec, *(size.spec for size in sizes))]
         rendered = render.render(source_format, header, content, specs)
     except PictureError:
         raise

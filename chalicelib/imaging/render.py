@@ -5,12 +5,13 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from chalicelib.imaging import attention
 from chalicelib.imaging.colour import to_srgb
 from chalicelib.imaging.decoders import Decoded, decode
 from chalicelib.imaging.geometry import plans
 from chalicelib.imaging.headers.header import Header
 from chalicelib.imaging.shrink import averaged_pixels
-from chalicelib.spec import ImageFormat, Specs, ThumbnailSpec
+from chalicelib.spec import Crop, Fit, ImageFormat, Specs, ThumbnailSpec
 
 # What turns a picture of each EXIF orientation upright.
 _UPRIGHT = {
@@ -25,8 +26,8 @@ _UPRIGHT = {
 _SIDEWAYS = 5
 """EXIF orientations from here on swap width and height."""
 _MOST_AVERAGED = 24_000_000
-"""Pixels of 4 bytes that thumbnails of one decode may share. One thumbnail alone needs 3 x 1024 squared; only
-crops beside whole panoramas need more than this."""
+"""Pixels of 4 bytes that thumbnails of one decode may share. One thumbnail alone needs 3 x 1024 squared, four
+times that where attention decides on its crop; only crops beside whole panoramas need more than this."""
 
 
 class Rendered(NamedTuple):
@@ -82,6 +83,8 @@ def _finished(decoded: Decoded, index: int, spec: ThumbnailSpec) -> Image.Image:
             image.putalpha(alpha)
     if decoded.orientation in _UPRIGHT:
         image = image.transpose(_UPRIGHT[decoded.orientation])
+    if spec.fit is Fit.COVER and spec.crop is Crop.ATTENTION:
+        image = attention.crop(image, (min(spec.width, image.width), min(spec.height, image.height)))
     return image
 
 

@@ -289,8 +289,7 @@ class Processor:
                 f"The picture has {original.info.size:,} bytes; at most {self.max_bytes:,} are accepted."
             )
         content, started = original.read(), self.clock()
-        spec = self.spec.focused(record.focus)
-        thumbnail = make_thumbnail(content, spec, max_pixels=self.max_pixels)
+        thumbnail = make_thumbnail(content, self.spec, max_pixels=self.max_pixels, focus=record.focus)
         return thumbnail, self.clock() - started
 
     def _handle_processed(self, record: Record, original: ObjectInfo) -> Outcome:
