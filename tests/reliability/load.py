@@ -1,11 +1,17 @@
 """Clients that upload all the time, and the pipeline that makes the thumbnails of what they got 201 for."""
 
+import contextlib
 import queue
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
+import pytest
+
+from chalicelib import services
+from chalicelib.clients import redis_client
 from tests.conftest import picture
 from tests.reliability.deployment import Deployment
 
@@ -20,6 +26,21 @@ class Answer:
     at: float
     status: int
     record_id: str | None
+
+
+@contextlib.contextmanager
+def patient_clients() -> Iterator[None]:
+    """Let the service wait ten times as long for Redis: on a slow machine, too, it is refused for cause only.
+
+    What has died refuses connections immediately.
+    """
+
+    def patient(url: str, *, timeout: float, is_cluster: bool = False) -> Any:
+        return redis_client(url, timeout=10 * timeout, is_cluster=is_cluster)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(services, "redis_client", patient)
+        yield
 
 
 @dataclass

@@ -8,7 +8,7 @@ import pytest
 
 from local import valkey
 from tests.reliability.deployment import RECONCILE_MS, Deployment, deployed
-from tests.reliability.load import Load
+from tests.reliability.load import Load, patient_clients
 from tests.reliability.local_redis import Address, client, offset
 from tests.service import eventually
 
@@ -29,14 +29,14 @@ class Pair:
     def wait_for_replication(self) -> None:
         with client(self.primary) as primary, client(self.replica) as replica:
             eventually(
-                lambda: offset(primary, "master_repl_offset") == offset(replica, "slave_repl_offset"), 20
+                lambda: offset(primary, "master_repl_offset") == offset(replica, "slave_repl_offset"), 120
             )
 
     def fail_over(self) -> None:
         """Let both servers change places without losing a write; the former primary stays reachable."""
         with client(self.primary) as primary:
             primary.execute_command("FAILOVER")
-            eventually(lambda: primary.info("replication")["role"] == "slave", 10)
+            eventually(lambda: primary.info("replication")["role"] == "slave", 120)
         self.repoint()
 
     def lose_primary(self) -> None:
@@ -62,7 +62,8 @@ def pair() -> Iterator[Pair]:
 
 @pytest.fixture
 def deployment(pair: Pair, s3_endpoint: str, api_server: tuple[str, str]) -> Iterator[Deployment]:
-    with deployed(api_server[0], f"redis://127.0.0.1:{pair.address.port}", s3_endpoint) as made:
+    url = f"redis://127.0.0.1:{pair.address.port}"
+    with patient_clients(), deployed(api_server[0], url, s3_endpoint) as made:
         made.reconcile()
         yield made
 
@@ -93,4 +94,4 @@ def test_uploads_go_on_and_none_is_lost(deployment: Deployment, pair: Pair, kind
     assert counts.get("records restored", 0) == len(lost)
     assert {deployment.shown(one) for one in load.accepted} == {"ready"}
     assert set(load.accepted) <= deployment.listed().keys()
-    assert deployment.session.get(f"{deployment.url}/api/v1/system/health", timeout=20).status_code == 200
+    assert deployment.session.get(f"{deployment.url}/api/v1/system/health", timeout=60).status_code == 200
