@@ -93,9 +93,13 @@ class ThumbnailFailed(RequestError):
 
 
 class PictureError(ServiceError):
-    """No thumbnail can be made of this picture. `code` names the failure in records, logs and metrics."""
+    """No thumbnail can be made of this picture. `code` names the failure in records, logs and metrics.
+
+    `image_format` is what the first bytes say, `unknown` where the picture was not looked at.
+    """
 
     code: ClassVar[str]
+    image_format: str = "unknown"
 
 
 class UnsupportedFormat(PictureError):

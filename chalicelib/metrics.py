@@ -6,9 +6,9 @@ All have the dimension `service`: the bucket's name, which tells deployments of 
     PresignedUploads                    presigned uploads that were given out
     Rejected                            uploads that were refused, by `reason`
     Thumbnails                          runs that finished a record, by `format` and `outcome`
-    QueueToReady                        milliseconds from the upload to the end of that run
-    DecodeTime                          milliseconds for decoding, scaling and encoding, by `format`
-    ThumbnailBytes                      sizes of thumbnails
+    QueueToReady                        milliseconds from the upload to the end of that run, likewise
+    DecodeTime                          milliseconds for decoding, scaling and encoding a thumbnail, likewise
+    ThumbnailBytes                      sizes of thumbnails, likewise
     FailedEvents                        events whose record failed after all attempts, by `reason`
     Reconciled                          what the reconciler has repaired, by `what`
 
@@ -67,9 +67,9 @@ class Metrics:
         figures = [
             Metric("Thumbnails", 1),
             Metric("QueueToReady", waited_ms, MetricUnit.Milliseconds),
-            Metric("DecodeTime", decode_ms, MetricUnit.Milliseconds),
         ]
-        if size is not None:
+        if size is not None:  # else the time would be that of finding a fault
+            figures.append(Metric("DecodeTime", decode_ms, MetricUnit.Milliseconds))
             figures.append(Metric("ThumbnailBytes", size, MetricUnit.Bytes))
         self._write(figures, {"format": image_format, "outcome": outcome})
 

@@ -2,18 +2,24 @@
 
 import json
 import logging
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from chalicelib import metrics
+from chalicelib.imaging import headers
+from chalicelib.imaging.sniffing import FORMATS, UNKNOWN
 from chalicelib.records.lifecycle import IN_FLIGHT_MS
 from chalicelib.work.retry import MOST_ATTEMPTS
 from tests.conftest import Api, SettableClock, picture, report
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
+
+OPERATIONS = (Path(__file__).parent.parent / "docs" / "operations.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -73,11 +79,27 @@ def test_units_are_those_that_cloudwatch_knows(api: Api, emitted: list[dict[str,
     }
 
 
-def test_a_broken_picture_counts_by_its_outcome(api: Api, emitted: list[dict[str, Any]]) -> None:
-    api.upload(picture()[:300])
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF"])
+def test_a_broken_picture_counts_by_its_outcome_and_its_format(
+    api: Api, emitted: list[dict[str, Any]], image_format: str
+) -> None:
+    api.upload(picture(image_format=image_format)[:120])
     api.deliver()
     made = figures(emitted[-1])
-    assert (made["outcome"], made["format"], "ThumbnailBytes" in made) == ("failed", "unknown", False)
+    assert made.pop("QueueToReady") >= 0
+    assert made == {"Thumbnails": 1, "outcome": "failed", "format": image_format}
+
+
+def test_what_is_no_picture_has_no_format(api: Api, s3: "S3Client", emitted: list[dict[str, Any]]) -> None:
+    s3.put_object(Bucket=api.bucket.name, Key="originals/a.txt", Body=b"text")
+    api.deliver()
+    assert (figures(emitted[0])["outcome"], figures(emitted[0])["format"]) == ("failed", "unknown")
+
+
+def test_formats_are_a_closed_list_that_is_documented() -> None:
+    (line,) = [line for line in OPERATIONS.splitlines() if line.startswith("| `Thumbnails` |")]
+    assert re.findall(r"`([^`]+)`", line.split("|")[3])[:9] == [*FORMATS, UNKNOWN]
+    assert set(headers._READERS) == set(FORMATS)
 
 
 def test_what_is_put_into_the_bucket_counts_as_an_upload(

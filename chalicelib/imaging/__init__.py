@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from chalicelib.errors import PictureError, UndecodablePicture
 from chalicelib.imaging import headers, limits
 from chalicelib.imaging.headers.header import undecodable
-from chalicelib.imaging.sniffing import ACCEPTED
+from chalicelib.imaging.sniffing import ACCEPTED, format_of
 from chalicelib.spec import Focus, NamedSize, ThumbnailSpec
 
 __all__ = ["ACCEPTED", "Thumbnail", "check", "make_thumbnail"]
@@ -92,13 +92,25 @@ def make_thumbnail(
         TooComplex: made of more parts than any real picture.
         UndecodablePicture: truncated, damaged, or a header that lies.
 
+    Each of them carries the format, by the first bytes.
+
     """
+    specs, names = [spec, *(size.spec for size in sizes)], [size.name for size in sizes]
+    try:
+        return _make_thumbnail(content, [one.focused(focus) for one in specs], max_pixels, names)
+    except PictureError as error:
+        error.image_format = format_of(content)
+        raise
+
+
+def _make_thumbnail(
+    content: bytes, specs: Sequence[ThumbnailSpec], max_pixels: int, names: Sequence[str]
+) -> Thumbnail:
     from chalicelib.imaging import render  # noqa: PLC0415 - see the module's docstring
 
     source_format, header = headers.read(content)
     limits.enforce(source_format, header, max_pixels=max_pixels)
     try:
-        specs = [one.focused(focus) for one in (spec, *(size.spec for size in sizes))]
         rendered = render.render(source_format, header, content, specs)
     except PictureError:
         raise
@@ -116,5 +128,5 @@ def make_thumbnail(
         source_format,
         rendered.width,
         rendered.height,
-        {size.name: made for size, made in zip(sizes, others, strict=True)},
+        dict(zip(names, others, strict=True)),
     )

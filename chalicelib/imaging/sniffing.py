@@ -3,6 +3,9 @@
 from chalicelib.errors import UnsupportedFormat
 
 ACCEPTED = "JPEG, PNG, GIF, WebP, BMP, TIFF, AVIF or HEIC"
+UNKNOWN = "unknown"
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "HEIF")
+"""Every name that `sniff` gives."""
 
 _SIGNATURES = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -21,6 +24,14 @@ _HEVC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 # Brands that say only that it is a picture or a sequence: the header tells what codes it.
 _ANY = {b"mif1", b"mif2", b"msf1"}
 _BRANDS_END = 256  # bytes; a real ftyp box lists a dozen brands
+
+
+def format_of(content: bytes) -> str:
+    """Name the image format as `sniff` does; `UNKNOWN` where that raises."""
+    try:
+        return sniff(content)
+    except UnsupportedFormat:
+        return UNKNOWN
 
 
 def sniff(content: bytes) -> str:

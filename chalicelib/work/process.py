@@ -88,8 +88,9 @@ class ProcessingResult:
     """A run that finished a record; times are milliseconds, sizes bytes.
 
     `way` is how the original came: `multipart` or `presigned` by the API, or put into the `bucket`.
-    `image_format` is `unknown` where it was not found out. `waited_ms` counts from when the picture was
-    uploaded, or put into the bucket. `request_id` is that of the request which has uploaded the original.
+    `image_format` is one of `imaging.sniffing.FORMATS`, or `unknown` for all others and where the picture was
+    not looked at. `waited_ms` counts from when the picture was uploaded, or put into the bucket. `request_id`
+    is that of the request which has uploaded the original.
     """
 
     record_id: str
@@ -220,16 +221,17 @@ class Processor:
         the rounds of a run, since the record forgets them when a version is finished.
         """
         stale.update(thumbnail_keys(record))
-        thumbnail, decode_ms = None, 0
+        decode_ms = 0
         result: Finished | Failure
+        made: Thumbnail | PictureError
         stored_key = naming.thumbnail(record.id, record.thumbnail or "")
         try:
             thumbnail, decode_ms = make(original, record)
         except PictureError as error:
             outcome = Outcome.FAILED
-            result = failure_of(error)
+            result, made = failure_of(error), error
         else:
-            outcome = Outcome.READY
+            outcome, made = Outcome.READY, thumbnail
             self.bucket.put(
                 stored_key,
                 thumbnail.content,
@@ -239,7 +241,7 @@ class Processor:
             result = Finished(len(thumbnail.content))
         finish = self.store.finish(record, result)
         if finish is FinishResult.DONE:
-            observe(self._seen(record, original.info, outcome, thumbnail, decode_ms))
+            observe(self._seen(record, original.info, outcome, made, decode_ms))
             if not self._is_last_version(record, original.info, outcome):
                 return None
             self.bucket.delete(*(stale - {stored_key}))
@@ -254,7 +256,12 @@ class Processor:
         return None
 
     def _seen(
-        self, record: Record, original: ObjectInfo, outcome: Outcome, made: Thumbnail | None, decode_ms: int
+        self,
+        record: Record,
+        original: ObjectInfo,
+        outcome: Outcome,
+        made: Thumbnail | PictureError,
+        decode_ms: int,
     ) -> ProcessingResult:
         request_id = original.metadata.get("request-id", "")
         way = "multipart" if record.presigned_until_ms is None else "presigned"
@@ -262,9 +269,9 @@ class Processor:
             record.id,
             way if naming.is_upload_key(original.key) else "bucket",
             outcome,
-            image_format="unknown" if made is None else made.source_format,
+            image_format=made.source_format if isinstance(made, Thumbnail) else made.image_format,
             original_size=original.size,
-            thumbnail_size=None if made is None else len(made.content),
+            thumbnail_size=len(made.content) if isinstance(made, Thumbnail) else None,
             waited_ms=self.clock() - max(record.created_ms, original.modified_ms),
             decode_ms=decode_ms,
             request_id=request_id if _REQUEST_ID.fullmatch(request_id) else None,

@@ -93,7 +93,7 @@ def refusing() -> Iterator[Refusing]:
 
 @pytest.fixture
 def store(refusing: Refusing) -> Iterator[RecordStore]:
-    with redis_client(f"redis://127.0.0.1:{refusing.port}", timeout=2) as using:
+    with redis_client(f"redis://127.0.0.1:{refusing.port}", timeout=30) as using:
         made = RecordStore(using)
         process(made)
         yield made
@@ -127,12 +127,12 @@ def test_a_primary_that_cannot_save_its_snapshot() -> None:
     """MISCONF of a real server: no picture is taken, what is there is still shown."""
     with ValkeyServer(config={"save": "3600 1"}) as server, client(server) as plain:
         (Path(server.data_dir) / "dump.rdb").mkdir()
-        with redis_client(server.connection_url, timeout=2) as using:
+        with redis_client(server.connection_url, timeout=30) as using:
             store = RecordStore(using)
             record = new_record()
             store.create(record)
             plain.bgsave()
-            eventually(lambda: plain.info("persistence")["rdb_last_bgsave_status"] == "err", 10)
+            eventually(lambda: plain.info("persistence")["rdb_last_bgsave_status"] == "err", 120)
             for write in (RecordStore.ping, create, process):
                 with pytest.raises(RecordStoreUnavailable):
                     write(store)
@@ -150,7 +150,9 @@ def test_a_replica_whose_primary_is_gone_is_left_for_the_new_one() -> None:
         with client(stale) as plain:
             plain.replicaof("127.0.0.1", "1")
         address = stack.enter_context(Address("127.0.0.1", stale.port))
-        store = RecordStore(stack.enter_context(redis_client(f"redis://127.0.0.1:{address.port}", timeout=2)))
+        store = RecordStore(
+            stack.enter_context(redis_client(f"redis://127.0.0.1:{address.port}", timeout=30))
+        )
         for call in CALLS:
             with pytest.raises(RecordStoreUnavailable):
                 call(store)
@@ -165,7 +167,7 @@ def test_a_server_that_is_still_loading() -> None:
         config = {"loading-process-events-interval-bytes": "1024", "enable-debug-command": "yes"}
         server = stack.enter_context(valkey.running(config))
         plain = stack.enter_context(client(server))
-        store = RecordStore(stack.enter_context(redis_client(server.connection_url, timeout=2)))
+        store = RecordStore(stack.enter_context(redis_client(server.connection_url, timeout=30)))
         record = new_record()
         store.create(record)
         with plain.pipeline(transaction=False) as pipe:
@@ -185,7 +187,7 @@ def test_a_server_that_is_still_loading() -> None:
                 return False
             return bool(seen)
 
-        eventually(is_back, 20)
+        eventually(is_back, 120)
         reload.join()
         assert set(seen) == {"BusyLoadingError"}
         assert [one.id for one in store.page(10, None, UNRESTRICTED).records] == [record.id]
