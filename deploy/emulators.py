@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from deploy.template import ANY_METHOD, Template
 
 _API_ID = "thumbnails"
+_OWN_REDIS = ("OwnRedis", "OwnPlainRedis", "OwnRedisCluster", "OwnRedisWithStandby")
 
 
 def for_localstack(template: Template) -> Template:
@@ -72,18 +73,19 @@ def _without_own_redis(template: Template) -> Template:
     The account's setting for logs goes, too: the tag that orders it would make a circle with an API that is
     tagged itself, and LocalStack needs no such setting.
     """
-    changed = _as_if_not(template, "OwnRedis", "OwnRedisWithStandby", "AllowsApiLogs")
+    changed = _as_if_not(template, *_OWN_REDIS, "AllowsApiLogs")
     for name in (
         "RedisNodeType",
         "RedisNodes",
         "RedisFailover",
+        "RedisShards",
         "VpcCidr",
         "ZoneA",
         "ZoneB",
         "CreateApiLogsRole",
     ):
         del changed["Parameters"][name]
-    for name in ("OwnRedis", "OwnRedisWithStandby", "HasStandby", "ZonesNamed", "AllowsApiLogs"):
+    for name in (*_OWN_REDIS, "ClusterMode", "HasReplicas", "HasStandby", "ZonesNamed", "AllowsApiLogs"):
         del changed["Conditions"][name]
     del changed["Metadata"]
     return changed

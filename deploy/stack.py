@@ -131,7 +131,7 @@ class Stack:
 
     def has_own_redis(self) -> bool:
         """Tell whether it has a Redis of its own: the parameter that says so is secret."""
-        return self.resource("Redis") is not None
+        return self.resource("Redis") is not None or self.resource("ShardedRedis") is not None
 
     # --- what is done to it ---
 

@@ -193,7 +193,7 @@ def test_without_a_redis_of_its_own_there_is_no_network_either(resources: Resour
     ours = ("AWS::EC2::", "AWS::ElastiCache::", "AWS::SecretsManager::")
     assert {
         resource.get("Condition") for resource in resources.values() if resource["Type"].startswith(ours)
-    } == {"OwnRedis"}
+    } == {"OwnRedis", "OwnPlainRedis", "OwnRedisCluster"}
 
 
 def test_the_gateway_knows_every_route_and_leaves_other_methods_to_the_app(resources: Resources) -> None:
@@ -322,7 +322,10 @@ def test_bytes_pass_the_gateway_both_ways(resources: Resources) -> None:
 
 def test_the_dashboard_is_json_with_redis_and_without(resources: Resources) -> None:
     body, widget = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
-    for redis in widget["RedisWidget"]["Fn::If"][1:]:
+    _, plain, (_, sharded, none) = widget["RedisWidget"]["Fn::If"][:2] + [
+        widget["RedisWidget"]["Fn::If"][2]["Fn::If"]
+    ]
+    for redis in (plain, sharded, none):
         text = redis["Fn::Sub"] if isinstance(redis, dict) else redis
         widgets = json.loads(body.replace("${RedisWidget}", text))["widgets"]
         searched = " ".join(
@@ -355,4 +358,5 @@ def test_the_url_on_localstack_is_the_one_that_is_written_down(stack: template.T
 def test_nothing_of_localstacks_stack_needs_a_paid_service(stack: template.Template) -> None:
     text = json.dumps(TARGETS["localstack"](stack))
     assert "OwnRedis" not in text
+    assert "OwnPlainRedis" not in text
     assert "ElastiCache" not in text
