@@ -161,7 +161,7 @@ def uploader() -> Uploader:
 
 def downloader() -> Downloader:
     """Reads for this request's client."""
-    return Downloader(store(), bucket(), viewer(), settings().retention_after_download)
+    return Downloader(store(), bucket, viewer(), settings().retention_after_download)
 
 
 def query_params() -> Mapping[str, str]:

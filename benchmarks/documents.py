@@ -22,6 +22,11 @@ def write(path: Path, command: str, text: str) -> None:
     path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
 
 
+def write_times(path: Path, command: str, text: str, load: float) -> None:
+    """The same with times that were measured, and how busy the machine was before: see `conditions`."""
+    write(path, command, f"{conditions(load)}\n\n{text}")
+
+
 def load_average() -> float:
     """How many processes wanted a processor in the last minute, on average: to be asked before measuring."""
     return os.getloadavg()[0]

@@ -2,9 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, cast
 
-import boto3
 import redis
-from botocore.config import Config
 from redis.backoff import ConstantBackoff
 from redis.exceptions import BusyLoadingError, MasterDownError, ReadOnlyError
 from redis.retry import Retry
@@ -49,21 +47,18 @@ def s3_client(*, timeout: float, attempts: int) -> "S3Client":
         attempts: how often a call is tried in all when it fails for a passing reason.
 
     """
-    client: S3Client = boto3.client(
+    client: S3Client = aws_client(
         "s3",
-        config=Config(
-            connect_timeout=timeout,
-            read_timeout=timeout,
-            retries={"total_max_attempts": attempts, "mode": "standard"},
-            max_pool_connections=32,
-            # An endpoint given by address has no name to put the bucket's in front of. TLS protects the body
-            # already, so that no second hash of it is signed.
-            s3={"addressing_style": "auto", "payload_signing_enabled": False},
-            # The same of checksums, but where S3 demands one, as in DeleteObjects.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            signature_version="s3v4",
-        ),
+        timeout=timeout,
+        attempts=attempts,
+        max_pool_connections=32,
+        # An endpoint given by address has no name to put the bucket's in front of. TLS protects the body
+        # already, so that no second hash of it is signed.
+        s3={"addressing_style": "auto", "payload_signing_enabled": False},
+        # The same of checksums, but where S3 demands one, as in DeleteObjects.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        signature_version="s3v4",
     )
     # `Expect: 100-continue` costs a round trip each time, and another timeout when S3 hangs.
     client.meta.events.register_last("before-call.s3", _do_not_wait_for_continue)
@@ -71,12 +66,17 @@ def s3_client(*, timeout: float, attempts: int) -> "S3Client":
     return client
 
 
-def aws_client(service: str, *, timeout: float, attempts: int) -> Any:
-    """Make a client of another service of AWS; as `s3_client`."""
+def aws_client(service: str, *, timeout: float, attempts: int, **more: Any) -> Any:
+    """Make a client of a service of AWS; `timeout` and `attempts` as in `s3_client`, `more` for its Config.
+
+    The SDK is imported here: that takes a tenth of a second, which who needs no client shall not wait for.
+    """
+    import boto3
+    from botocore.config import Config
+
     retries: Any = {"total_max_attempts": attempts, "mode": "standard"}
-    return boto3.client(
-        service, config=Config(connect_timeout=timeout, read_timeout=timeout, retries=retries)
-    )
+    config = Config(connect_timeout=timeout, read_timeout=timeout, retries=retries, **more)
+    return boto3.client(service, config=config)
 
 
 def s3_credentials() -> "Credentials | None":
@@ -84,6 +84,8 @@ def s3_credentials() -> "Credentials | None":
 
     Where the SDK can renew credentials, it does so in this object.
     """
+    import boto3  # as in aws_client
+
     if boto3.DEFAULT_SESSION is None:
         boto3.setup_default_session()
     session: Any = boto3.DEFAULT_SESSION

@@ -14,13 +14,13 @@ from chalicelib.clients import aws_client, redis_client, s3_client, s3_credentia
 from chalicelib.clock import now_ms
 from chalicelib.http.page import Page, make_page
 from chalicelib.metrics import Metrics
-from chalicelib.objects.bucket import Bucket
 from chalicelib.records.redis_errors import redis_errors
 from chalicelib.records.store import RecordStore
 from chalicelib.settings import Settings
 
 if TYPE_CHECKING:
     from chalicelib.auth.tokens import Tokens
+    from chalicelib.objects.bucket import Bucket
     from chalicelib.work.process import Processor
     from chalicelib.work.walk import Walker
 
@@ -54,8 +54,10 @@ def record_store(*, timeout: float) -> RecordStore:
 
 
 @functools.cache
-def bucket() -> Bucket:
+def bucket() -> "Bucket":
     """The objects, for requests: a client is waiting, so it gives up after two tries of a second."""
+    from chalicelib.objects.bucket import Bucket  # imports botocore
+
     client = s3_client(timeout=1, attempts=2)
     return Bucket(client, settings().bucket, settings().public_storage_url, s3_credentials())
 
@@ -105,6 +107,7 @@ def outbox() -> RemoteFunction:
 @functools.cache
 def processor() -> "Processor":
     """Processes originals: no client waits for it, so it is patient with Redis and S3."""
+    from chalicelib.objects.bucket import Bucket
     from chalicelib.work.process import Processor  # imports Pillow
 
     return Processor(

@@ -31,7 +31,7 @@ ALICE, BOB = Owner("alice"), Owner("bob")
 
 @pytest.fixture
 def downloader(store: RecordStore, bucket: Bucket) -> Downloader:
-    return Downloader(store, bucket, UNRESTRICTED, expires_after=None)
+    return Downloader(store, lambda: bucket, UNRESTRICTED, expires_after=None)
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_what_is_no_id_is_not_looked_up(record_id: str, bucket: Bucket) -> None:
             pass  # any use of it fails
 
     with pytest.raises(UnknownThumbnail):
-        Downloader(NoStore(), bucket, UNRESTRICTED, None).find(record_id)
+        Downloader(NoStore(), lambda: bucket, UNRESTRICTED, None).find(record_id)
 
 
 def test_an_id_without_a_record(downloader: Downloader) -> None:
@@ -121,13 +121,13 @@ def removed(store: RecordStore, bucket: Bucket, record: Record) -> None:
 def test_what_is_removed_is_unknown(
     downloader: Downloader, ready: Record, gone: Callable[[RecordStore, Bucket, Record], None]
 ) -> None:
-    gone(downloader.store, downloader.bucket, ready)
+    gone(downloader.store, downloader.bucket(), ready)
     with pytest.raises(UnknownThumbnail):
         downloader.find_ready(ready.id)
 
 
 def test_it_is_removed_after_it_was_found(downloader: Downloader, ready: Record) -> None:
-    removed(downloader.store, downloader.bucket, ready)
+    removed(downloader.store, downloader.bucket(), ready)
     with pytest.raises(UnknownThumbnail):
         downloader.read(ready, is_download=True)
 
@@ -138,7 +138,7 @@ def test_its_thumbnail_goes_after_it_was_found(
 ) -> None:
     if is_claimed:
         downloader.store.claim_version(replace(ready, etag="other", thumbnail="other-1"))
-    downloader.bucket.delete(naming.thumbnail(ready.id, str(ready.thumbnail)))
+    downloader.bucket().delete(naming.thumbnail(ready.id, str(ready.thumbnail)))
     with pytest.raises(ThumbnailNotReady):
         downloader.read(ready, is_download=True)
 
@@ -151,7 +151,7 @@ class TestContradiction:
             naming.thumbnail(record.id, str(record.thumbnail)),
             *([record.object_key] if original else []),
         ]
-        downloader.bucket.delete(*keys)
+        downloader.bucket().delete(*keys)
 
     def test_a_thumbnail_is_made_again_by_the_next_sweep(
         self, downloader: Downloader, ready: Record, reconciler: Reconciler
@@ -177,15 +177,15 @@ class TestContradiction:
         self, downloader: Downloader, ready: Record, processor: Processor
     ) -> None:
         """As after a failover that has forgotten a newer version."""
-        downloader.bucket.delete(naming.thumbnail(ready.id, str(ready.thumbnail)))
+        downloader.bucket().delete(naming.thumbnail(ready.id, str(ready.thumbnail)))
         newer = replace(ready, etag="b", thumbnail=naming.new_thumbnail("b"))
-        downloader.bucket.put(
+        downloader.bucket().put(
             naming.thumbnail(ready.id, str(newer.thumbnail)),
             b"JPEG",
             content_type="image/jpeg",
             metadata=thumbnail_metadata(newer, stands_alone=True),
         )
-        downloader.bucket.delete(ready.object_key)
+        downloader.bucket().delete(ready.object_key)
         with pytest.raises(ThumbnailNotReady):
             downloader.read(ready, is_download=True)
         assert downloader.read(downloader.find_ready(ready.id), is_download=True) == b"JPEG"
@@ -204,7 +204,7 @@ class TestContradiction:
         self, downloader: Downloader, ready: Record, operation: str
     ) -> None:
         self.lose(downloader, ready, original=False)
-        just_before(downloader.bucket, operation, Died(BucketUnavailable))
+        just_before(downloader.bucket(), operation, Died(BucketUnavailable))
         with pytest.raises(BucketUnavailable):
             downloader.read(ready, is_download=True)
         assert downloader.find(ready.id) == ready
@@ -257,7 +257,7 @@ class TestExpiryAfterDownload:
 
         with monkeypatch.context() as patch:
             if error is BucketUnavailable:
-                just_before(downloader.bucket, "GetObject", fail)
+                just_before(downloader.bucket(), "GetObject", fail)
             else:
                 patch.setattr(downloader.store, "expire_after_download", fail)
             with pytest.raises(error):
@@ -269,11 +269,11 @@ class TestExpiryAfterDownload:
     def test_it_is_removed_while_it_is_read(self, downloader: Downloader, ready: Record) -> None:
         """The bytes were there when they were read; that the picture expires is of no concern any more."""
         key = naming.thumbnail(ready.id, str(ready.thumbnail))
-        stored = downloader.bucket.get(key)
+        stored = downloader.bucket().get(key)
         assert stored is not None
         content = stored.read()
-        removed(downloader.store, downloader.bucket, ready)
-        downloader.bucket.put(key, content, content_type="image/jpeg")
+        removed(downloader.store, downloader.bucket(), ready)
+        downloader.bucket().put(key, content, content_type="image/jpeg")
         assert downloader.read(ready, is_download=True) == content
         with pytest.raises(UnknownThumbnail):
             downloader.find(ready.id)

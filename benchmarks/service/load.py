@@ -22,7 +22,7 @@ from pathlib import Path
 
 import requests
 
-from benchmarks.documents import write
+from benchmarks.documents import load_average, write_times
 from benchmarks.service.load_plan import (
     PROFILES,
     STOP_SECONDS,
@@ -114,6 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     changes = {name: getattr(options, name) for name in ("users", "seconds", "requests")}
     if options.write and (options.profile or options.base_url or any(changes.values())):
         parser.error("the document holds full runs only: --write goes without other options")
+    load = load_average()
     try:
         chosen = [profile(name, **changes) for name in PROFILES if options.profile in {None, name}]
         url = options.base_url and checked_url(options.base_url, allow_remote=options.allow_remote)
@@ -127,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     text = f"{requests_table(results)}\n{uploads_table(results)}"
     print(text)
     if options.write:
-        write(options.write, "load", text)
+        write_times(options.write, "load", text, load)
     complaints = [f"{one.profile.name}: {text}" for one in results for text in one.complaints()]
     if complaints:
         sys.exit("\n".join(complaints))

@@ -174,10 +174,11 @@ def main() -> None:
     if chosen.serve is not None:
         serve(chosen.serve)
         return
+    load = documents.load_average()
     text = table([measure(pictures) for pictures in sorted(chosen.pictures)])
     print(text)
     if chosen.write:
-        documents.write(DOCUMENT, "bench-rebuild", text)
+        documents.write_times(DOCUMENT, "bench-rebuild", text, load)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from email.utils import formatdate
 
-from chalicelib.records import lifecycle
 from chalicelib.records.record import Record
 
 ONE_YEAR = 365 * 24 * 3600
@@ -22,7 +21,7 @@ def cache_control(record: Record, now_ms: int, *, expires_after_download: bool) 
         return "no-store"
     if record.owner is not None:
         return "private, no-cache"
-    if lifecycle.may_be_overwritten(record, record.object_key):
+    if record.may_be_overwritten(record.object_key):
         return "public, no-cache"
     seconds = ONE_YEAR if record.ends_ms is None else (record.ends_ms - now_ms) // 1000
     return f"public, max-age={max(0, min(seconds, ONE_YEAR))}, immutable"

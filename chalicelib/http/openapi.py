@@ -7,13 +7,13 @@ from chalicelib.http.multipart import FIELD, FOCUS_FIELD, MAX_FILENAME
 from chalicelib.http.openapi_parts import (
     FAILED,
     FOCUS,
+    HEADERS,
     ID,
     LIST_LIMIT,
     NEW_RECORD,
     PENDING,
     PRESIGNED_UPLOAD,
     READY,
-    RECORD_URL,
     SCHEMAS,
     TOKEN,
     TOO_LARGE,
@@ -40,7 +40,6 @@ from chalicelib.http.openapi_urls import (
     URLS,
     WITH_URL,
 )
-from chalicelib.http.polling import POLL_SECONDS
 from chalicelib.imaging import ACCEPTED
 from chalicelib.work.upload import OPAQUE
 
@@ -325,52 +324,7 @@ DOCUMENT: Part = {
                 "example": ID,
             }
         },
-        "headers": {
-            "Location": {
-                "description": "The record's URL.",
-                "required": True,
-                "schema": {"type": "string", "format": "uri-reference"},
-                "example": RECORD_URL,
-            },
-            "Link": {
-                "description": "The next page's URL (RFC 8288).",
-                "schema": {"type": "string"},
-                "example": f'<{V1}/thumbnail?limit=100&cursor=MTc2>; rel="next"',
-            },
-            "Retry-After": {
-                "description": "Seconds after which to try again.",
-                "required": True,
-                "schema": {"type": "integer", "minimum": 1},
-                "example": 1,
-            },
-            "Retry-After.pending": {
-                "description": "While the record waits for its thumbnail: seconds after which to ask for it.",
-                "schema": {"type": "integer", "minimum": 1},
-                "example": POLL_SECONDS,
-            },
-            "ETag": {
-                "required": True,
-                "schema": {"type": "string", "pattern": '^"[^"]+"$'},
-                "example": '"4b2c9e0d"',
-            },
-            "Cache-Control": {
-                "required": True,
-                "schema": {"type": "string"},
-                "example": "public, max-age=31536000, immutable",
-            },
-            "Last-Modified": {
-                "description": "When the picture came (RFC 9110).",
-                "required": True,
-                "schema": {"type": "string"},
-                "example": "Thu, 26 Nov 2026 21:25:00 GMT",
-            },
-            "Content-Disposition": {
-                "required": True,
-                "schema": {"type": "string", "pattern": "^attachment; "},
-                "example": 'attachment; filename="photo.thumbnail.jpg"',
-            },
-            "WWW-Authenticate": {"schema": {"type": "string"}, "example": "Bearer"},
-        },
+        "headers": HEADERS,
         "responses": {
             "401": error("The token is missing or not valid: get a new one.", "WWW-Authenticate"),
             "403": error("The token cannot be checked at the moment, or an API key is missing or not valid."),

@@ -3,6 +3,7 @@
 from typing import Any
 
 from chalicelib.http.multipart import MAX_FILENAME
+from chalicelib.http.polling import POLL_SECONDS
 from chalicelib.http.presigned import CONTENT_TYPES
 from chalicelib.spec import FOCUS_PATTERN
 from chalicelib.work.upload import OPAQUE, PRESIGNED_SECONDS
@@ -185,4 +186,51 @@ SCHEMAS: Part = {
         "required": ["error"],
         "properties": {"error": {"type": "string"}, "redis": UP_OR_DOWN, "s3": UP_OR_DOWN},
     },
+}
+
+HEADERS: Part = {
+    "Location": {
+        "description": "The record's URL.",
+        "required": True,
+        "schema": {"type": "string", "format": "uri-reference"},
+        "example": RECORD_URL,
+    },
+    "Link": {
+        "description": "The next page's URL (RFC 8288).",
+        "schema": {"type": "string"},
+        "example": f'<{V1}/thumbnail?limit=100&cursor=MTc2>; rel="next"',
+    },
+    "Retry-After": {
+        "description": "Seconds after which to try again.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 1},
+        "example": 1,
+    },
+    "Retry-After.pending": {
+        "description": "While the record waits for its thumbnail: seconds after which to ask for it.",
+        "schema": {"type": "integer", "minimum": 1},
+        "example": POLL_SECONDS,
+    },
+    "ETag": {
+        "required": True,
+        "schema": {"type": "string", "pattern": '^"[^"]+"$'},
+        "example": '"4b2c9e0d"',
+    },
+    "Cache-Control": {
+        "required": True,
+        "schema": {"type": "string"},
+        "example": "public, max-age=31536000, immutable",
+    },
+    "Last-Modified": {
+        "description": "When the picture came (RFC 9110).",
+        "required": True,
+        "schema": {"type": "string"},
+        "example": "Thu, 26 Nov 2026 21:25:00 GMT",
+    },
+    "Content-Disposition": {
+        "required": True,
+        "schema": {"type": "string", "pattern": "^attachment; "},
+        "example": 'attachment; filename="photo.thumbnail.jpg"',
+    },
+    "WWW-Authenticate": {"schema": {"type": "string"}, "example": "Bearer"},
 }

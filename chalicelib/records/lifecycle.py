@@ -33,7 +33,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from chalicelib import naming
 from chalicelib.records.record import (
     Failure,
     Finished,
@@ -369,16 +368,6 @@ def thumbnails(record: Record) -> tuple[str, ...]:
 def is_another(record: Record, fresh: Record) -> bool:
     """Tell whether `fresh` is of another version than the record, or of the same content put there later."""
     return record.etag != fresh.etag or _is_later(fresh, record)
-
-
-def may_be_overwritten(record: Record, object_key: str) -> bool:
-    """Tell whether the original at this key may be replaced by another one while the record lives.
-
-    A client may put its own key in the bucket again, and send another file by one presigned upload. The key
-    of an upload through the API is written by the API alone: once, or, with an Idempotency-Key, again with
-    the same bytes.
-    """
-    return record.presigned_until_ms is not None or not naming.is_upload_key(object_key)
 
 
 def is_reopened(record: Record) -> bool:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import NamedTuple
 
+from chalicelib import naming
 from chalicelib.spec import Focus
 
 
@@ -168,6 +169,15 @@ class Record:
         presigned = self.presigned_until_ms if self.state is State.AWAITING_UPLOAD else None
         ends = [end for end in (self.expires_ms, self.download_expires_ms, presigned) if end is not None]
         return min(ends, default=None)
+
+    def may_be_overwritten(self, object_key: str) -> bool:
+        """Tell whether the original at this key may be replaced by another one while the record lives.
+
+        A client may put its own key in the bucket again, and send another file by one presigned upload. The
+        key of an upload through the API is written by the API alone: once, or, with an Idempotency-Key, again
+        with the same bytes.
+        """
+        return self.presigned_until_ms is not None or not naming.is_upload_key(object_key)
 
     def has_expired(self, now_ms: int) -> bool:
         """Tell whether `ends_ms` is past."""

@@ -1,15 +1,19 @@
 """Repair a record that says more than the bucket holds."""
 
+from typing import TYPE_CHECKING
+
 from chalicelib import naming
-from chalicelib.objects.bucket import Bucket
 from chalicelib.records import lifecycle
 from chalicelib.records.record import UNRESTRICTED, Record, RemovalScope
 from chalicelib.records.store import RecordStore
 from chalicelib.work.objects_to_records import newest_alone, record_of_thumbnail
 from chalicelib.work.remove import remove
 
+if TYPE_CHECKING:
+    from chalicelib.objects.bucket import Bucket
 
-def repair_contradiction(store: RecordStore, bucket: Bucket, record: Record) -> str | None:
+
+def repair_contradiction(store: RecordStore, bucket: "Bucket", record: Record) -> str | None:
     """Repair a final record whose thumbnail, or whose original where it failed, is not in the bucket.
 
     Args:

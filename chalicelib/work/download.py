@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from chalicelib import naming
 from chalicelib.errors import (
@@ -13,23 +14,26 @@ from chalicelib.errors import (
     ThumbnailNotReady,
     UnknownThumbnail,
 )
-from chalicelib.objects.bucket import Bucket
-from chalicelib.objects.signing import PresignedUrl
 from chalicelib.records import lifecycle
 from chalicelib.records.record import Record, Viewer
 from chalicelib.records.store import RecordStore
 from chalicelib.work.contradiction import repair_contradiction
+
+if TYPE_CHECKING:
+    from chalicelib.objects.bucket import Bucket
+    from chalicelib.objects.signing import PresignedUrl
 
 
 @dataclass(frozen=True, slots=True)
 class Downloader:
     """Reads for one viewer.
 
-    `expires_after` is how many seconds a picture lives after a download; None: a download changes nothing.
+    `bucket` gives the bucket, to those who need it: to find a record takes none. `expires_after` is how many
+    seconds a picture lives after a download; None: a download changes nothing.
     """
 
     store: RecordStore
-    bucket: Bucket
+    bucket: "Callable[[], Bucket]"
     viewer: Viewer
     expires_after: int | None
 
@@ -74,7 +78,7 @@ class Downloader:
             raise ThumbnailNotReady
         return record
 
-    def url_maker(self, seconds: int) -> Callable[[Record], PresignedUrl]:
+    def url_maker(self, seconds: int) -> "Callable[[Record], PresignedUrl]":
         """What makes URLs of the thumbnails of ready records; making one sends nothing.
 
         A URL is valid for `seconds`, less where the record or the service's own session ends before.
@@ -86,11 +90,11 @@ class Downloader:
         if self.expires_after is not None:
             raise EndsByDownload
 
-        def make(record: Record) -> PresignedUrl:
+        def make(record: Record) -> "PresignedUrl":
             now_ms = self.store.now_ms()
             until_ms = min(now_ms + seconds * 1000, record.ends_ms or sys.maxsize)
             key = naming.thumbnail(record.id, record.thumbnail or "")
-            return self.bucket.presign_get(key, now_ms=now_ms, until_ms=until_ms)
+            return self.bucket().presign_get(key, now_ms=now_ms, until_ms=until_ms)
 
         return make
 
@@ -107,12 +111,12 @@ class Downloader:
 
         """
         try:
-            thumbnail = self.bucket.get(naming.thumbnail(record.id, record.thumbnail or ""))
+            thumbnail = self.bucket().get(naming.thumbnail(record.id, record.thumbnail or ""))
         except OriginalRefused as refused:
             raise BucketUnavailable from refused
         if thumbnail is None:
             # Deleted or replaced since the record was read; or the record is wrong, as after a failover.
-            repair_contradiction(self.store, self.bucket, self.find_ready(record.id))
+            repair_contradiction(self.store, self.bucket(), self.find_ready(record.id))
             self.find(record.id)
             raise ThumbnailNotReady
         with thumbnail:

@@ -1,21 +1,24 @@
 """The record of an object in the bucket, as far as the object tells."""
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from chalicelib import naming
 from chalicelib.errors import OriginalRefused
 from chalicelib.naming import ThumbnailKey
-from chalicelib.objects.bucket import Bucket, ObjectInfo
 from chalicelib.records.codec import ObjectMetadata
 from chalicelib.records.record import Record, State, expiry_of
 from chalicelib.records.store import RecordStore
+
+if TYPE_CHECKING:
+    from chalicelib.objects.bucket import Bucket, ObjectInfo
 
 
 @dataclass(frozen=True, slots=True)
 class StoredThumbnail:
     """A thumbnail in the bucket: the object, what its key says, and what its metadata say."""
 
-    object: ObjectInfo
+    object: "ObjectInfo"
     name: ThumbnailKey
     told: ObjectMetadata
 
@@ -30,7 +33,7 @@ class StoredThumbnail:
         return self.told.object_key or naming.original(self.name.record_id)
 
 
-def record_of_original(original: ObjectInfo, retention: int) -> Record:
+def record_of_original(original: "ObjectInfo", retention: int) -> Record:
     """The record of an original that waits for its thumbnail.
 
     Args:
@@ -94,13 +97,13 @@ def find_record(store: RecordStore, object_key: str) -> Record | None:
     return former_upload(store, object_key) or store.find(naming.record_id(object_key))
 
 
-def record_of_version(store: RecordStore, original: ObjectInfo, retention: int) -> Record:
+def record_of_version(store: RecordStore, original: "ObjectInfo", retention: int) -> Record:
     """The record of an original; under its former id if it is an upload of release 1."""
     fresh, former = record_of_original(original, retention), former_upload(store, original.key)
     return fresh if former is None else replace(fresh, id=former.id, expires_ms=former.expires_ms)
 
 
-def is_newer_than(original: ObjectInfo, record: Record, retention: int) -> bool:
+def is_newer_than(original: "ObjectInfo", record: Record, retention: int) -> bool:
     """Tell whether an object is newer than what its record knows: another version, or a later expiry."""
     if record.etag != original.etag:
         return True
@@ -109,7 +112,7 @@ def is_newer_than(original: ObjectInfo, record: Record, retention: int) -> bool:
     return record.expires_ms < (expiry_of(original.modified_ms, retention) or 0)
 
 
-def newest_alone(bucket: Bucket, record_id: str) -> StoredThumbnail | None:
+def newest_alone(bucket: "Bucket", record_id: str) -> StoredThumbnail | None:
     """The newest thumbnail of a record that was stored to stand alone, without an original.
 
     Such a thumbnail is the only copy of its picture. Costs one listing, and a HeadObject for each one.
@@ -119,12 +122,12 @@ def newest_alone(bucket: Bucket, record_id: str) -> StoredThumbnail | None:
     return max(alone, key=lambda stored: stored.age, default=None)
 
 
-def listed(bucket: Bucket, record_id: str) -> list[ObjectInfo]:
+def listed(bucket: "Bucket", record_id: str) -> "list[ObjectInfo]":
     """All thumbnails of a record that are in the bucket, without their metadata."""
     return [item for page in bucket.pages(naming.thumbnails(record_id)) for item in page]
 
 
-def stored_thumbnail(bucket: Bucket, item: ObjectInfo) -> StoredThumbnail | None:
+def stored_thumbnail(bucket: "Bucket", item: "ObjectInfo") -> StoredThumbnail | None:
     """A listed thumbnail with its metadata; None when it is gone, refused, or not of this service."""
     name = naming.parse_thumbnail(item.key)
     try:

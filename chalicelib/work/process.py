@@ -281,7 +281,7 @@ class Processor:
         """Tell whether the original is still what was read; where it is not kept, delete it."""
         if outcome is Outcome.READY and not self.keep_originals:
             return self.bucket.delete_version(original.key, original.etag)
-        if not lifecycle.may_be_overwritten(record, original.key):
+        if not record.may_be_overwritten(original.key):
             return True
         now = self.bucket.head(original.key)
         return (

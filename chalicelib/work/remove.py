@@ -1,18 +1,21 @@
 """Delete a record and its objects, leaving a tombstone. Idempotent and resumable."""
 
 import uuid
+from typing import TYPE_CHECKING
 
 from chalicelib import naming
 from chalicelib.errors import BucketUnavailable, OriginalRefused, RecordUnreadable
-from chalicelib.objects.bucket import Bucket
 from chalicelib.records import lifecycle
 from chalicelib.records.record import Record, RemovalScope, Viewer
 from chalicelib.records.store import RecordStore
 
+if TYPE_CHECKING:
+    from chalicelib.objects.bucket import Bucket
+
 
 def remove(  # noqa: PLR0913 - two adapters, what, which, who, and when
     store: RecordStore,
-    bucket: Bucket,
+    bucket: "Bucket",
     record_id: str,
     scope: RemovalScope,
     viewer: Viewer,
@@ -65,7 +68,7 @@ def remove(  # noqa: PLR0913 - two adapters, what, which, who, and when
     return record if store.finish_removal(record, tombstone=str(uuid.uuid4())) else None
 
 
-def _is_put_again(bucket: Bucket, record: Record) -> bool:
+def _is_put_again(bucket: "Bucket", record: Record) -> bool:
     """Tell whether the original was put there after the version that is to be removed."""
     try:
         original = bucket.head(record.object_key)
@@ -74,7 +77,7 @@ def _is_put_again(bucket: Bucket, record: Record) -> bool:
     return original is not None and record.version_ms is not None and original.modified_ms > record.version_ms
 
 
-def remove_objects(bucket: Bucket, record: Record) -> None:
+def remove_objects(bucket: "Bucket", record: Record) -> None:
     """Delete a record's original and thumbnails from the bucket."""
     bucket.delete(record.object_key, *thumbnail_keys(record))
 

@@ -5,16 +5,19 @@ So the S3 event always finds a record.
 
 import hashlib
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from chalicelib import naming
 from chalicelib.clock import Clock
 from chalicelib.errors import BucketUnavailable, IdempotencyKeyReused
-from chalicelib.objects.bucket import Bucket, PresignedPost
 from chalicelib.records import codec, lifecycle
 from chalicelib.records.record import UNRESTRICTED, Owner, Record, RemovalScope, State, Viewer, expiry_of
 from chalicelib.records.store import RecordStore
 from chalicelib.spec import Focus
 from chalicelib.work.remove import remove_objects
+
+if TYPE_CHECKING:
+    from chalicelib.objects.bucket import Bucket, PresignedPost
 
 PRESIGNED_SECONDS = 15 * 60
 """How long a presigned upload can be used."""
@@ -62,7 +65,7 @@ class Uploader:
     """
 
     store: RecordStore
-    bucket: Bucket
+    bucket: "Bucket"
     clock: Clock
     retention: int
     client: Viewer
@@ -119,7 +122,7 @@ class Uploader:
             self._put(record, file)
         return record
 
-    def presign(self, request: PresignedUploadRequest, *, max_bytes: int) -> tuple[Record, PresignedPost]:
+    def presign(self, request: PresignedUploadRequest, *, max_bytes: int) -> "tuple[Record, PresignedPost]":
         """Let a client send an original straight to S3, within `PRESIGNED_SECONDS`.
 
         Args:
