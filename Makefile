@@ -80,7 +80,7 @@ $(RUN) $(READY): environment-%:
 	@$(PYTHON) local/environment.py $*
 
 bench: $(READY)
-	$(BIN)/python -m benchmarks.service.throughput --write benchmarks/README.md
+	$(BIN)/python -m benchmarks.service.throughput --write docs/measuring.md
 
 # The alternatives that the benchmark and the scorecard compare with, apart from what the service needs.
 BENCH := .bench

@@ -1,1 +1,1 @@
-"""Measurements of the service and its parts; `benchmarks/README.md` tells what each one says."""
+"""Measurements of the service and its parts; `docs/measuring.md` tells what each one says."""
