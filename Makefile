@@ -1,6 +1,8 @@
 # `make run` serves the whole service on this machine; `make test` checks it. Both set themselves up.
-.PHONY: run token test check format lock clean package deploy rollback destroy reconcile rebuild redrive e2e bench bench-imaging bench-quality \
-	scorecard cold-start bench-list bench-rebuild load fuzz fault-matrix audit screenshots
+.PHONY: run token test test-all test-times test-busy check format lock clean package deploy rollback destroy reconcile \
+	rebuild redrive e2e bench bench-imaging bench-quality \
+	scorecard cold-start bench-list bench-rebuild load fuzz fault-matrix mutants audit \
+	screenshots
 
 # The interpreter of the last `make`, if it is still there: PYTHON=python3.13 is said once.
 PYTHON ?= $(or $(shell p=$$(cat .venvs/python 2>/dev/null) && [ -x "$$p" ] && echo "$$p"),python3)
@@ -18,8 +20,26 @@ run: $(RUN)
 token: $(RUN)
 	@$(BIN)/python -m local.owners "$(SUB)"
 
+# As many tests at a time as there are cores, each worker with servers of its own.
+XDIST := --numprocesses logical --maxprocesses 8 --dist worksteal
+
+# What is quick; docs/testing.md says what that leaves out.
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(XDIST) -m "not slow"
+
+# Everything, the packaged stack on MiniStack included.
+JUNIT := build/junit
+test-all: check
+	$(BIN)/python -m pytest $(XDIST) --junitxml $(JUNIT)/all.xml
+	@$(MAKE) --no-print-directory e2e
+
+# The same, and the table of docs/testing.md made anew.
+test-times: test-all
+	$(BIN)/python -m tests.times --write docs/testing.md $(JUNIT)/all.xml $(JUNIT)/ministack.xml
+
+# All tests three times, beside a load that takes every core; two hours or so. TESTS chooses others.
+test-busy: $(READY)
+	$(BIN)/python -m tests.busy --times $(or $(TIMES),3) $(XDIST) $(TESTS)
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -58,7 +78,7 @@ reconcile rebuild redrive: $(RUN)
 # The packaged stack on MiniStack, and one suite of tests against its API.
 e2e: $(READY)
 	@$(BIN)/python -m deploy.package --architecture native --out build/e2e
-	$(BIN)/python -m pytest tests/e2e --target ministack
+	$(BIN)/python -m pytest tests/e2e --target ministack --junitxml $(JUNIT)/ministack.xml
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -74,7 +94,7 @@ lock: $(READY)
 		--no-header --upgrade tests/e2e/requirements.in -o tests/e2e/requirements.txt
 
 clean:
-	rm -rf $(VENV) .venvs .venv-package .venv-ministack .venv-audit build $(BENCH) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venvs .venv-package .venv-ministack .venv-audit .venv-mutants build $(BENCH) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(RUN) $(READY): environment-%:
 	@$(PYTHON) local/environment.py $*
@@ -137,14 +157,26 @@ bench-rebuild: $(READY)
 screenshots: $(READY)
 	$(BIN)/python -m tests.browser.screenshots
 
-# A longer run of what `make test` does for seconds: damaged pictures. make fuzz FUZZ_EXAMPLES=100000
+# A longer run of what `make test-all` does for seconds: damaged pictures. make fuzz FUZZ_EXAMPLES=100000
 fuzz: FUZZ_EXAMPLES ?= 20000
 fuzz: $(READY)
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest tests/test_imaging_fuzz.py -k mutations
 
-# Every step with every fault, as `make test` runs them, and their count in docs/reliability.md made anew.
+# Every step with every fault, as `make test-all` runs them, and their count in docs/reliability.md made anew.
 fault-matrix: $(READY)
 	$(BIN)/python -m tests.faults.matrix --write docs/reliability.md
+
+# Small mistakes in the code, one at a time: the tests have to notice. SAMPLE of them, which SEED chooses; the same
+# command goes on with a run that was broken off, or was over after MINUTES. The score goes into docs/testing.md.
+COSMIC_RAY := cosmic-ray@8.7.0
+mutants: $(READY) .venv-mutants/.ready
+	.venv-mutants/bin/python -m benchmarks.mutation --write docs/testing.md \
+		--sample $(or $(SAMPLE),100) --seed $(or $(SEED),1) --minutes $(or $(MINUTES),120)
+
+.venv-mutants/.ready: Makefile
+	$(PYTHON) -m venv --clear .venv-mutants
+	.venv-mutants/bin/python -m pip install --quiet --disable-pip-version-check $(subst @,==,$(COSMIC_RAY))
+	@touch $@
 
 # Asks PyPI whether what is pinned has known vulnerabilities; a mirror of PyPI cannot tell.
 PIP_AUDIT := pip-audit@2.10.1

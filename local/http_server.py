@@ -286,7 +286,8 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
     def stop(self) -> None:
         """Let `run` return; for other threads and for signal handlers."""
         self._is_stopped = True
-        self.pull_trigger()
+        with contextlib.suppress(OSError):  # `run` has noticed already, and closed what would wake it
+            self.pull_trigger()
 
     def maintenance(self, now: float) -> None:
         """Leave clients that are silent, and those that take too long in all."""

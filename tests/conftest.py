@@ -33,6 +33,7 @@ from chalicelib.spec import ThumbnailSpec
 from chalicelib.work.process import Processor
 from chalicelib.work.upload import Uploader
 from local import valkey
+from tests import times
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -54,6 +55,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     end_to_end.addoption("--base-url", help="a service that runs already; nothing is started then")
     end_to_end.addoption("--bucket", help="its bucket; without it, what looks into the bucket is skipped")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tell in reports which tests `make test` leaves out; tests/times.py reads it."""
+    for item in items:
+        if item.get_closest_marker(times.SLOW):
+            item.user_properties.append((times.SLOW, "yes"))
 
 
 def picture(width: int = 300, height: int = 200, *, image_format: str = "JPEG", seed: int = 0) -> bytes:

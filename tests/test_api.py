@@ -347,7 +347,7 @@ def test_each_request_costs_a_constant_number_of_calls(api: Api, redis_server: "
         api.upload()
     costs()  # scripts are loaded and connections made
     few = costs()
-    for _ in range(40):
+    for _ in range(12):
         api.upload()
     assert costs() == few
 

@@ -18,6 +18,8 @@ from local.owners import TRIAL, token
 from tests.conftest import picture
 from tests.lambda_events import http_event, s3_event, upload_event
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 KEY = "originals/a.jpg"
 ID = naming.new_id()

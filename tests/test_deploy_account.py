@@ -18,6 +18,8 @@ from deploy.account import Account, Concurrency, reservations
 from deploy.artifacts import Artifacts, Version
 from deploy.stack import Stack
 
+pytestmark = pytest.mark.slow
+
 REGION = "eu-central-1"
 ACCOUNT = "123456789012"
 

@@ -89,6 +89,7 @@ def test_there_are_recipes() -> None:
     assert len(RECIPES) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [text for _, text in RECIPES], ids=[title for title, _ in RECIPES])
 def test_every_recipe_is_a_sound_template(text: str, tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"

@@ -193,6 +193,7 @@ def mutated(draw: st.DrawFn) -> Damaged:
     phases=[Phase.generate, Phase.shrink],
     suppress_health_check=list(HealthCheck),
 )
+@pytest.mark.slow
 @given(content=mutated(), spec=st.sampled_from(SPECS))
 def test_mutations(content: bytes, spec: ThumbnailSpec) -> None:
     assert not outcome(content, spec).startswith("no sentence")

@@ -55,9 +55,9 @@ from chalicelib.work.audit import BUCKET_EVERY_MS, RECORDS_EVERY_MS
 from chalicelib.work.process import Processor
 from chalicelib.work.remove import remove
 from chalicelib.work.upload import Upload, Uploader
-from tests.conftest import picture
+from tests.conftest import just_before, picture
 from tests.faults.injector import Fault, Injector, Killed, Meanwhile
-from tests.reconciler import Reconciler
+from tests.reconciler import Died, Reconciler
 
 if TYPE_CHECKING:
     import redis
@@ -640,7 +640,10 @@ def ending(world: World) -> Service:
 def test_what_is_put_after_an_expiry_that_stopped_half_way_is_kept(ending: Service) -> None:
     """Nobody has deleted anything: the old picture has ended, and the new one is lost."""
     ending.world.now_ms += RETENTION * 1000 + 1000
-    kill(ending, 7, ending.reconciler.sweep)
+    just_before(ending.bucket, "DeleteObjects", die := Died())
+    with pytest.raises(Died):
+        ending.reconciler.sweep()
+    assert die.raised
     halfway = ending.store.find(ID)
     assert halfway is not None
     assert halfway.state is State.DELETING

@@ -1,5 +1,6 @@
 """A deployment that knows owners: who is let in, and that each sees what is theirs alone, on every route."""
 
+import functools
 import itertools
 import json
 import re
@@ -50,6 +51,7 @@ def owned(api: Api, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     services.tokens.cache_clear()
 
 
+@functools.cache
 def bearer(subject: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token(subject, TRIAL)}"}
 

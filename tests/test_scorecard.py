@@ -8,6 +8,8 @@ from chalicelib.imaging import make_thumbnail
 from tests.samples.case import Case
 from tests.samples.cases import GROUPS
 
+pytestmark = pytest.mark.slow
+
 CASES = [pytest.param(case, id=f"{group}: {case.name}") for group, cases in GROUPS.items() for case in cases]
 
 LIMIT = 2.5

