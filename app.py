@@ -33,13 +33,14 @@ from chalicelib.http.presigned import parse_presigned_upload
 from chalicelib.records.codec import as_json, rfc3339
 from chalicelib.records.record import UNRESTRICTED, Owner, Record, RemovalScope, Viewer
 from chalicelib.services import bucket, log, metrics, page, settings, store, tokens
-from chalicelib.work.download import Downloader
+from chalicelib.spec import ImageFormat
+from chalicelib.work.download import Downloader, stored_picture
 from chalicelib.work.remove import remove
 from chalicelib.work.upload import Uploader
 
 app = Chalice(app_name="thumbnails", configure_logs=False)
 # What may come in as bytes, and what goes out as bytes.
-app.api.binary_types = ["multipart/form-data", "image/jpeg"]
+app.api.binary_types = ["multipart/form-data", *(one.media_type for one in ImageFormat)]
 
 V1 = "/api/v1"
 # What an authorizer has to say for API Gateway to answer 401.
@@ -161,7 +162,7 @@ def uploader() -> Uploader:
 
 def downloader() -> Downloader:
     """Reads for this request's client."""
-    return Downloader(store(), bucket, viewer(), settings().retention_after_download)
+    return Downloader(store(), bucket, viewer(), settings().retention_after_download, settings().sizes)
 
 
 def query_params() -> Mapping[str, str]:
@@ -259,7 +260,7 @@ def upload() -> Response:
     file = parse_upload(
         headers.get("content-type", ""), request_body(), max_bytes=settings().max_upload_bytes
     )
-    imaging.check(file.content, max_pixels=settings().max_pixels)
+    file = file.described(imaging.check(file.content, max_pixels=settings().max_pixels))
     key = parse_idempotency_key(headers.get("idempotency-key"))
     record = uploader().upload(file) if key is None else uploader().upload_idempotently(file, key)
     if record.etag is None and record.touched_ms is None:  # not a repeated one
@@ -311,20 +312,18 @@ def delete(record_id: str) -> Response:
 )
 @errors_to_responses
 def download(record_id: str) -> Response:
-    """Send the thumbnail, or say why there is none."""
+    """Send the thumbnail, or the one of the size that is asked for, or say why there is none."""
     request, pictures = current_request(), downloader()
-    record = pictures.find_ready(record_id)
+    size = query_params().get("size")
+    record = pictures.find_ready(record_id, size)
+    picture = stored_picture(record, size)
     expires = pictures.expires_after is not None
-    headers = {
-        "Content-Type": "image/jpeg",
-        "ETag": f'"{record.thumbnail}"',
-        "Cache-Control": caching.cache_control(record, now_ms(), expires_after_download=expires),
-        "Last-Modified": caching.last_modified(record),
-    }
-    if caching.matches(request.headers.get("if-none-match"), record.thumbnail or ""):
+    headers = caching.headers(record, picture.tag, now_ms(), expires_after_download=expires)
+    headers["Content-Type"] = picture.format.media_type
+    if caching.matches(request.headers.get("if-none-match"), picture.tag):
         return Response(b"", status_code=304, headers=dict(headers))
-    content = pictures.read(record, is_download=request.method == "GET")
-    headers["Content-Disposition"] = attachment(thumbnail_name(record.filename))
+    content = pictures.read(record, size, is_download=request.method == "GET")
+    headers["Content-Disposition"] = attachment(thumbnail_name(record.filename, size, picture.format))
     return Response(content, headers=dict(headers))
 
 
@@ -334,9 +333,9 @@ def download(record_id: str) -> Response:
 @errors_to_responses
 def url(record_id: str) -> Response:
     """Give a URL that shows the thumbnail for a while, to who has it, without a header: for an `<img>`."""
-    pictures = downloader()
-    url_of = pictures.url_maker(parameters.seconds(query_params()))
-    made = url_of(pictures.find_ready(record_id))
+    pictures, query = downloader(), query_params()
+    size = query.get("size")
+    made = pictures.url_maker(parameters.seconds(query), size)(pictures.find_ready(record_id, size))
     body = {"url": made.url, "expires": rfc3339(made.expires_ms)}
     return Response(body, headers={"Cache-Control": "no-store"})
 

@@ -7,6 +7,8 @@
     │   ├── BadParameter           a query parameter or header is out of its bounds
     │   ├── InvalidToken           the token is missing, or not valid
     │   ├── UnknownThumbnail       no record has that id
+    │   ├── UnknownSize            the picture has no thumbnail of that name
+    │   ├── SizeNotMade            it was processed before that size was set up
     │   ├── IdempotencyKeyReused   the Idempotency-Key stands for another upload, or one that was removed
     │   ├── ThumbnailNotReady      the thumbnail is not made yet
     │   ├── EndsByDownload         nothing may show the thumbnail but a download, which ends the picture
@@ -36,6 +38,7 @@
 What the log should know beside the client's sentence travels as `__cause__`.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -68,6 +71,24 @@ class UnknownThumbnail(RequestError):
 
     def __init__(self) -> None:
         super().__init__("There is no thumbnail with this id.")
+
+
+class UnknownSize(RequestError):
+    """The picture has no thumbnail of the named size."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        some = f"the sizes are {', '.join(names)}" if names else "this service makes none"
+        super().__init__(f"There is no size of this name: {some}; leave size out for the default thumbnail.")
+
+
+class SizeNotMade(RequestError):
+    """The picture was processed before the size was set up."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This picture was processed before this size was set up; those who run the service can make it "
+            "again (make remake); leave size out for the default thumbnail."
+        )
 
 
 class IdempotencyKeyReused(RequestError):

@@ -3,7 +3,9 @@
     uploads/<id>                an original that the API stored; only the service writes here, <id> is a uuid4
     originals/<any key>         an original that others put straight into the bucket
     state/heartbeat             what the reconciler wrote last, to notice a Redis that went back in time
-    thumbnails/<id>/<name>.jpg  a thumbnail; <name> begins with the ETag of the version it shows
+    thumbnails/<id>/<name>.jpg  the default thumbnail; <name> begins with the ETag of the version it shows
+    thumbnails/<id>/<name>.<size>.<jpg, webp, avif or png>
+                                the same in a named size
     record:<id>                 Redis hash: the record
     records                     Redis sorted set: the index of all records, by creation
     records:<owner's hash>      Redis sorted set: the index of one owner's records, likewise
@@ -23,6 +25,8 @@ import uuid
 import zlib
 from typing import NamedTuple
 
+from chalicelib.spec import SIZE_NAME, ImageFormat
+
 UPLOADS = "uploads/"
 ORIGINALS = "originals/"
 THUMBNAILS = "thumbnails/"
@@ -39,7 +43,10 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-
 _UUID4 = r"([0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})"
 _UPLOAD = re.compile(UPLOADS + _UUID4)
 _FORMER_UPLOAD = re.compile(ORIGINALS + _UUID4)
-_THUMBNAIL = re.compile(THUMBNAILS + r"([0-9a-f-]{36})/((.{1,64})-[0-9a-f]{16})\.jpg")
+_THUMBNAIL = re.compile(
+    rf"{THUMBNAILS}([0-9a-f-]{{36}})/((.{{1,64}})-[0-9a-f]{{16}})"
+    rf"(?:\.({SIZE_NAME})\.(?:{'|'.join(one.extension for one in ImageFormat)})|\.jpg)"
+)
 _NAMESPACE = uuid.UUID("0d3c6c1e-5c0b-4f0e-9d0a-3f6f2f2f7c55")
 
 
@@ -113,8 +120,13 @@ def new_thumbnail(etag: str) -> str:
 
 
 def thumbnail(record_id: str, name: str) -> str:
-    """Object key of a record's thumbnail with this name."""
+    """Object key of a record's default thumbnail with this name."""
     return f"{thumbnails(record_id)}{name}.jpg"
+
+
+def sized_thumbnail(record_id: str, name: str, size: str, extension: str) -> str:
+    """Object key of the same in a named size."""
+    return f"{thumbnails(record_id)}{name}.{size}.{extension}"
 
 
 def thumbnails(record_id: str) -> str:
@@ -123,15 +135,19 @@ def thumbnails(record_id: str) -> str:
 
 
 class ThumbnailKey(NamedTuple):
-    """What the object key of a thumbnail says: whose it is, its name, and the version it shows."""
+    """What the object key of a thumbnail says: whose it is, its name, and the version it shows.
+
+    `size` is the name of its size, None for the default thumbnail.
+    """
 
     record_id: str
     name: str
     etag: str
+    size: str | None = None
 
 
 def parse_thumbnail(object_key: str) -> ThumbnailKey | None:
-    """Read what `thumbnail` and `new_thumbnail` wrote; None for a key that they did not make."""
+    """Read what `thumbnail` and `sized_thumbnail` wrote; None for a key that they did not make."""
     found = _THUMBNAIL.fullmatch(object_key)
     return ThumbnailKey(*found.groups()) if found else None
 

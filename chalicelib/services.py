@@ -119,6 +119,7 @@ def processor() -> "Processor":
         retention=settings().retention,
         keep_originals=settings().keep_originals,
         clock=now_ms,
+        sizes=settings().sizes,
     )
 
 

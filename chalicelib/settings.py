@@ -8,7 +8,7 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 
 from chalicelib.naming import MOST_PARTITIONS
-from chalicelib.spec import Crop, Fit, ThumbnailSpec
+from chalicelib.spec import LONGEST_SIDE, Crop, Fit, NamedSize, ThumbnailSpec, parse_sizes
 
 # S3's rule for buckets: 3 to 63 characters, no empty label, nothing that reads as an IPv4 address.
 _BUCKET_NAME = r"(?!.*\.\.)(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
@@ -18,8 +18,6 @@ _ORIGIN = (
     r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(:[0-9]{1,5})?"
 )
 _HTTP_HOST = r"(https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?)?"
-# At 1024 x 1024 even noise at the best quality stays below what a Lambda response can carry.
-_LONGEST_SIDE = 1024
 _TEN_YEARS = 10 * 365 * 24 * 3600
 # A key of HS256 must not be shorter than its hash: RFC 7518, 3.2.
 _SECRET_BYTES = 32
@@ -77,7 +75,9 @@ class Settings:
     index_partitions: int
     """Into how many sorted sets each index and the schedule are divided."""
     spec: ThumbnailSpec
-    """How thumbnails look."""
+    """How the default thumbnail looks."""
+    sizes: tuple[NamedSize, ...]
+    """What else is made of each picture, and how it looks."""
     max_upload_bytes: int
     """Largest picture, in bytes, that the API takes in a request."""
     max_original_bytes: int
@@ -113,18 +113,20 @@ class Settings:
 
         """
         env = os.environ if env is None else env
+        spec = ThumbnailSpec(
+            *_size(env),
+            fit=_fit(env),
+            quality=_integer(env, "THUMBNAIL_QUALITY", 85, 1, 95),
+            background=_colour(env),
+            crop=_crop(env),
+        )
         return cls(
             bucket=_matching(env, "BUCKET", None, _BUCKET_NAME, "an S3 bucket name"),
             redis_url=_redis_url(env),
             redis_cluster=_redis_cluster(env),
             index_partitions=_integer(env, "INDEX_PARTITIONS", 1, 1, MOST_PARTITIONS),
-            spec=ThumbnailSpec(
-                *_size(env),
-                fit=_fit(env),
-                quality=_integer(env, "THUMBNAIL_QUALITY", 85, 1, 95),
-                background=_colour(env),
-                crop=_crop(env),
-            ),
+            spec=spec,
+            sizes=_sizes(env, spec),
             # API Gateway hands a request to Lambda as JSON of at most 6,291,456 bytes with the body in
             # base64: 4.5 million bytes of picture leave room for the headers and the multipart frame.
             max_upload_bytes=_integer(env, "MAX_UPLOAD_BYTES", 4_500_000, 1, 4_500_000),
@@ -282,9 +284,18 @@ def _size(env: Mapping[str, str]) -> tuple[int, int]:
         env, "THUMBNAIL_SIZE", "100x100", r"[0-9]{1,4}x[0-9]{1,4}", "WIDTHxHEIGHT such as 100x100"
     )
     width, height = (int(side) for side in value.split("x"))
-    if not (1 <= width <= _LONGEST_SIDE and 1 <= height <= _LONGEST_SIDE):
+    if not (1 <= width <= LONGEST_SIDE and 1 <= height <= LONGEST_SIDE):
         raise SettingsError(f"THUMBNAIL_SIZE must be from 1x1 to 1024x1024 pixels, not {value!r}.")
     return width, height
+
+
+def _sizes(env: Mapping[str, str], default: ThumbnailSpec) -> tuple[NamedSize, ...]:
+    try:
+        return parse_sizes(_optional(env, "THUMBNAIL_SIZES"), default)
+    except ValueError as error:
+        raise SettingsError(
+            f"THUMBNAIL_SIZES must be sizes such as card=400x300:contain; {error}."
+        ) from error
 
 
 def _fit(env: Mapping[str, str]) -> Fit:

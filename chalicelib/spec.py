@@ -9,6 +9,12 @@ FOCUS_PATTERN = r"(0|1|0?\.[0-9]{1,20}|1\.0{1,20}),(0|1|0?\.[0-9]{1,20}|1\.0{1,2
 """How a focal point is written: two decimal fractions of 0 to 1 with a comma between them."""
 _DECIMALS = 4
 """Of a fraction that are kept: a ten-thousandth is less than a pixel of any thumbnail."""
+LONGEST_SIDE = 1024
+"""Pixels: at this size even noise at the best quality stays below what a Lambda response can carry."""
+MOST_SIZES = 8
+"""Most named sizes of a deployment."""
+SIZE_NAME = "[a-z0-9][a-z0-9-]{0,15}"
+"""The pattern of a size's name."""
 
 
 class Fit(StrEnum):
@@ -33,6 +39,11 @@ class ImageFormat(StrEnum):
     def extension(self) -> str:
         """What names of files in this format end in."""
         return "jpg" if self is ImageFormat.JPEG else self.value
+
+    @classmethod
+    def of(cls, extension: str) -> "ImageFormat":
+        """The format of files whose names end in this; raises ValueError for another."""
+        return cls.JPEG if extension == cls.JPEG.extension else cls(extension)
 
     @property
     def media_type(self) -> str:
@@ -109,3 +120,60 @@ class NamedSize:
 
     name: str
     spec: ThumbnailSpec
+
+
+def parse_sizes(text: str, default: ThumbnailSpec) -> tuple[NamedSize, ...]:
+    """Read named sizes: `<name>=<width>x<height>[:<option>...]` with spaces between them.
+
+    Options, in any order: `cover` or `contain`; `q1` to `q95`, the quality; `jpeg`, `webp`, `avif` or `png`.
+
+    Args:
+        text: such as `2x=200x200 card=400x300:contain:q80:webp`; of an empty one there are none.
+        default: the default thumbnail, which says what a size does not; its format alone does not count.
+
+    Raises:
+        ValueError: the message says which size is wrong, and how.
+
+    """
+    sizes = tuple(_parse_size(entry, default) for entry in text.split())
+    if len(sizes) > MOST_SIZES:
+        raise ValueError(f"there are {len(sizes)} sizes, and at most {MOST_SIZES} can be")
+    names = [size.name for size in sizes]
+    if doubled := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"the name {doubled!r} is there twice")
+    return sizes
+
+
+def _parse_size(entry: str, default: ThumbnailSpec) -> NamedSize:
+    box = r"(?P<width>[0-9]{1,4})x(?P<height>[0-9]{1,4})"
+    found = re.fullmatch(rf"(?P<name>{SIZE_NAME})={box}(?P<options>:.*)?", entry)
+    if found is None:
+        raise ValueError(
+            f"{entry!r} is not NAME=WIDTHxHEIGHT, as card=400x300 is; a name has up to 16 of a-z, 0-9 and -"
+        )
+    width, height = int(found["width"]), int(found["height"])
+    if not (1 <= width <= LONGEST_SIDE and 1 <= height <= LONGEST_SIDE):
+        raise ValueError(f"{entry!r} is not from 1x1 to {LONGEST_SIDE}x{LONGEST_SIDE} pixels")
+    spec = replace(default, width=width, height=height, format=ImageFormat.JPEG)
+    given: set[str] = set()
+    for option in (found["options"] or "").split(":")[1:]:
+        kind, spec = _with_option(spec, option, entry)
+        if kind in given:
+            raise ValueError(f"{entry!r} says its {kind} twice")
+        given.add(kind)
+    if spec.format is ImageFormat.PNG and "quality" in given:
+        raise ValueError(f"{entry!r} has a quality, which PNG has not")
+    return NamedSize(found["name"], spec)
+
+
+def _with_option(spec: ThumbnailSpec, option: str, entry: str) -> tuple[str, ThumbnailSpec]:
+    """What an option is about, and the spec with it."""
+    if option in set(Fit):
+        return "fit", replace(spec, fit=Fit(option))
+    if option in set(ImageFormat):
+        return "format", replace(spec, format=ImageFormat(option))
+    if re.fullmatch("q([1-9]|[1-8][0-9]|9[0-5])", option):
+        return "quality", replace(spec, quality=int(option[1:]))
+    raise ValueError(
+        f"{entry!r} has {option!r}, which is none of {', '.join([*Fit, 'q1 to q95', *ImageFormat])}"
+    )

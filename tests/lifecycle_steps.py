@@ -12,10 +12,13 @@ from chalicelib.records.record import (
     UNRESTRICTED,
     Failure,
     Finished,
+    ImageFacts,
     Owner,
+    Pixels,
     Record,
     RemovalScope,
     State,
+    StoredSize,
     Viewer,
 )
 from chalicelib.spec import Focus
@@ -44,7 +47,12 @@ PRESIGNED = Record(
     expires_ms=RETENTION,
 )
 UPLOADED = replace(
-    PRESIGNED, state=State.PENDING, original_size=5, presigned_until_ms=None, body_hash="0" * 64
+    PRESIGNED,
+    state=State.PENDING,
+    original_size=5,
+    presigned_until_ms=None,
+    body_hash="0" * 64,
+    image=ImageFacts("JPEG", 40, 30),
 )
 KEPT_FOR_EVER = replace(UPLOADED, owner=None, expires_ms=None)
 
@@ -62,8 +70,11 @@ def version(record: Record, etag: str, expires_ms: int | None = RETENTION, store
     )
 
 
-RESTORED = replace(version(UPLOADED, "a"), state=State.READY, thumbnail_size=3609)
-ALONE = replace(version(UPLOADED, "b"), state=State.READY, thumbnail_size=900)
+IMAGE = ImageFacts("JPEG", 40, 30, "cGg=")
+SIZES = (StoredSize("card", 900, 4, 3, "webp"),)
+_MADE: dict[str, Any] = {"sizes": SIZES, "thumbnail_pixels": Pixels(4, 3), "image": IMAGE}
+RESTORED = replace(version(UPLOADED, "a"), state=State.READY, thumbnail_size=3609, **_MADE)
+ALONE = replace(version(UPLOADED, "b"), state=State.READY, thumbnail_size=900, **_MADE)
 FULL = Record(
     id=ID,
     object_key=naming.original(ID),
@@ -136,7 +147,7 @@ def events() -> list[Event]:
     current = partial(lifecycle.claim_version, is_current=True)
     found.append(Event(current, (version(UPLOADED, "a"), None)))
     results = [
-        Finished(3609),
+        Finished(3609, SIZES, Pixels(4, 3), IMAGE),
         Failure("undecodable", "It is damaged."),
         Failure("too_complex", "It is odd."),
         Failure("archived", "It is archived."),

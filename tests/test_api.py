@@ -49,6 +49,7 @@ def test_a_picture_from_upload_to_removal(api: Api) -> None:
         "filename": "IMG_8932.png",
         "ready": False,
         "size": {"original": len(original)},
+        "image": {"format": "JPEG", "width": 640, "height": 480},
     }
     assert reply.headers["Location"] == f"{V1}/thumbnail/{record['id']}"
     assert api("GET", f"/{record['id']}").json() == record
@@ -59,6 +60,8 @@ def test_a_picture_from_upload_to_removal(api: Api) -> None:
     assert ready == record | {
         "ready": True,
         "size": {"original": len(original), "thumbnail": len(thumbnail.content)},
+        "image": record["image"] | {"placeholder": ready["image"]["placeholder"]},
+        "thumbnail": {"width": 100, "height": 100},
     }
     assert thumbnail.status_code == 200
     assert thumbnail.headers["Content-Type"] == "image/jpeg"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from base64 import b64encode
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,16 @@ from chalicelib.records.codec import (
     decode,
     encode,
 )
-from chalicelib.records.record import EventKind, OutboxEvent, Record, State, UnreadableRecord
+from chalicelib.records.record import (
+    EventKind,
+    ImageFacts,
+    OutboxEvent,
+    Pixels,
+    Record,
+    State,
+    StoredSize,
+    UnreadableRecord,
+)
 from chalicelib.spec import Focus
 
 ID = "4f1c0c9e-3f0b-4d0e-8a54-0f3c1f6f9d10"
@@ -26,6 +36,33 @@ numbers = st.integers(min_value=0, max_value=10**13 - 1)
 optional_numbers = st.none() | numbers
 fractions = st.integers(0, 10_000).map(lambda share: share / 10_000)
 tokens = st.from_regex(r"[0-9a-f]{1,40}", fullmatch=True)
+sizes = st.dictionaries(
+    st.from_regex(r"[a-z0-9][a-z0-9-]{0,15}", fullmatch=True),
+    st.tuples(
+        st.integers(0, 9_999_999),
+        st.integers(1, 1024),
+        st.integers(1, 1024),
+        st.sampled_from(["jpg", "webp", "avif", "png"]),
+    ),
+    max_size=8,
+).map(lambda found: tuple(StoredSize(name, *rest) for name, rest in sorted(found.items())))
+images = st.builds(
+    ImageFacts,
+    st.sampled_from(["JPEG", "HEIF", "GIF"]),
+    st.integers(1, 10**8),
+    st.integers(1, 10**8),
+    st.none() | st.binary(min_size=19, max_size=27).map(lambda found: b64encode(found).decode()),
+)
+pixels = st.builds(Pixels, st.integers(1, 1024), st.integers(1, 1024))
+
+
+def possible(record: Record) -> Record:
+    """What a picture is is told of it until it fails, and of its thumbnail once there is one."""
+    if record.error_code is not None:
+        record = dataclasses.replace(record, image=None)
+    return record if record.image is not None else dataclasses.replace(record, thumbnail_pixels=None)
+
+
 records = st.builds(
     Record,
     id=st.just(ID),
@@ -41,6 +78,7 @@ records = st.builds(
     thumbnail=st.none() | st.text(max_size=80),
     stale_thumbnails=st.lists(st.from_regex(r"[0-9a-f-]{1,80}", fullmatch=True), max_size=3).map(tuple),
     thumbnail_size=optional_numbers,
+    sizes=sizes,
     error=st.none() | st.text(),
     error_code=st.none() | st.text(max_size=40),
     expires_ms=optional_numbers,
@@ -54,7 +92,9 @@ records = st.builds(
         st.builds(OutboxEvent, st.sampled_from(EventKind), tokens, numbers, names, names), max_size=3
     ).map(tuple),
     revision=st.just("") | tokens,
-)
+    image=st.none() | images,
+    thumbnail_pixels=st.none() | pixels,
+).map(possible)
 
 
 def pending() -> Record:
@@ -77,6 +117,9 @@ def full() -> Record:
         thumbnail="e-2",
         stale_thumbnails=("d-0", "d-1"),
         thumbnail_size=3609,
+        sizes=(StoredSize("2x", 9120, 200, 150, "jpg"), StoredSize("card", 99_999, 400, 300, "webp")),
+        thumbnail_pixels=Pixels(100, 75),
+        image=ImageFacts("JPEG", 3024, 4032, "1QcSHQRnh493V4dIh4eXh1h4kJUI"),
         error="It is damaged.",
         error_code="undecodable",
         expires_ms=1_700_000_800_000,
@@ -228,6 +271,23 @@ def test_hashes_of_the_release_before_are_read(fields: dict[str, str], record: R
     assert encode(record) == fields | {"format": FORMAT}
 
 
+# Every field that the release before knows: it reads no record with another one.
+FORMER_FIELDS = {
+    *("format", "state", "object_key", "filename", "created_ms", "original_size", "owner", "ticket_ends_ms"),
+    *("etag", "version_ms", "thumbnail", "former_thumbnails", "thumbnail_size", "error", "error_code"),
+    *("expires_ms", "download_expires_ms", "fingerprint", "touched_ms", "tries", "tombstone", "revision"),
+}
+
+
+@given(records)
+def test_where_no_sizes_are_set_up_the_release_before_reads_what_this_one_writes(record: Record) -> None:
+    fields = encode(dataclasses.replace(record, sizes=()))
+    assert fields.keys() <= FORMER_FIELDS
+    # To that release this is the code of a failure, of a record that has not failed.
+    if record.image is not None:
+        assert fields["error_code"][0] == "="
+
+
 def test_no_hash_is_no_record() -> None:
     assert decode(ID, {}) is None
 
@@ -248,6 +308,13 @@ def test_no_hash_is_no_record() -> None:
         {"original_size": "1.5"},
         {"expires_ms": "None"},
         {"tries": "often"},
+        {"error_code": "=JPEG"},
+        {"error_code": "=JPEG.1.2.ph 1"},
+        {"error_code": "=JPEG.1.2.?"},
+        {"size:card": "9120"},
+        {"size:": "9120"},
+        {"size:card": "9120.400.300"},
+        {"sizes:card": "9120.400.300.jpg"},
     ],
     ids=str,
 )
@@ -276,6 +343,30 @@ def test_a_hash_without_a_state_is_unreadable(fields: dict[str, str]) -> None:
             {"ready": True, "size": {"original": 343_956, "thumbnail": 3609}},
         ),
         (
+            {"image": ImageFacts("PNG", 30, 20)},
+            {
+                "ready": False,
+                "size": {"original": 343_956},
+                "image": {"format": "PNG", "width": 30, "height": 20},
+            },
+        ),
+        (
+            {
+                "state": State.READY,
+                "thumbnail_size": 3609,
+                "image": ImageFacts("PNG", 30, 20, "cGg="),
+                "thumbnail_pixels": Pixels(20, 10),
+                "sizes": (StoredSize("card", 9120, 30, 20, "webp"),),
+            },
+            {
+                "ready": True,
+                "size": {"original": 343_956, "thumbnail": 3609},
+                "image": {"format": "PNG", "width": 30, "height": 20, "placeholder": "cGg="},
+                "thumbnail": {"width": 20, "height": 10},
+                "sizes": {"card": {"bytes": 9120, "width": 30, "height": 20}},
+            },
+        ),
+        (
             {"state": State.FAILED, "etag": "e", "error": "It is damaged."},
             {"ready": False, "size": {"original": 343_956}, "error": "It is damaged."},
         ),
@@ -301,6 +392,8 @@ def test_a_record_reads_the_same_while_it_is_deleted(changes: dict[str, object])
 @given(records)
 def test_no_name_or_internal_state_breaks_the_json(record: Record) -> None:
     shown = json.loads(json.dumps(as_json(record)))
-    assert shown.keys() - {"error", "expires", "key"} == {"id", "filename", "ready", "size"}
+    assert shown.keys() - {"error", "expires", "key", "image", "thumbnail", "sizes"} == {
+        *("id", "filename", "ready", "size")
+    }
     assert shown["filename"] == record.filename
     assert ("thumbnail" in shown["size"]) == shown["ready"]

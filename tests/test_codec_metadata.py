@@ -1,6 +1,7 @@
 """A record's object metadata: what S3 keeps of it gives back the record that Redis has lost."""
 
 import dataclasses
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from chalicelib import naming
 from chalicelib.records.codec import ObjectMetadata, original_metadata, thumbnail_metadata
-from chalicelib.records.record import Record
+from chalicelib.records.record import ImageFacts, Pixels, Record, State, StoredSize
 from tests.test_codec import ID, METADATA_BYTES, full, names, pending, records
 
 
@@ -48,6 +49,9 @@ def test_metadata_of_a_thumbnail_give_back_what_the_original_would_say(
         version_ms=record.version_ms,
         filename=record.filename if is_upload else None,
         object_key=None if is_upload else object_key,
+        sizes=record.sizes,
+        thumbnail_pixels=record.thumbnail_pixels,
+        image=record.image,
         stands_alone=stands_alone,
     )
 
@@ -127,3 +131,53 @@ def test_no_metadata_makes_a_record_that_cannot_be_sorted(metadata: dict[str, st
     read = ObjectMetadata.parse(metadata)
     (read.filename or "").encode()
     assert 0 <= (read.created_ms or 0) < 10**13
+
+
+@pytest.mark.parametrize("is_upload", [True, False])
+@pytest.mark.parametrize("presigned", [True, False])
+def test_the_metadata_of_a_thumbnail_fit_at_their_longest(*, is_upload: bool, presigned: bool) -> None:
+    """S3 refuses more than 2 KB, and the picture would be pending for ever."""
+    random = Random(7)
+    most = 10**13 - 1
+    record = Record(
+        id=ID,
+        object_key=naming.original(ID) if is_upload else naming.ORIGINALS + "\N{CAT FACE}" * 253,
+        filename="".join(chr(random.randrange(0x10000, 0x110000)) for _ in range(255)),
+        created_ms=most,
+        original_size=200_000_000,
+        state=State.READY,
+        owner="x" * 255 if is_upload else None,
+        presigned_until_ms=most if presigned else None,
+        version_ms=most,
+        sizes=tuple(StoredSize(f"{n}" + "x" * 15, 9_999_999, 1024, 1024, "webp") for n in range(8)),
+        thumbnail_pixels=Pixels(1024, 1024),
+        image=ImageFacts("JPEG", 99_999, 1000, "x" * 36),
+        expires_ms=most,
+        body_hash=None if presigned else "0" * 64,
+    )
+    metadata = thumbnail_metadata(record, stands_alone=True)
+    assert sum(len(key) + len(value) for key, value in metadata.items()) <= METADATA_BYTES
+    read = ObjectMetadata.parse(metadata)
+    assert read.filename == (record.filename if is_upload else None)
+    assert (read.owner, read.sizes) == (record.owner, record.sizes)
+    assert (read.image, read.thumbnail_pixels) == (record.image, record.thumbnail_pixels)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"filename-deflated": "?"},
+        {"filename-deflated": "cGhvdG8ucG5n"},
+        {"sizes": ""},
+        {"sizes": "card"},
+        {"sizes": "card.1.2.3"},
+        {"sizes": "card.1.2.3.jpg,"},
+        {"sizes": "card.-1.2.3.jpg"},
+        {"image": "JPEG"},
+        {"image": "JPEG.1.2.\N{CAT FACE}"},
+        {"pixels": "100"},
+        {"pixels": "100x"},
+    ],
+)
+def test_what_a_thumbnail_of_others_says_is_passed_over(metadata: dict[str, str]) -> None:
+    assert ObjectMetadata.parse(metadata) == ObjectMetadata()

@@ -150,6 +150,7 @@ def test_what_cannot_be_changed_is_refused_with_the_reason(declared: template.Te
         ("ThumbnailSize", "THUMBNAIL_SIZE"),
         ("ThumbnailFit", "THUMBNAIL_FIT"),
         ("ThumbnailCrop", "THUMBNAIL_CROP"),
+        ("ThumbnailSizes", "THUMBNAIL_SIZES"),
         ("ThumbnailQuality", "THUMBNAIL_QUALITY"),
         ("ThumbnailBackground", "THUMBNAIL_BACKGROUND"),
         ("RetentionAfterDownload", None),
@@ -174,6 +175,16 @@ def test_what_cannot_be_changed_is_refused_with_the_reason(declared: template.Te
             "https://A.b",
         ),
         *("http://[::1]:3000", "https://a.b/", "a,b", "a,,b", ",", "a b"),
+        *(
+            "2x=200x200",
+            "2x=200x200 card=400x300:contain hero=1024x1024:cover:q80:avif",
+            "a=1x1:webp:q1:cover",
+        ),
+        *("a=1x1 a=2x2", "a=1x1 b=1x1 a=2x2", "a=1x1 ba=1x1", "A=1x1", "-a=1x1", "=1x1", "a=0x1", "a=1x1025"),
+        *("a=1x1:", "a=1x1:q0", "a=1x1:q95", "a=1x1:q96", "a=1x1:png:q9", "a=1x1:q9:png", "a=1x1:gif"),
+        *("a=1x1:cover:contain", "a=1x1:q1:q1", "a=1x1:png:webp", "a=1x1:png:cover", "a=1x1:png b=1x1:q9"),
+        *(" ".join(f"s{n}=1x1" for n in range(8)), " ".join(f"s{n}=1x1" for n in range(9))),
+        *("0123456789abcdef=1x1", "0123456789abcdefg=1x1"),
     ],
 )
 def test_the_template_takes_what_the_functions_take(

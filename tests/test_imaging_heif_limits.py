@@ -390,7 +390,7 @@ def test_memory_is_within_the_limit_for_pictures_of_phones() -> None:
     """48 and 50 megapixels in tiles of 512 x 512, as the largest phones write them."""
     for columns, rows, size in ((16, 12, (8064, 6048)), (16, 12, (8160, 6144))):
         header = HeifHeader(
-            width=size[0], height=size[1], coding="HEIF", crop=None, deep=True, truthful=True,
+            width=size[0], height=size[1], coding="HEIF", crop=None, shown=size, deep=True, truthful=True,
             work=columns * rows * 512 * 512, parts=header_of(declared("HEIF", 64, 64)).parts,
         )  # fmt: skip
         assert header.memory() < limits.MAX_MEMORY

@@ -113,8 +113,8 @@ def assert_described(operation: Operation, reply: requests.Response) -> None:
     if operation.method == "head" or "content" not in described:
         assert reply.content == b""
         return
-    ((media_type, content),) = described["content"].items()
-    assert reply.headers["Content-Type"] == media_type
+    media_type = reply.headers["Content-Type"]
+    content = described["content"][media_type]
     if media_type != "application/json":
         return
     body = reply.json()
@@ -223,7 +223,8 @@ RAISES: dict[str, set[type[errors.ServiceError]]] = {
     "deleteRecord": _UNAVAILABLE
     | {errors.RecordUnreadable, errors.UnknownThumbnail, errors.OriginalChanging},
     "getThumbnail": _UNAVAILABLE
-    | {errors.RecordUnreadable, errors.UnknownThumbnail, errors.ThumbnailNotReady, errors.ThumbnailFailed},
+    | {errors.RecordUnreadable, errors.UnknownThumbnail, errors.ThumbnailNotReady, errors.ThumbnailFailed}
+    | {errors.UnknownSize, errors.SizeNotMade},
 }
 
 

@@ -324,9 +324,10 @@ def test_bytes_pass_the_gateway_both_ways(resources: Resources) -> None:
 
 def test_the_dashboard_is_json_with_redis_and_without(resources: Resources) -> None:
     body, widget = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
-    _, plain, (_, sharded, none) = widget["RedisWidget"]["Fn::If"][:2] + [
-        widget["RedisWidget"]["Fn::If"][2]["Fn::If"]
-    ]
+    plain, (_, sharded, none) = (
+        widget["RedisWidget"]["Fn::If"][1],
+        widget["RedisWidget"]["Fn::If"][2]["Fn::If"],
+    )
     for redis in (plain, sharded, none):
         text = redis["Fn::Sub"] if isinstance(redis, dict) else redis
         widgets = json.loads(body.replace("${RedisWidget}", text))["widgets"]

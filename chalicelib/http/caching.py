@@ -8,6 +8,15 @@ ONE_YEAR = 365 * 24 * 3600
 """Seconds; caches treat longer ages alike."""
 
 
+def headers(record: Record, tag: str, now_ms: int, *, expires_after_download: bool) -> dict[str, str]:
+    """Headers of a thumbnail with this entity tag; the other arguments are those of `cache_control`."""
+    return {
+        "ETag": f'"{tag}"',
+        "Cache-Control": cache_control(record, now_ms, expires_after_download=expires_after_download),
+        "Last-Modified": last_modified(record),
+    }
+
+
 def cache_control(record: Record, now_ms: int, *, expires_after_download: bool) -> str:
     """Cache-Control of a thumbnail: not beyond its expiry, and revalidated if it may be replaced.
 

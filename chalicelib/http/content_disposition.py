@@ -3,6 +3,8 @@
 import re
 from urllib.parse import quote
 
+from chalicelib.spec import ImageFormat
+
 # Separators would make a path of the name, controls would break the header or the file system.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f/\\]")
 _NOT_PLAIN_ASCII = re.compile(r'[^ -~]|["%\\]')
@@ -12,10 +14,10 @@ _EXTENSION = re.compile(r"(?<=[^/\\])\.[^./\\]*\Z")
 _ATTR_CHAR = "!#$&+^`|"
 
 
-def thumbnail_name(filename: str) -> str:
+def thumbnail_name(filename: str, size: str | None = None, form: ImageFormat = ImageFormat.JPEG) -> str:
     """Name a thumbnail after its original: `IMG_8932.png` -> `IMG_8932.thumbnail.jpg`."""
     stem = _UNSAFE.sub("_", _EXTENSION.sub("", filename))
-    return f"{stem or 'picture'}.thumbnail.jpg"
+    return f"{stem or 'picture'}.{size or 'thumbnail'}.{form.extension}"
 
 
 def attachment(name: str) -> str:

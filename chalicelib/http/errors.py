@@ -9,6 +9,8 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.BadParameter: 400,
     errors.InvalidToken: 401,
     errors.UnknownThumbnail: 404,
+    errors.UnknownSize: 404,
+    errors.SizeNotMade: 404,
     errors.ThumbnailNotReady: 409,
     errors.EndsByDownload: 409,
     errors.UploadTooLarge: 413,

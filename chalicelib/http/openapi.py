@@ -9,17 +9,21 @@ from chalicelib.http.openapi_parts import (
     FOCUS,
     HEADERS,
     ID,
+    IF_NONE_MATCH,
+    IMAGES,
     LIST_LIMIT,
     NEW_RECORD,
     PENDING,
     PRESIGNED_UPLOAD,
     READY,
     SCHEMAS,
+    SIZE,
     TOKEN,
     TOO_LARGE,
     TYPES,
     UNDECODABLE,
     UNKNOWN,
+    UNKNOWN_SIZE,
     V1,
     Part,
     error,
@@ -256,24 +260,16 @@ _PATHS: Part = {
         "Thumbnail",
         "Download the thumbnail",
         parameters=[
-            {
-                "name": "If-None-Match",
-                "in": "header",
-                "description": "The `ETag` of a thumbnail that the client has.",
-                "schema": {"type": "string"},
-                "example": '"none"',
-            }
+            SIZE,
+            IF_NONE_MATCH,
         ],
         **TOKEN,
         responses={
             "200": with_headers(
                 {
-                    "description": "A JPEG, to be saved under the original's name with `.thumbnail.jpg`.",
-                    "content": {
-                        "image/jpeg": {
-                            "schema": {"type": "string", "contentMediaType": "image/jpeg", "format": "binary"}
-                        }
-                    },
+                    "description": "A JPEG, to be saved under the original's name with `.thumbnail.jpg`; a "
+                    "named size has its own format and ends in its own name.",
+                    "content": IMAGES,
                 },
                 "Content-Disposition",
                 "ETag",
@@ -286,7 +282,7 @@ _PATHS: Part = {
                 "Cache-Control",
                 "Last-Modified",
             ),
-            "404": UNKNOWN,
+            "404": UNKNOWN_SIZE,
             "409": error(
                 "The thumbnail is not ready yet.",
                 "Retry-After",

@@ -5,7 +5,7 @@ from typing import Any
 from chalicelib.http.multipart import MAX_FILENAME
 from chalicelib.http.polling import POLL_SECONDS
 from chalicelib.http.presigned import CONTENT_TYPES
-from chalicelib.spec import FOCUS_PATTERN
+from chalicelib.spec import FOCUS_PATTERN, SIZE_NAME, ImageFormat
 from chalicelib.work.upload import OPAQUE, PRESIGNED_SECONDS
 
 Part = dict[str, Any]
@@ -23,9 +23,16 @@ UNDECODABLE = (
     "The picture cannot be decoded: it is truncated, damaged or of a rare kind; save it as JPEG or PNG and "
     "upload that."
 )
-PENDING: Part = {"id": ID, "filename": "photo.jpg", "ready": False, "size": {"original": 112525}}
-READY: Part = PENDING | {"ready": True, "size": {"original": 112525, "thumbnail": 2766}}
-FAILED: Part = PENDING | {"error": UNDECODABLE}
+FORMATS = ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "HEIF"]
+_WAITING: Part = {"id": ID, "filename": "photo.jpg", "ready": False, "size": {"original": 112525}}
+PENDING: Part = _WAITING | {"image": {"format": "JPEG", "width": 800, "height": 600}}
+READY: Part = _WAITING | {
+    "ready": True,
+    "size": {"original": 112525, "thumbnail": 2766},
+    "image": PENDING["image"] | {"placeholder": "H9cNJwSHd3h/iIeFh0h4h4h4aAgnh3oA"},
+    "thumbnail": {"width": 100, "height": 100},
+}
+FAILED: Part = _WAITING | {"error": UNDECODABLE}
 PRESIGNED_UPLOAD: Part = {
     "id": ID,
     "record": RECORD_URL,
@@ -82,6 +89,28 @@ NEW_RECORD = {
     name: {"operationId": name, "parameters": {"record_id": "$response.body#/id"}}
     for name in ("getRecord", "getThumbnail", "deleteRecord")
 }
+IMAGES: Part = {
+    one.media_type: {"schema": {"type": "string", "contentMediaType": one.media_type, "format": "binary"}}
+    for one in ImageFormat
+}
+SIZE: Part = {
+    "name": "size",
+    "in": "query",
+    "description": "The name of one of the record's `sizes`; without it, the default thumbnail.",
+    "schema": {"type": "string"},
+}
+IF_NONE_MATCH: Part = {
+    "name": "If-None-Match",
+    "in": "header",
+    "description": "The `ETag` of a thumbnail that the client has.",
+    "schema": {"type": "string"},
+    "example": '"none"',
+}
+UNKNOWN_SIZE = error(
+    "There is no such record (any more), or it has no thumbnail of this size.",
+    unknown="There is no thumbnail with this id.",
+    size="There is no size of this name: the sizes are card, 2x; leave size out for the default thumbnail.",
+)
 UNKNOWN = error("There is no such record (any more).", unknown="There is no thumbnail with this id.")
 
 FOCUS: Part = {
@@ -91,6 +120,7 @@ FOCUS: Part = {
     "example": "0.5,0.2",
 }
 UP_OR_DOWN: Part = {"enum": ["up", "down"]}
+SIZE_FACTS = ("bytes", "width", "height")
 SCHEMAS: Part = {
     "Record": {
         "description": "One picture. It ends `ready` or with an `error`.",
@@ -125,6 +155,41 @@ SCHEMAS: Part = {
                 "description": "Shows the thumbnail, if `urls` asked for it and it is ready.",
                 "type": "string",
                 "format": "uri",
+            },
+            "image": {
+                "description": "What the original is, as far as is known.",
+                "type": "object",
+                "required": ["format", "width", "height"],
+                "properties": {
+                    "format": {"enum": FORMATS},
+                    "width": {"description": "In pixels, upright.", "type": "integer", "minimum": 1},
+                    "height": {"description": "In pixels, upright.", "type": "integer", "minimum": 1},
+                    "placeholder": {
+                        "description": "What to show while the thumbnail loads: its ThumbHash "
+                        "(https://evanw.github.io/thumbhash/) in base64. Here once the thumbnail is ready.",
+                        "type": "string",
+                        "contentEncoding": "base64",
+                        "maxLength": 36,
+                    },
+                },
+            },
+            "thumbnail": {
+                "description": "Of the thumbnail, in pixels; here once it is ready.",
+                "type": "object",
+                "required": ["width", "height"],
+                "properties": {name: {"type": "integer", "minimum": 1} for name in ("width", "height")},
+            },
+            "sizes": {
+                "description": "Thumbnails of named sizes, where the deployment makes any; once all are "
+                "ready.",
+                "type": "object",
+                "minProperties": 1,
+                "propertyNames": {"pattern": f"^{SIZE_NAME}$"},
+                "additionalProperties": {
+                    "type": "object",
+                    "required": ["bytes", "width", "height"],
+                    "properties": {name: {"type": "integer", "minimum": 1} for name in SIZE_FACTS},
+                },
             },
             "error": {"description": "Why there will be no thumbnail: a sentence.", "type": "string"},
             "expires": {

@@ -9,6 +9,7 @@
     colour      to sRGB
     attention   the crop that shows what people look at
     render      all of these in their order, and encoding
+    thumbhash   the placeholder
 
 No I/O, no settings, no clock, and nothing that changes Pillow for the rest of the process: safe in several
 simultaneous threads. What decodes (Pillow, pi-heif) is imported by `make_thumbnail` only, so that `check`
@@ -24,7 +25,7 @@ from chalicelib.imaging.headers.header import undecodable
 from chalicelib.imaging.sniffing import ACCEPTED, format_of
 from chalicelib.spec import Focus, NamedSize, ThumbnailSpec
 
-__all__ = ["ACCEPTED", "Thumbnail", "check", "make_thumbnail"]
+__all__ = ["ACCEPTED", "Described", "Thumbnail", "check", "make_thumbnail"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +41,35 @@ class Encoded:
 class Thumbnail(Encoded):
     """The default thumbnail, a JPEG, and the `sizes` by their names, all made of one picture.
 
-    The picture was a `source_format` of `source_width` x `source_height` pixels, counted upright.
+    The picture was `source_format`, of `source_width` x `source_height` pixels, counted upright.
+    `placeholder` is the default thumbnail's ThumbHash in base64, at most 36 characters.
     """
 
     source_format: str
     source_width: int
     source_height: int
+    placeholder: str
     sizes: Mapping[str, Encoded] = field(default_factory=dict)
 
 
-def check(content: bytes, *, max_pixels: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a header says of a picture: the format's name, and width and height in pixels, upright."""
+
+    format: str
+    width: int
+    height: int
+
+
+def check(content: bytes, *, max_pixels: int) -> Described | None:
     """Refuse at the door what the header alone already forbids; what cannot be read here passes.
 
     Args:
         content: the picture's bytes.
         max_pixels: the most pixels (width x height) that are accepted.
+
+    Returns:
+        what the header says; None where it does not.
 
     Raises:
         UnsupportedFormat: not an accepted image format.
@@ -65,8 +80,9 @@ def check(content: bytes, *, max_pixels: int) -> None:
     try:
         source_format, header = headers.read(content)
     except UndecodablePicture:
-        return
+        return None
     limits.enforce(source_format, header, max_pixels=max_pixels)
+    return None if header.upright is None else Described(source_format, *header.upright)
 
 
 def make_thumbnail(
@@ -107,6 +123,7 @@ def _make_thumbnail(
     content: bytes, specs: Sequence[ThumbnailSpec], max_pixels: int, names: Sequence[str]
 ) -> Thumbnail:
     from chalicelib.imaging import render  # noqa: PLC0415 - see the module's docstring
+    from chalicelib.imaging.thumbhash import thumbhash  # noqa: PLC0415 - likewise
 
     source_format, header = headers.read(content)
     limits.enforce(source_format, header, max_pixels=max_pixels)
@@ -128,5 +145,6 @@ def _make_thumbnail(
         source_format,
         rendered.width,
         rendered.height,
+        thumbhash(rendered.images[0]),
         dict(zip(names, others, strict=True)),
     )

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from chalicelib.imaging.headers.header import SIDEWAYS
 from chalicelib.spec import Crop, Fit, Focus, ThumbnailSpec
 
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom edge in pixels, with fractions."""
 
-_SIDEWAYS = 5
-"""EXIF orientations from here on swap width and height."""
 _MIRRORED, _UPSIDE_DOWN = {2, 3, 7, 8}, {3, 4, 6, 7}
 """EXIF orientations in whose stored pictures left and right, or top and bottom, are exchanged; of those that
 swap width and height, after that."""
@@ -84,7 +83,7 @@ def plan(width: int, height: int, orientation: int, spec: ThumbnailSpec) -> Plan
 
     """
     box_width, box_height = spec.width, spec.height
-    if orientation >= _SIDEWAYS:
+    if orientation >= SIDEWAYS:
         box_width, box_height = box_height, box_width
     if spec.fit is Fit.CONTAIN:
         scale = min(box_width / width, box_height / height, 1)
@@ -104,5 +103,5 @@ def plan(width: int, height: int, orientation: int, spec: ThumbnailSpec) -> Plan
 
 def _stored(focus: Focus, orientation: int) -> tuple[float, float]:
     """Return a point of the upright picture as fractions of the stored picture's width and height."""
-    x, y = (focus.y, focus.x) if orientation >= _SIDEWAYS else (focus.x, focus.y)
+    x, y = (focus.y, focus.x) if orientation >= SIDEWAYS else (focus.x, focus.y)
     return 1 - x if orientation in _MIRRORED else x, 1 - y if orientation in _UPSIDE_DOWN else y

@@ -9,7 +9,7 @@ from chalicelib.imaging import attention
 from chalicelib.imaging.colour import to_srgb
 from chalicelib.imaging.decoders import Decoded, decode
 from chalicelib.imaging.geometry import plans
-from chalicelib.imaging.headers.header import Header
+from chalicelib.imaging.headers.header import SIDEWAYS, Header
 from chalicelib.imaging.shrink import averaged_pixels
 from chalicelib.spec import Crop, Fit, ImageFormat, Specs, ThumbnailSpec
 
@@ -23,11 +23,10 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SIDEWAYS = 5
-"""EXIF orientations from here on swap width and height."""
-_MOST_AVERAGED = 24_000_000
-"""Pixels of 4 bytes that thumbnails of one decode may share. One thumbnail alone needs 3 x 1024 squared, four
-times that where attention decides on its crop; only crops beside whole panoramas need more than this."""
+_MOST_AVERAGED = 34_000_000
+"""Pixels of 4 bytes that thumbnails of one decode may share: of pictures up to twice as wide as high all do,
+at 1024 x 1024 from four times as much. One thumbnail alone needs 3 x 1024 squared, four times that where
+attention decides on its crop; only crops beside whole panoramas need more."""
 
 
 class Rendered(NamedTuple):
@@ -52,7 +51,7 @@ def render(source_format: str, header: Header, content: bytes, specs: Specs) -> 
         decoded = decode(source_format, header, content, group)
         for index, spec in enumerate(group):
             images[spec] = _finished(decoded, index, spec)
-        size = decoded.size[::-1] if decoded.orientation >= _SIDEWAYS else decoded.size
+        size = decoded.size[::-1] if decoded.orientation >= SIDEWAYS else decoded.size
     return Rendered([images[spec] for spec in specs], *size)
 
 
@@ -97,7 +96,12 @@ def encode(image: Image.Image, spec: ThumbnailSpec) -> bytes:
     out = BytesIO()
     match spec.format:
         case ImageFormat.JPEG:
-            image.save(out, "JPEG", quality=spec.quality, optimize=True, subsampling="4:4:4")
+            try:
+                image.save(out, "JPEG", quality=spec.quality, optimize=True, subsampling="4:4:4")
+            except OSError:
+                # Noise at a high quality takes more bytes than Pillow expects, and holds for `optimize`.
+                out = BytesIO()
+                image.save(out, "JPEG", quality=spec.quality, subsampling="4:4:4")
         case ImageFormat.WEBP:
             from PIL import WebPImagePlugin  # noqa: PLC0415 - registers itself; others do not pay for it
 

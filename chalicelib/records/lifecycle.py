@@ -60,6 +60,8 @@ MOST_STALE = 16
 REOPENED = frozenset({"archived", "encrypted", "denied", "original_missing"})
 """Codes of failures that lie outside of the picture: the same version that comes again reopens them."""
 
+_MADE = ("image", "thumbnail_size", "sizes", "thumbnail_pixels")
+_TOLD_BY_THUMBNAIL = ("etag", "focus", "version_ms", "original_size", "thumbnail", *_MADE)
 _GONE = frozenset({State.DELETING, State.TOMBSTONE})
 _FINAL = frozenset({State.READY, State.FAILED})
 _WAITING = frozenset({State.AWAITING_UPLOAD, State.PENDING, State.DELETING})
@@ -115,7 +117,7 @@ def claim_version(
             thumbnail=fresh.thumbnail,
             stale_thumbnails=thumbnails(before)[-MOST_STALE:],
             expires_ms=fresh.expires_ms,
-            thumbnail_size=None,
+            image=None if before.etag else before.image,
             download_expires_ms=None,
             attempts=0 if before.etag else before.attempts,
         )
@@ -131,23 +133,20 @@ def claim_version(
 
 def finish(before: Record | None, thumbnail: str | None, result: Finished | Failure) -> Record | None:
     """Store the result of the version whose thumbnail has this name. A record that is READY stays so."""
-    if (
-        before is None
-        or finish_result(before, thumbnail) is not FinishResult.DONE
-        or before.state not in {State.PENDING, State.FAILED}
-    ):
+    is_ours = finish_result(before, thumbnail) is FinishResult.DONE
+    if before is None or not is_ours or before.state not in {State.PENDING, State.FAILED}:
         return before
-    done = replace(before, stale_thumbnails=(), attempts=0)
+    done = replace(_pending_again(before), stale_thumbnails=())
     if isinstance(result, Finished):
-        return replace(done, state=State.READY, thumbnail_size=result.size, error=None, error_code=None)
-    return replace(done, state=State.FAILED, error=result.sentence, error_code=result.code)
+        return replace(done, state=State.READY, **{name: getattr(result, name) for name in _MADE})
+    return replace(done, state=State.FAILED, image=None, error=result.sentence, error_code=result.code)
 
 
 def mark_thumbnail_lost(before: Record | None, thumbnail: str | None) -> Record | None:
-    """Make a ready record pending again: its thumbnail is not in the bucket."""
+    """Make a ready record pending again: not all of its thumbnail is in the bucket."""
     if before is None or before.state is not State.READY or before.thumbnail != thumbnail:
         return before
-    return replace(before, state=State.PENDING, thumbnail_size=None)
+    return _pending_again(before)
 
 
 def adopt_thumbnail(before: Record | None, found: Record, seen: Record | None) -> Record | None:
@@ -156,10 +155,12 @@ def adopt_thumbnail(before: Record | None, found: Record, seen: Record | None) -
         return before
     if before is None:
         return found
-    if before.state in _GONE or (before.state is State.READY and before.thumbnail == found.thumbnail):
+    is_known = before.thumbnail == found.thumbnail and before.sizes == found.sizes
+    if before.state in _GONE or (before.state is State.READY and is_known):
         return before
     stale = tuple(name for name in thumbnails(before) if name != found.thumbnail)
-    return replace(_ready(before, found), stale_thumbnails=stale[-MOST_STALE:])
+    told = {name: getattr(found, name) for name in _TOLD_BY_THUMBNAIL}
+    return replace(_pending_again(before), state=State.READY, stale_thumbnails=stale[-MOST_STALE:], **told)
 
 
 def record_attempt(before: Record | None, attempts: int) -> Record | None:
@@ -249,8 +250,8 @@ ALLOWED_WHEN_FULL: frozenset[Callable[..., Any]] = frozenset(
     {finish, record_attempt, withdraw_attempt, start_removal, finish_removal, discard_abandoned}
 )
 """Transitions that Redis takes when its memory is full: otherwise nothing could be removed from a full Redis.
-None grows a record by more than a few bytes but `finish`, which adds the thumbnail's size or one sentence to
-a record that was accepted already."""
+None grows a record by more than a few bytes but `finish`, which adds what the thumbnails are or one sentence
+to a record that was accepted already."""
 
 
 # --- questions: what states mean to the rest of the code ---
@@ -273,9 +274,8 @@ def next_check(record: Record, now_ms: int) -> int | None:
 def seconds_to_live(before: Record | None, after: Record | None) -> int:
     """How long Redis keeps a record after this change; 0 for as long as it is not removed.
 
-    A tombstone lives as long as something of the removed picture may still come: minutes where its event has
-    been processed, since then only a slow run, or the repeated use of a presigned upload, can store an object
-    again.
+    A tombstone lives as long as something of the removed picture may still come: of a processed one, only a
+    slow run, or the repeated use of a presigned upload, can store an object again.
     """
     if after is not None and after.state is State.AWAITING_UPLOAD:
         return AWAITING_SECONDS
@@ -361,7 +361,7 @@ def is_tombstone(record: Record) -> bool:
 
 
 def thumbnails(record: Record) -> tuple[str, ...]:
-    """Names of all thumbnails of a record that may be stored."""
+    """Names of all thumbnails of a record that may be stored, whatever their sizes."""
     return (*record.stale_thumbnails, *([record.thumbnail] if record.thumbnail else []))
 
 
@@ -380,20 +380,8 @@ def _is_later(one: Record, other: Record) -> bool:
 
 
 def _pending_again(record: Record) -> Record:
+    record = replace(record, thumbnail_size=None, sizes=(), thumbnail_pixels=None)
     return replace(record, state=State.PENDING, error=None, error_code=None, attempts=0)
-
-
-def _ready(before: Record, found: Record) -> Record:
-    return replace(
-        _pending_again(before),
-        state=State.READY,
-        etag=found.etag,
-        focus=found.focus,
-        version_ms=found.version_ms,
-        original_size=found.original_size,
-        thumbnail=found.thumbnail,
-        thumbnail_size=found.thumbnail_size,
-    )
 
 
 def _may_see(record: Record, viewer: Viewer) -> bool:

@@ -56,12 +56,47 @@ class Owner:
     subject: str
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class StoredSize:
+    """A thumbnail of a named size as it is stored."""
+
+    name: str
+    bytes: int
+    width: int
+    height: int
+    extension: str
+    """What its object key ends in, which stands for its format."""
+
+
+class Pixels(NamedTuple):
+    """Width and height."""
+
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """What an original is: its format's name, and width and height in pixels, upright."""
+
+    format: str
+    width: int
+    height: int
+    placeholder: str | None = None
+    """The thumbnail's ThumbHash in base64, at most 36 characters; None until it is made."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A thumbnail was made and stored."""
+    """A thumbnail was made and stored, in all sizes."""
 
-    size: int
-    """Its length in bytes."""
+    thumbnail_size: int
+    """The default thumbnail's length in bytes."""
+    sizes: tuple[StoredSize, ...] = ()
+    """The others, by name."""
+    thumbnail_pixels: Pixels | None = None
+    image: ImageFacts | None = None
+    """What the original is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +174,12 @@ class Record:
     stale_thumbnails: tuple[str, ...] = ()
     """Names of thumbnails of earlier versions that may still be stored."""
     thumbnail_size: int | None = None
+    sizes: tuple[StoredSize, ...] = ()
+    """That version's thumbnails of named sizes, by name; none until all are stored."""
+    thumbnail_pixels: Pixels | None = None
+    """None until it is stored, and in records of the release before."""
+    image: ImageFacts | None = None
+    """What that version is, as far as is known; None if it failed, and in records of the release before."""
     error: str | None = None
     """Why there is no thumbnail, as one sentence for clients."""
     error_code: str | None = None

@@ -3,10 +3,11 @@
 from typing import TYPE_CHECKING
 
 from chalicelib import naming
+from chalicelib.errors import OriginalRefused
 from chalicelib.records import lifecycle
 from chalicelib.records.record import UNRESTRICTED, Record, RemovalScope
 from chalicelib.records.store import RecordStore
-from chalicelib.work.objects_to_records import newest_alone, record_of_thumbnail
+from chalicelib.work.objects_to_records import listed, newest_alone, record_of_thumbnail
 from chalicelib.work.remove import remove
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def repair_contradiction(store: RecordStore, bucket: "Bucket", record: Record) -> str | None:
-    """Repair a final record whose thumbnail, or whose original where it failed, is not in the bucket.
+    """Repair a final record whose thumbnails, or whose original where it failed, are not in the bucket.
 
     Args:
         store: the records.
@@ -29,7 +30,7 @@ def repair_contradiction(store: RecordStore, bucket: "Bucket", record: Record) -
 
     """
     if lifecycle.is_ready(record):
-        if bucket.exists(naming.thumbnail(record.id, record.thumbnail or "")):
+        if is_stored(bucket, record):
             return None
         if bucket.exists(record.object_key):
             marked = store.mark_thumbnail_lost(record)
@@ -43,3 +44,29 @@ def repair_contradiction(store: RecordStore, bucket: "Bucket", record: Record) -
     # S3 is the truth, and nothing of this picture is left there.
     removed = remove(store, bucket, record.id, RemovalScope.VISIBLE, UNRESTRICTED, seen=record)
     return "changed meanwhile" if removed is None else "records removed"
+
+
+def stored_lengths(record: Record) -> dict[str, int]:
+    """The objects that a ready record tells of, and how many bytes each has."""
+    name = record.thumbnail or ""
+    lengths = {naming.thumbnail(record.id, name): record.thumbnail_size or 0}
+    for size in record.sizes:
+        lengths[naming.sized_thumbnail(record.id, name, size.name, size.extension)] = size.bytes
+    return lengths
+
+
+def is_stored(bucket: Bucket, record: Record) -> bool:
+    """Tell whether the bucket has all thumbnails of a ready record, whole, in one request."""
+    told = stored_lengths(record)
+    if not record.sizes:
+        return _has(bucket, *told.items())
+    found = {item.key: item.size for item in listed(bucket, record.id)}
+    return all(found.get(key) == length for key, length in told.items())
+
+
+def _has(bucket: Bucket, told: tuple[str, int]) -> bool:
+    try:
+        stored = bucket.head(told[0])
+    except OriginalRefused:
+        return True  # it is there
+    return stored is not None and stored.size == told[1]

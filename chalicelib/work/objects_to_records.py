@@ -64,7 +64,7 @@ def record_of_original(original: "ObjectInfo", retention: int) -> Record:
 
 
 def record_of_thumbnail(stored: StoredThumbnail) -> Record:
-    """The record of a stored thumbnail, which is ready."""
+    """The record of a stored default thumbnail, which is ready."""
     thumbnail, told = stored.object, stored.told
     return Record(
         id=stored.name.record_id,
@@ -77,6 +77,9 @@ def record_of_thumbnail(stored: StoredThumbnail) -> Record:
         version_ms=told.version_ms,
         thumbnail=stored.name.name,
         thumbnail_size=thumbnail.size,
+        sizes=told.sizes,
+        thumbnail_pixels=told.thumbnail_pixels,
+        image=told.image,
         expires_ms=told.expires_ms,
         body_hash=told.body_hash,
         focus=told.focus,
@@ -113,13 +116,25 @@ def is_newer_than(original: "ObjectInfo", record: Record, retention: int) -> boo
 
 
 def newest_alone(bucket: "Bucket", record_id: str) -> StoredThumbnail | None:
-    """The newest thumbnail of a record that was stored to stand alone, without an original.
+    """The newest default thumbnail of a record that was stored to stand alone, without an original.
 
-    Such a thumbnail is the only copy of its picture. Costs one listing, and a HeadObject for each one.
+    Such a thumbnail is the only copy of its picture. Costs one listing, and a HeadObject for each one. It
+    tells of those of its sizes that are stored whole.
     """
-    found = [stored_thumbnail(bucket, item) for item in listed(bucket, record_id)]
+    items = listed(bucket, record_id)
+    found = [stored_thumbnail(bucket, item) for item in items]
     alone = [stored for stored in found if stored is not None and stored.told.stands_alone]
-    return max(alone, key=lambda stored: stored.age, default=None)
+    newest = max(alone, key=lambda stored: stored.age, default=None)
+    if newest is None or not newest.told.sizes:
+        return newest
+    lengths = {item.key: item.size for item in items}
+    whole = tuple(
+        size
+        for size in newest.told.sizes
+        if lengths.get(naming.sized_thumbnail(record_id, newest.name.name, size.name, size.extension))
+        == size.bytes
+    )
+    return replace(newest, told=replace(newest.told, sizes=whole))
 
 
 def listed(bucket: "Bucket", record_id: str) -> "list[ObjectInfo]":
@@ -128,12 +143,14 @@ def listed(bucket: "Bucket", record_id: str) -> "list[ObjectInfo]":
 
 
 def stored_thumbnail(bucket: "Bucket", item: "ObjectInfo") -> StoredThumbnail | None:
-    """A listed thumbnail with its metadata; None when it is gone, refused, or not of this service."""
+    """A listed default thumbnail with its metadata; None when it is gone, refused, or another object."""
     name = naming.parse_thumbnail(item.key)
+    if name is None or name.size is not None:
+        return None
     try:
-        stored = None if name is None else bucket.head(item.key)
+        stored = bucket.head(item.key)
     except OriginalRefused:
         stored = None
-    if name is None or stored is None:
+    if stored is None:
         return None
     return StoredThumbnail(stored, name, ObjectMetadata.parse(stored.metadata))

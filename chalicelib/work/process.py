@@ -12,8 +12,9 @@ anywhere:
 - A removal wins always: a run that finds one, at the beginning or at the end, deletes what it and earlier
   runs have stored.
 - A picture that cannot be decoded ends as FAILED. Everything else raises, for the caller to retry.
-- The thumbnail carries what its record can be made of again. Where originals are not kept, the original is
-  deleted last, when the record is READY and only if it is still the version that the thumbnail shows.
+- Named sizes are stored first, the default thumbnail last. It carries what its record can be made of again.
+- Where originals are not kept, the original is deleted last, when the record is READY and only if it is still
+  the version that the thumbnail shows.
 """
 
 import re
@@ -27,7 +28,7 @@ from chalicelib.clock import Clock, now_ms
 from chalicelib.errors import OriginalChanging, OriginalMissing, OriginalRefused, PictureError, TooManyBytes
 from chalicelib.imaging import Thumbnail, make_thumbnail
 from chalicelib.objects.bucket import Bucket, ObjectInfo, StoredObject
-from chalicelib.records import codec, lifecycle
+from chalicelib.records import lifecycle
 from chalicelib.records.codec import ObjectMetadata
 from chalicelib.records.index import entry_of
 from chalicelib.records.record import (
@@ -41,7 +42,7 @@ from chalicelib.records.record import (
     expiry_of,
 )
 from chalicelib.records.store import RecordStore
-from chalicelib.spec import ThumbnailSpec
+from chalicelib.spec import NamedSize, ThumbnailSpec
 from chalicelib.work.objects_to_records import (
     find_record,
     newest_alone,
@@ -49,6 +50,7 @@ from chalicelib.work.objects_to_records import (
     record_of_version,
 )
 from chalicelib.work.remove import remove, thumbnail_keys
+from chalicelib.work.store_thumbnails import store_thumbnails
 
 _ROUNDS = 4
 
@@ -115,7 +117,7 @@ def ignore(_: ProcessingResult) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Processor:
-    """Makes thumbnails to `spec`, of originals of at most `max_bytes` and `max_pixels`.
+    """Makes thumbnails to `spec`, and in `sizes`, of originals of at most `max_bytes` and `max_pixels`.
 
     `retention` is how many seconds pictures that others put into the bucket are kept, 0 for ever; an upload
     of the API carries its expiry itself.
@@ -129,6 +131,7 @@ class Processor:
     retention: int = 0
     keep_originals: bool = True
     clock: Clock = now_ms
+    sizes: tuple[NamedSize, ...] = ()
 
     def process(self, object_key: str, observe: Observe = ignore, seen: SeenVersion = UNSEEN) -> Outcome:
         """Make the thumbnail of one original and finish its record.
@@ -197,7 +200,7 @@ class Processor:
                     # A client has put an object there since the one that is being removed.
                     raise OriginalChanging
                 if lifecycle.is_gone(record):
-                    self.bucket.delete(object_key, *thumbnail_keys(record))
+                    self.bucket.delete(object_key, *thumbnail_keys(record, self.sizes))
                     return Outcome.DELETED
                 if record.etag != info.etag:
                     # The record knows a later version. If the object that is read next is still this one,
@@ -220,11 +223,11 @@ class Processor:
         was read: until then, one of them may be the only copy of the picture. `stale` gathers their keys over
         the rounds of a run, since the record forgets them when a version is finished.
         """
-        stale.update(thumbnail_keys(record))
+        current = thumbnail_keys(replace(record, stale_thumbnails=()), self.sizes)
+        stale.update(thumbnail_keys(record, self.sizes))
         decode_ms = 0
         result: Finished | Failure
         made: Thumbnail | PictureError
-        stored_key = naming.thumbnail(record.id, record.thumbnail or "")
         try:
             thumbnail, decode_ms = make(original, record)
         except PictureError as error:
@@ -232,25 +235,21 @@ class Processor:
             result, made = failure_of(error), error
         else:
             outcome, made = Outcome.READY, thumbnail
-            self.bucket.put(
-                stored_key,
-                thumbnail.content,
-                content_type="image/jpeg",
-                metadata=codec.thumbnail_metadata(record, stands_alone=not self.keep_originals),
+            result = store_thumbnails(
+                self.bucket, record, thumbnail, self.sizes, stands_alone=not self.keep_originals
             )
-            result = Finished(len(thumbnail.content))
         finish = self.store.finish(record, result)
         if finish is FinishResult.DONE:
             observe(self._seen(record, original.info, outcome, made, decode_ms))
             if not self._is_last_version(record, original.info, outcome):
                 return None
-            self.bucket.delete(*(stale - {stored_key}))
+            self.bucket.delete(*stale.difference(current))
             return outcome
         if finish is FinishResult.DELETED:
-            self.bucket.delete(stored_key)
+            self.bucket.delete(*current)
             self.store.index.remove(entry_of(record))
         elif finish is FinishResult.SUPERSEDED and self.keep_originals:
-            self.bucket.delete(stored_key)
+            self.bucket.delete(*current)
         # Else the thumbnail may be the only copy: Redis has lost the record, or another version has been
         # claimed. The walk over the bucket deletes it once a newer one is stored.
         return None
@@ -296,7 +295,9 @@ class Processor:
                 f"The picture has {original.info.size:,} bytes; at most {self.max_bytes:,} are accepted."
             )
         content, started = original.read(), self.clock()
-        thumbnail = make_thumbnail(content, self.spec, max_pixels=self.max_pixels, focus=record.focus)
+        thumbnail = make_thumbnail(
+            content, self.spec, max_pixels=self.max_pixels, focus=record.focus, sizes=self.sizes
+        )
         return thumbnail, self.clock() - started
 
     def _handle_processed(self, record: Record, original: ObjectInfo) -> Outcome:
@@ -312,7 +313,7 @@ class Processor:
         record_id = naming.record_id(object_key) if record is None else record.id
         if record is not None and lifecycle.is_gone(record):
             # Not the original: if there is one again, it is newer than the removal.
-            self.bucket.delete(*thumbnail_keys(record))
+            self.bucket.delete(*thumbnail_keys(record, self.sizes))
             return Outcome.DELETED
         if record is not None and not lifecycle.needs_thumbnail(record):
             return Outcome.ABSENT

@@ -1,6 +1,7 @@
 """Delete a record and its objects, leaving a tombstone. Idempotent and resumable."""
 
 import uuid
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from chalicelib import naming
@@ -8,6 +9,7 @@ from chalicelib.errors import BucketUnavailable, OriginalRefused, RecordUnreadab
 from chalicelib.records import lifecycle
 from chalicelib.records.record import Record, RemovalScope, Viewer
 from chalicelib.records.store import RecordStore
+from chalicelib.spec import NamedSize
 
 if TYPE_CHECKING:
     from chalicelib.objects.bucket import Bucket
@@ -82,6 +84,23 @@ def remove_objects(bucket: "Bucket", record: Record) -> None:
     bucket.delete(record.object_key, *thumbnail_keys(record))
 
 
-def thumbnail_keys(record: Record) -> list[str]:
-    """Object keys of all thumbnails of a record that are known to it."""
-    return [naming.thumbnail(record.id, name) for name in lifecycle.thumbnails(record)]
+def thumbnail_keys(record: Record, sizes: Sequence[NamedSize] = ()) -> list[str]:
+    """Object keys of all thumbnails of a record that are known to it.
+
+    Args:
+        record: the record; it knows its sizes once it is ready.
+        sizes: those that may be stored besides.
+
+    """
+    names = lifecycle.thumbnails(record)
+    keys = [naming.thumbnail(record.id, name) for name in names]
+    keys += [
+        naming.sized_thumbnail(record.id, record.thumbnail or "", size.name, size.extension)
+        for size in record.sizes
+    ]
+    possible = [
+        naming.sized_thumbnail(record.id, name, size.name, size.spec.format.extension)
+        for name in names
+        for size in sizes
+    ]
+    return list(dict.fromkeys([*keys, *possible]))

@@ -21,7 +21,7 @@ from chalicelib.records.lifecycle import IN_FLIGHT_MS
 from chalicelib.records.record import Record, UnreadableRecord, expiry_of
 from chalicelib.records.schedule import ScheduledCheck
 from chalicelib.records.store import Found, RecordStore
-from chalicelib.work.contradiction import repair_contradiction
+from chalicelib.work.contradiction import repair_contradiction, stored_lengths
 from chalicelib.work.objects_to_records import (
     StoredThumbnail,
     is_newer_than,
@@ -61,6 +61,7 @@ class Repair:
         counts["thumbnails seen"] += len(thumbnails)
         named = [item for item in thumbnails if naming.parse_thumbnail(item.key) is not None]
         pictures = [(one, list(items)) for one, items in groupby(named, lambda item: item.key.split("/")[1])]
+        doubtful: list[Record] = []
         found = self.store.find_all([record_id for record_id, _ in pictures])
         self._index_and_schedule(found)
         unnamed: list[tuple[Record | None, ObjectInfo]] = []
@@ -68,13 +69,23 @@ class Repair:
             if isinstance(record, UnreadableRecord):
                 counts["unreadable"] += 1
                 continue
-            # The newest first, so that it is the one of which a record is made.
-            for item in sorted(items, key=lambda item: item.modified_ms, reverse=True):
+            if record is not None and lifecycle.is_ready(record) and not _has_all(items, record):
+                doubtful.append(record)
+            # The newest first, so that it is the one of which a record is made; named sizes last, which go
+            # where their default thumbnail goes.
+            for item in sorted(items, key=lambda item: (_is_sized(item), -item.modified_ms)):
                 if record is None or item.key not in thumbnail_keys(record):
                     unnamed.append((record, item))
+        # The rest of a picture may be on another page: what its record tells is looked up.
+        self._in_parallel(
+            lambda record: [repair_contradiction(self.store, self.bucket, record)], doubtful, counts
+        )
         # Of one picture one after the other: whether the second is to be deleted depends on the first.
         self._in_parallel(
-            lambda group: [self._check_unnamed(record, item) for record, item in group],
+            lambda group: [
+                self._check_unnamed_size(item) if _is_sized(item) else self._check_unnamed(record, item)
+                for record, item in group
+            ],
             [list(group) for _, group in groupby(unnamed, lambda one: one[1].key.split("/")[1])],
             counts,
         )
@@ -102,6 +113,22 @@ class Repair:
             if current is None:
                 # The original is there, and a thumbnail of it will be; until then this may be the only one.
                 return None
+        if not self._is_old(item.modified_ms):
+            return "in flight"
+        self.bucket.delete(item.key)
+        return "thumbnails removed"
+
+    def _check_unnamed_size(self, item: ObjectInfo) -> str | None:
+        """Delete a named size that no record names, unless it belongs to a thumbnail that stays."""
+        name = naming.parse_thumbnail(item.key)
+        if name is None:
+            return None
+        record, default = self.store.find(name.record_id), naming.thumbnail(name.record_id, name.name)
+        if record is not None and name.name in lifecycle.thumbnails(record):
+            if lifecycle.needs_thumbnail(record) or item.key in thumbnail_keys(record):
+                return None
+        elif self.bucket.exists(default):
+            return None
         if not self._is_old(item.modified_ms):
             return "in flight"
         self.bucket.delete(item.key)
@@ -304,3 +331,15 @@ class Repair:
 
     def _is_old(self, since_ms: int) -> bool:
         return since_ms <= self.clock() - IN_FLIGHT_MS
+
+
+def _is_sized(item: ObjectInfo) -> bool:
+    """Tell whether a thumbnail is one of a named size."""
+    name = naming.parse_thumbnail(item.key)
+    return name is not None and name.size is not None
+
+
+def _has_all(items: list[ObjectInfo], record: Record) -> bool:
+    """Tell whether these objects are all that a ready record tells of, and whole."""
+    found = {item.key: item.size for item in items}
+    return all(found.get(key) == length for key, length in stored_lengths(record).items())

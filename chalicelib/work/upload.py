@@ -10,8 +10,18 @@ from typing import TYPE_CHECKING
 from chalicelib import naming
 from chalicelib.clock import Clock
 from chalicelib.errors import BucketUnavailable, IdempotencyKeyReused
+from chalicelib.imaging import Described
 from chalicelib.records import codec, lifecycle
-from chalicelib.records.record import UNRESTRICTED, Owner, Record, RemovalScope, State, Viewer, expiry_of
+from chalicelib.records.record import (
+    UNRESTRICTED,
+    ImageFacts,
+    Owner,
+    Record,
+    RemovalScope,
+    State,
+    Viewer,
+    expiry_of,
+)
 from chalicelib.records.store import RecordStore
 from chalicelib.spec import Focus
 from chalicelib.work.remove import remove_objects
@@ -29,12 +39,20 @@ OPAQUE = "application/octet-stream"
 class Upload:
     """The file that a client sent: its name as given (any characters, at most 255) and its bytes.
 
-    `focus` is the point that the thumbnail's crop shall keep, if the client named one.
+    `focus` is the point that the thumbnail's crop shall keep, if the client named one; `image` is what the
+    file's header says of it.
     """
 
     filename: str
     content: bytes
     focus: Focus | None = None
+    image: ImageFacts | None = None
+
+    def described(self, found: Described | None) -> "Upload":
+        """The same with what its header says."""
+        if found is None:
+            return self
+        return replace(self, image=ImageFacts(found.format, found.width, found.height))
 
     @property
     def body_hash(self) -> str:
@@ -161,6 +179,7 @@ class Uploader:
             filename=told.filename,
             created_ms=created_ms,
             original_size=size,
+            image=told.image if isinstance(told, Upload) else None,
             owner=self._owner,
             expires_ms=expiry_of(created_ms, self.retention),
             focus=told.focus,

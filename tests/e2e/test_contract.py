@@ -38,6 +38,7 @@ def test_a_picture_from_upload_to_removal(target: Target) -> None:
         "filename": "IMG_8932.png",
         "ready": False,
         "size": {"original": len(original)},
+        "image": {"format": "PNG", "width": 640, "height": 480},
     }
     # The stage is part of the path, so that the link works as it stands.
     assert requests.get(target.follow(reply.headers["Location"]), timeout=60).json()["id"] == record["id"]
@@ -47,6 +48,8 @@ def test_a_picture_from_upload_to_removal(target: Target) -> None:
     assert ready == record | {
         "ready": True,
         "size": {"original": len(original), "thumbnail": len(thumbnail.content)},
+        "image": record["image"] | {"placeholder": ready["image"]["placeholder"]},
+        "thumbnail": {"width": 100, "height": 100},
     }
     assert thumbnail.status_code == 200
     assert thumbnail.headers["Content-Type"] == "image/jpeg"

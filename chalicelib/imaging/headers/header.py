@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from chalicelib.errors import TooComplex, UndecodablePicture
 from chalicelib.imaging.spaces import Space
 
+SIDEWAYS = 5
+"""EXIF orientations from here on swap width and height."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
@@ -25,6 +28,11 @@ class Header:
     def pixels(self) -> int:
         """The area that is decoded."""
         return self.width * self.height
+
+    @property
+    def upright(self) -> tuple[int, int] | None:
+        """Width and height of the picture as it is shown; None where the decoder has to tell."""
+        return (self.height, self.width) if self.orientation >= SIDEWAYS else (self.width, self.height)
 
     def memory(self) -> int:
         """Bytes that decoding takes at its peak, beside the file: an upper bound, see docs/imaging.md."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from chalicelib.errors import UnsupportedFormat
 from chalicelib.imaging.headers import heif_coded
-from chalicelib.imaging.headers.header import Header
+from chalicelib.imaging.headers.header import SIDEWAYS, Header
 from chalicelib.imaging.headers.heif_coded import AV1, HEVC, Size
 from chalicelib.imaging.headers.heif_parts import Parts, of_items
 from chalicelib.imaging.headers.heif_tracks import of_tracks
@@ -33,16 +33,22 @@ class HeifHeader(Header):
     `width` and `height` are the largest area of any part: of the picture, a tile or its alpha, declared or
     coded; `work` are the pixels of all its tiles or layers together. `coding` is the format's name.
     `crop` is the part of the decoded picture that `clap` leaves, and `orientation` what `irot` and `imir` do
-    after that; without `clap`, the decoder turns the picture itself, and `orientation` is 1. `truthful` says
-    that declared and coded sizes agree.
+    after that; without `clap`, the decoder turns the picture itself, and `orientation` is 1. `shown` is the
+    size after all of that, where the container tells. `truthful` says that declared and coded sizes agree.
     """
 
     coding: str
     crop: Crop | None
+    shown: Size | None
     deep: bool
     truthful: bool
     work: int
     parts: Parts
+
+    @property
+    def upright(self) -> Size | None:
+        """Width and height of the picture as it is shown; None where the decoder has to tell."""
+        return self.shown
 
     def memory(self) -> int:
         """Count the decoded planes, their RGB copy and Python's: 12 bytes a pixel, 18 of more than 8 bits.
@@ -77,16 +83,18 @@ def read(content: bytes) -> HeifHeader:
         raise UnsupportedFormat(f"This is not an image that can be used; send {ACCEPTED}.")
     width, height = max(measured.sizes, key=lambda size: size[0] * size[1])
     transformed = _transformed(parts, (width, height))
+    crops = transformed if _is_cropped(parts) else None
     coding = measured.codings.pop()
     profile, space = _colours(parts, measured.colour, coding)
     return HeifHeader(
         width=width,
         height=height,
-        orientation=transformed.orientation if transformed else 1,
+        orientation=crops.orientation if crops else 1,
         profile=profile,
         space=space,
         coding=coding,
-        crop=transformed.crop if transformed else None,
+        crop=crops.crop if crops else None,
+        shown=_shown(transformed),
         deep=measured.deep,
         truthful=measured.truthful,
         work=measured.work,
@@ -94,24 +102,38 @@ def read(content: bytes) -> HeifHeader:
     )
 
 
-def _transformed(parts: Parts, size: Size) -> Transformed | None:
-    """Return what is left of the picture and how it is turned; None where the decoder does all that.
+def _transforms(parts: Parts) -> list[Property]:
+    every = (parts.every[parts.primary], *reversed(parts.views))
+    return [found for each in every for found, _ in each.properties if found.kind in TRANSFORMS]
 
-    That is so without `clap`, which libavif leaves to its caller, and of which libheif refuses small ones.
+
+def _is_cropped(parts: Parts) -> bool:
+    """Tell whether cropping and turning is left to us.
+
+    Without `clap`, which libavif leaves to its caller, and of which libheif refuses small ones, the decoder
+    does all that.
     """
-    part = parts.every[parts.primary]
-    steps = [
-        found
-        for each in (part, *reversed(parts.views))
-        for found, _ in each.properties
-        if found.kind in TRANSFORMS
-    ]
-    if not parts.views and all(step.kind != CLAP for step in steps):
+    return bool(parts.views) or any(step.kind == CLAP for step in _transforms(parts))
+
+
+def _transformed(parts: Parts, size: Size) -> Transformed | None:
+    """Return what is left of the picture and how it is turned; None where transforms are cut off."""
+    transformed = Transformed((0, 0, *(heif_coded.declared_size(parts.every[parts.primary]) or size)))
+    try:
+        for step in _transforms(parts):
+            transformed = transformed.after(step)
+    except (struct.error, IndexError):
+        if _is_cropped(parts):
+            raise
         return None
-    transformed = Transformed((0, 0, *(heif_coded.declared_size(part) or size)))
-    for step in steps:
-        transformed = transformed.after(step)
     return transformed
+
+
+def _shown(transformed: Transformed | None) -> Size | None:
+    if transformed is None:
+        return None
+    width, height = transformed.crop[2:]
+    return (height, width) if transformed.orientation >= SIDEWAYS else (width, height)
 
 
 def _colours(parts: Parts, coded: tuple[int, int] | None, coding: str) -> tuple[bytes | None, Space | None]:
