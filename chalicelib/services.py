@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from aws_lambda_powertools import Logger
 
+from chalicelib import naming
 from chalicelib.bus import Bus, RemoteFunction
 from chalicelib.clients import aws_client, redis_client, s3_client, s3_credentials
 from chalicelib.clock import now_ms
@@ -75,6 +76,7 @@ def page() -> Page:
         max_original=settings().max_original_bytes,
         ends_by_download=settings().retention_after_download is not None,
         form_url=bucket().post_url(),
+        pictures_url=bucket().public_url(naming.THUMBNAILS),
         auth=settings().auth,
     )
 

@@ -142,6 +142,7 @@ def test_together_with_other_parameters(api: Api, s3: "S3Client") -> None:
     assert_error(api("GET", params={"key": KEYS[0], "limit": "0"}), 400)
     (limited,) = api("GET", params={"key": KEYS[0], "limit": "1", "urls": "60"}).json()
     assert limited.pop("url").startswith("http")
+    assert limited.pop("created").endswith("Z")
     assert [limited] == by_key(api, KEYS[0])
 
 

@@ -42,6 +42,10 @@ def url_of(api: Api, record: dict[str, Any], query: str = "") -> dict[str, Any]:
     return given
 
 
+def without(record: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in names}
+
+
 def end(given: dict[str, Any]) -> datetime:
     return datetime.fromisoformat(given["expires"])
 
@@ -99,7 +103,9 @@ def test_where_there_will_be_none(api: Api) -> None:
     api.deliver()
     failed = api("GET", f"/{record['id']}").json()
     assert assert_error(api("GET", f"/{record['id']}/url"), 422) == failed["error"]
-    assert api("GET", f"/{record['id']}?urls=60").json() == failed
+    shown = api("GET", f"/{record['id']}?urls=60").json()
+    assert datetime.now(UTC) - datetime.fromisoformat(shown.pop("created")) < timedelta(seconds=20)
+    assert shown == failed
 
 
 @pytest.mark.parametrize("record_id", [UNKNOWN, "1", "%2e%2e"])
@@ -137,7 +143,9 @@ def test_ready_records_have_one_if_it_is_asked_for(api: Api, s3: "S3Client") -> 
     api.deliver()
     api.upload()
     plain, shown = api("GET").json(), api("GET", "?urls=900").json()
-    assert [{name: value for name, value in record.items() if name != "url"} for record in shown] == plain
+    assert [without(record, "url", "created") for record in shown] == plain
+    created = [record["created"] for record in shown]
+    assert created == sorted(created, reverse=True)
     assert [("url" in record) for record in shown] == [record["ready"] for record in plain]
     assert sum("url" in record for record in shown) == 2
     for record in shown:

@@ -151,8 +151,13 @@ SCHEMAS: Part = {
                 "description": "The object key of what was put straight into the bucket; only there.",
                 "type": "string",
             },
+            "created": {
+                "description": "When the picture came, if `urls` is asked for.",
+                "type": "string",
+                "format": "date-time",
+            },
             "url": {
-                "description": "Shows the thumbnail, if `urls` asked for it and it is ready.",
+                "description": "Shows the thumbnail, if `urls` is asked for and it is ready.",
                 "type": "string",
                 "format": "uri",
             },

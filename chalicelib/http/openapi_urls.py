@@ -21,14 +21,14 @@ _PRESIGNED = (
     "https://pictures.s3.eu-central-1.amazonaws.com/thumbnails/2301fc52-2c41-4a65-bde8-a1215771a3b9/"
     "0a1b-2c3d.jpg?X-Amz-Expires=900&X-Amz-Signature=4e5f"
 )
-WITH_URL: Part = READY | {"url": _PRESIGNED}
+WITH_URL: Part = READY | {"created": "2026-11-26T10:00:00Z", "url": _PRESIGNED}
 PUT_INTO_BUCKET: Part = READY | {"key": "originals/team1/photo.jpg"}
 
 URLS: Part = {
     "name": "urls",
     "in": "query",
-    "description": "Give ready records a `url` of their thumbnail, valid for so many seconds; see "
-    "`getThumbnailUrl`.",
+    "description": "Give ready records a `url` of their thumbnail, valid for so many seconds (see "
+    "`getThumbnailUrl`), and each record the time when it was `created`.",
     "schema": _SECONDS,
 }
 LIST: list[Part] = [

@@ -17,7 +17,14 @@ from chalicelib.settings import Auth
 _HERE = Path(__file__).parent
 _STYLE = "page.css"
 # One script, written in parts; the last one starts it.
-_SCRIPTS = ("page_requests.js", "page_access.js", "page_cards.js", "page_uploads.js", "page_list.js")
+_SCRIPTS = (
+    "page_requests.js",
+    "page_access.js",
+    "page_placeholder.js",
+    "page_cards.js",
+    "page_uploads.js",
+    "page_list.js",
+)
 _COGNITO = re.compile(r"cognito-idp\.(?P<region>[a-z0-9-]+)\.amazonaws\.com")
 
 
@@ -29,8 +36,14 @@ class Page:
     headers: dict[str, str]
 
 
-def make_page(
-    *, max_upload: int, max_original: int, ends_by_download: bool, form_url: str, auth: Auth | None = None
+def make_page(  # noqa: PLR0913 - all that a deployment's page knows
+    *,
+    max_upload: int,
+    max_original: int,
+    ends_by_download: bool,
+    form_url: str,
+    pictures_url: str,
+    auth: Auth | None = None,
 ) -> Page:
     """Put the page together for a deployment.
 
@@ -39,6 +52,7 @@ def make_page(
         max_original: the largest picture, in bytes.
         ends_by_download: whether a download starts a picture's end, so that it has to be asked for.
         form_url: where presigned uploads send pictures.
+        pictures_url: what the URLs of thumbnails begin with, up to a slash.
         auth: whose tokens are asked for; with a client id, people can sign in at the issuer.
 
     """
@@ -66,8 +80,8 @@ def make_page(
         "connect-src": " ".join(
             ["'self'", form_url, *(_issuer_sources(signs_in.issuer) if signs_in else [])]
         ),
-        # Thumbnails are fetched, with the token where there are owners, and shown from memory.
-        "img-src": "blob:",
+        # Thumbnails come from S3 by presigned URLs; what the API sends is shown from memory.
+        "img-src": "blob:" if ends_by_download else f"blob: {pictures_url}",
         "base-uri": "'none'",
         "form-action": "'none'",
         "frame-ancestors": "'none'",

@@ -74,6 +74,7 @@ class Card {
     if (before && before !== this) before.leave();
     cards.set(record.id, this);
     this.record = record;
+    if (record.created) this.date = new Date(record.created);
     this.pick.hidden = false;
     if (this.image && (!record.ready || record.size.thumbnail !== thumbnail)) this.forgetImage();
     pending.delete(this);
@@ -87,25 +88,24 @@ class Card {
       this.state("The thumbnail is being made", "\u2026");
       this.offer(this.removal);
       return watch(this);
-    } else if (this.image) {
-      this.facts();
-      return this.offer(["Download", this.image.src], this.removal);
-    } else if (endsByDownload) {
+    } else if (endsByDownload && !this.image) {
       this.state("Showing it starts its end.");
       this.tellDate();
       this.offer(["Show", () => this.load()], this.removal);
     } else {
       this.facts();
-      this.offer(this.removal);
+      this.offerPicture();
+      if (this.image) return;
     }
     inView.observe(this.item);
   }
 
   // It is in view.
   async appear() {
+    if (this.record?.url) return this.fetchImage();
     if (this.record?.ready && !endsByDownload) return this.load();
     // Only to learn the date; without an answer there is none.
-    try { this.dated((await api(`/${this.record.id}`, {method: "HEAD"})).headers); } catch {}
+    if (!this.date) try { this.dated((await api(`/${this.record.id}`, {method: "HEAD"})).headers); } catch {}
   }
 
   dated(headers) {
@@ -131,37 +131,95 @@ class Card {
     this.note.append(make("br"), "Kept until ", make("time", {dateTime: expires, textContent}));
   }
 
+  // From S3, by its own URL. If that has ended, or S3 is not to be reached from here, through the API.
+  fetchImage() {
+    const image = this.coming = this.makeImage();
+    image.onload = () => { if (this.coming === image) this.see(image); };
+    image.onerror = () => { if (this.coming === image) this.load(); };
+    image.src = this.record.url;
+    if (this.record.image?.placeholder) this.frame.replaceChildren(placeholder(this.record));
+  }
+
+  makeImage() { return make("img", {alt: `Thumbnail of ${this.name}`, ...this.record.thumbnail}); }
+
+  see(image) {
+    if (this.left) return;
+    this.image = image;
+    this.frame.replaceChildren(image);
+    if (this.file) tell("status", `The thumbnail of ${this.name} is ready.`);
+  }
+
   // One request, however often it is asked for while it runs.
   load() { return this.loading ??= this.download().finally(() => { this.loading = undefined; }); }
 
   async download() {
-    const path = `/${this.record.id}`;
     try {
       this.facts();
       this.offer(this.removal);
-      const get = () => api(`${path}/download`, {type: "image/jpeg", headers: {Accept: "image/jpeg"}, cache: "default"});
       const say = left => { this.note.textContent = `The thumbnail cannot be had; trying again in ${left} s`; };
-      const {headers, content} = await downloading(() => patiently(get, say, this));
+      const {headers, content, name} = await this.fetchFile("", say);
       if (this.left) return;
-      this.saved = decodeURIComponent(/filename\*=UTF-8''(\S+)/.exec(headers.get("Content-Disposition"))?.[1] ?? "thumbnail.jpg");
-      this.image = make("img", {src: URL.createObjectURL(content), alt: `Thumbnail of ${this.name}`});
-      this.frame.replaceChildren(this.image);
+      this.saved = name;
+      const image = this.makeImage();
+      image.src = URL.createObjectURL(content);
+      this.see(image);
       this.dated(headers);
-      if (endsByDownload) this.record = (await api(path)).content;
-      if (this.file) tell("status", `The thumbnail of ${this.name} is ready.`);
+      if (endsByDownload) this.record = (await api(`/${this.record.id}`)).content;
     } catch (error) {
       if (error.status === 404) return this.leave();
       if (!this.image) return this.fail(error, () => this.load());
     }
     if (!this.left && !this.deleting) {
       this.facts();
-      this.offer(["Download", this.image.src], this.removal);
+      this.offerPicture();
     }
   }
 
+  async fetchFile(size, say) {
+    const query = size && `?size=${encodeURIComponent(size)}`, headers = {Accept: "image/jpeg"};
+    const get = () => api(`/${this.record.id}/download${query}`, {type: "image/", headers, cache: "default"});
+    const reply = await downloading(() => patiently(get, say, this));
+    const name = decodeURIComponent(/filename\*=UTF-8''(\S+)/.exec(reply.headers.get("Content-Disposition"))?.[1] ?? "thumbnail.jpg");
+    return {...reply, name};
+  }
+
+  // Where there are sizes, one can be chosen.
+  offerPicture() {
+    const sizes = Object.entries(this.record.sizes ?? {}), kept = !sizes.length && this.image?.src.startsWith("blob:");
+    this.offer(["Download", kept ? this.image.src : () => this.save()], this.removal);
+    this.size = sizes.length ? this.size ?? make("select", {ariaLabel: `Size of ${this.name}`}) : undefined;
+    if (!this.size) return;
+    const options = [["", this.record.thumbnail], ...sizes].map(([value, {width, height}]) => make("option", {value, textContent: `${value || "thumbnail"} ${width} \u00d7 ${height}`}));
+    if (this.size.length !== options.length) this.size.replaceChildren(...options);
+    this.acts.prepend(this.size);
+  }
+
+  // Saves the size that is chosen. Tells whether it is saved.
+  async save() {
+    if (endsByDownload && !this.image) await this.load();
+    const link = this.acts.querySelector("a");
+    if (link) return link.click(), true;
+    try {
+      const {content, name} = await this.fetchFile(this.size?.value ?? ""), href = URL.createObjectURL(content);
+      make("a", {href, download: name}).click();
+      setTimeout(() => URL.revokeObjectURL(href), LONGEST * 1000);
+      if (!this.left && !this.deleting) this.facts();
+      return true;
+    } catch (error) {
+      if (error.status === 404) return this.leave();
+      this.facts();
+      this.complain("It could not be downloaded.", error);
+    }
+  }
+
+  // What was asked for did not come about; the card is as before.
+  complain(text, error) {
+    if (!this.left) this.note.append(make("br"), make("span", {className: "bad", textContent: `${text} ${error.message}`}));
+  }
+
   forgetImage() {
-    URL.revokeObjectURL(this.image.src);
-    this.image = undefined;
+    if (this.image.src.startsWith("blob:")) URL.revokeObjectURL(this.image.src);
+    this.image = this.coming = undefined;
     this.frame.replaceChildren();
   }
 
@@ -176,7 +234,7 @@ class Card {
     } catch (error) {
       this.deleting = false;
       this.show(this.record);
-      this.note.append(make("br"), make("span", {className: "bad", textContent: `It could not be deleted. ${error.message}`}));
+      this.complain("It could not be deleted.", error);
       return error;
     }
   }
@@ -245,10 +303,7 @@ $("save").onclick = async () => {
   const ready = [...picked].filter(card => card.record.ready);
   let saved = 0;
   for (const card of ready) {
-    if (!card.image) await card.load();
-    const link = card.acts.querySelector("a");
-    if (!link) continue;
-    link.click();
+    if (!await card.save()) continue;
     saved++;
     // Browsers drop downloads that begin at the same moment.
     await sleep(.2);

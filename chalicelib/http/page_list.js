@@ -1,5 +1,7 @@
 // The list: its pages, the search by name, what changes elsewhere, and what becomes of pictures that are being made.
 const POLLS = 6, LISTED = 200, PAGE = 48, LARGEST = 1000, REFRESH = 30;
+// In seconds: how long the URLs of thumbnails are valid. Where a download ends a picture, there are none.
+const URLS = endsByDownload ? "" : "urls=900";
 // next: the query of the next page; listed: whether a page has come.
 let next = "", loads = 0, listed = false, lastRefresh = 0;
 
@@ -21,7 +23,7 @@ async function load(query) {
   const slow = setTimeout(() => busy("Still loading; the service is slow to answer"), 5000);
   asking();
   try {
-    const {headers, content} = await patiently(() => { asking(); return api(query || `?limit=${PAGE}`); }, (left, error) => {
+    const {headers, content} = await patiently(() => { asking(); return api(query || `?limit=${PAGE}&${URLS}`); }, (left, error) => {
       clearTimeout(slow);
       busy(`${error.status ? error.message : "The service cannot be reached."} Trying again in ${left} s`, true);
     }, stop);
@@ -129,12 +131,12 @@ async function poll() {
   pace = Math.min(pace * 1.5, 15);
   let wait = 0, asked = 0;
   const known = new Map(), told = error => { if (!error.repeatable) throw error; wait = Math.max(wait, error.wait ?? 0); };
-  if (pending.size > POLLS) await api(`?limit=${LISTED}`).then(({content}) => content.forEach(one => known.set(one.id, one)), told).catch(() => {});
+  if (pending.size > POLLS) await api(`?limit=${LISTED}&${URLS}`).then(({content}) => content.forEach(one => known.set(one.id, one)), told).catch(() => {});
   await Promise.all([...pending].map(async card => {
     const id = card.record.id;
     if (!known.has(id) && (wait || asked++ >= POLLS)) return;
     try {
-      const {content: record, headers} = known.has(id) ? {content: known.get(id)} : await api(`/${id}`);
+      const {content: record, headers} = known.has(id) ? {content: known.get(id)} : await api(`/${id}?${URLS}`);
       wait = Math.max(wait, parseInt(headers?.get("Retry-After")) || 0);
       if (card.left || !record.ready && !record.error) return;
       pace = 1;

@@ -93,17 +93,17 @@ async function patiently(action, say = () => {}, stop = {}) {
 // Returns {headers, content}: an object for JSON, a blob for a picture. The API never redirects; networks do.
 async function api(path, {type = "application/json", ...options} = {}) {
   const headers = {...authorization(), ...options.headers}, over = new AbortController();
-  const timer = setTimeout(() => over.abort(), (type === "image/jpeg" ? LONGEST : SOON) * 1000);
+  const timer = setTimeout(() => over.abort(), (type === "image/" ? LONGEST : SOON) * 1000);
   let reply, content;
   try {
     reply = await fetch(API + path, {cache: "no-store", redirect: "manual", signal: over.signal, ...options, headers});
-    content = reply.ok && type === "image/jpeg" ? await reply.blob() : await reply.text();
+    content = reply.ok && type === "image/" ? await reply.blob() : await reply.text();
   } catch { throw over.signal.aborted ? silent() : unreachable(); } finally { clearTimeout(timer); }
   if (reply.type === "opaqueredirect") throw portal();
   if (!reply.ok) throw refusal(reply.status, content, name => reply.headers.get(name));
   if (options.method === "HEAD") return {headers: reply.headers};
   if (!reply.headers.get("Content-Type")?.startsWith(type)) throw portal();
-  try { return {headers: reply.headers, content: type === "image/jpeg" ? content : JSON.parse(content)}; } catch { throw portal(); }
+  try { return {headers: reply.headers, content: type === "image/" ? content : JSON.parse(content)}; } catch { throw portal(); }
 }
 
 // Why a request without an answer had none: the network, one that answers in its place, or the bucket alone.

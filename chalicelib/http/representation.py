@@ -4,13 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 from chalicelib.records import lifecycle
-from chalicelib.records.codec import as_json
+from chalicelib.records.codec import as_json, rfc3339
 from chalicelib.records.record import Record
 from chalicelib.work.download import Downloader
 
 
 def shower(pictures: Downloader, url_seconds: int | None) -> Callable[[Record], dict[str, Any]]:
-    """What shows records: ready ones with a `url` of their thumbnail, if URLs are wanted.
+    """What shows records: with URLs, if they are wanted, each says when its picture came as `created`.
 
     Args:
         pictures: who makes the URLs.
@@ -25,6 +25,7 @@ def shower(pictures: Downloader, url_seconds: int | None) -> Callable[[Record], 
     url_of = pictures.url_maker(url_seconds)
 
     def show(record: Record) -> dict[str, Any]:
-        return as_json(record) | ({"url": url_of(record).url} if lifecycle.is_ready(record) else {})
+        shown = as_json(record) | {"created": rfc3339(record.created_ms)}
+        return shown | ({"url": url_of(record).url} if lifecycle.is_ready(record) else {})
 
     return show

@@ -67,6 +67,8 @@ class Visit:
     allowed: set[str]
     said: list[str] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
+    """What was asked for as an image, of S3: memory's own do not count."""
 
     def open(self, url: str | None = None, *, title: str = "Thumbnails") -> Page:
         page = self.context.new_page()
@@ -84,6 +86,8 @@ class Visit:
 
     def ask(self, request: Request) -> None:
         address = urlsplit(request.url)
+        if request.resource_type == "image" and address.scheme != "blob":
+            self.images.append(request.url)
         if address.scheme != "blob" and f"{address.scheme}://{address.netloc}" not in self.allowed:
             self.strangers.append(request.url)
 

@@ -27,6 +27,11 @@ class Asked(NamedTuple):
     headers: dict[str, str]
     at: float
 
+    @property
+    def route(self) -> str:
+        """The path without its query."""
+        return urlsplit(self.path).path
+
 
 Answer = tuple[int, dict[str, str], bytes]
 

@@ -81,6 +81,15 @@ def refusing(times: int, method: str, path: str, answer: Answer) -> Callable[[As
     return refuse
 
 
+def while_it_runs(page: Page, condition: Callable[[], bool]) -> None:
+    """Wait for what the page, or a route of it, does."""
+    for _ in range(200):
+        if condition():
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("not within 10 s")
+
+
 def set_hidden(page: Page, *, hidden: bool) -> None:
     """Tell the page that its tab is hidden or shown: a headless browser always says that it is shown."""
     page.evaluate(

@@ -35,6 +35,8 @@ def test_a_token_is_asked_for_kept_for_the_tab_and_sent(visit: Visit, guarded: F
     expect(thumbnail(page, "mine.jpg")).to_be_visible()
     expect(field).to_be_hidden()
     assert page.evaluate("[sessionStorage.length, localStorage.length, document.cookie]") == [1, 0, ""]
+    with page.expect_download():
+        page.get_by_role("button", name="Download mine.jpg").click()
     downloads = [one for one in guarded.asked if one.path.endswith("/download")]
     assert [one.headers["authorization"] for one in downloads] == ["Bearer s3cret"]
     assert not [one for one in guarded.asked if "s3cret" in one.path]

@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import Visit
 from tests.browser.front import error
 from tests.browser.steps import choose, file, long, slow
+from tests.browser.test_pictures import THUMBNAILS, with_facts
 from tests.conftest import Api, picture
 
 BUSY = error(503, "The record store (Redis) cannot be reached; try again.", {"Retry-After": "60"})
@@ -36,6 +37,17 @@ def full(visit: Visit, api: Api) -> Page:
     page = visit.open()
     expect(page.get_by_role("listitem")).to_have_count(11)
     page.get_by_role("checkbox", name="Select a.jpg").check()
+    return page
+
+
+def sized(visit: Visit, api: Api) -> Page:
+    with_facts(visit, api)
+    visit.context.route(THUMBNAILS, lambda _: None)
+    for name in ("a.jpg", "b.jpg"):
+        api.upload(filename=name)
+    api.deliver()
+    page = visit.open()
+    expect(page.locator("canvas")).to_have_count(2)
     return page
 
 
@@ -86,7 +98,7 @@ def signed_out(visit: Visit, api: Api) -> Page:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(
     "state",
-    [empty, full, uploading, failed, waiting, asking, searching, signed_out],
+    [empty, full, sized, uploading, failed, waiting, asking, searching, signed_out],
     ids=lambda state: state.__name__,
 )
 def test_axe_finds_nothing(

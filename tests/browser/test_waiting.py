@@ -128,7 +128,7 @@ def test_several_are_selected_downloaded_and_deleted(visit: Visit, api: Api) -> 
     # What could not be deleted is as before, selected even, and says why.
     left = card(page, "b.jpg")
     expect(left.get_by_role("img")).to_be_visible()
-    expect(left.get_by_role("link", name="Download b.jpg")).to_be_visible()
+    expect(left.get_by_role("button", name="Download b.jpg")).to_be_visible()
     expect(left.get_by_text("It could not be deleted.")).to_be_visible()
     expect(page.get_by_text("1 picture selected")).to_be_visible()
     left.get_by_role("button", name="Delete b.jpg").click()
