@@ -7,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from benchmarks.imaging.crop import kept
 from benchmarks.imaging.similarity import ssim
 from chalicelib.imaging import attention, headers, make_thumbnail, render
 from chalicelib.imaging.geometry import plan
 from chalicelib.spec import Crop, Fit, Focus, ImageFormat, NamedSize, ThumbnailSpec
 from tests.samples import containers
 from tests.samples.pictures import TRANSFORMS, encode, exif, turned
-from tests.samples.scenes import COUNT, SIZES, Box, Scene, scene
+from tests.samples.scenes import COUNT, SIZES, Scene, scene
 
 ATTENTION = ThumbnailSpec(crop=Crop.ATTENTION)
 MAX_PIXELS = 100_000_000
@@ -50,30 +51,6 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> list[Start]:
     return found
 
 
-def kept(
-    image: Image.Image, spec: ThumbnailSpec, start: Start | None = None
-) -> tuple[float, float, float, float]:
-    """The part of an upright picture that is its thumbnail, which starts there if attention has chosen it."""
-    wanted = plan(*image.size, 1, spec)
-    if spec.crop is not Crop.ATTENTION:
-        return wanted.box
-    across, down = wanted.factors
-    small = image.resize(wanted.size, Image.Resampling.LANCZOS, wanted.box)
-    columns, rows = start or attention.place(small, (spec.width, spec.height))
-    left, top = wanted.box[0] + columns * across, wanted.box[1] + rows * down
-    return left, top, left + spec.width * across, top + spec.height * down
-
-
-def holds(part: tuple[float, float, float, float], box: Box, tolerance: float = 0) -> bool:
-    left, top, right, bottom = part
-    return (
-        left - tolerance <= box[0]
-        and top - tolerance <= box[1]
-        and right + tolerance >= box[2]
-        and bottom + tolerance >= box[3]
-    )
-
-
 @pytest.fixture(scope="module")
 def scenes() -> list[Scene]:
     return [scene(seed) for seed in range(COUNT)]
@@ -85,7 +62,7 @@ def scenes() -> list[Scene]:
 def test_attention_keeps_the_subject_of_nine_pictures_in_ten(scenes: list[Scene]) -> None:
     def count(spec: ThumbnailSpec) -> int:
         # To a pixel of the thumbnail: at whole ones of these, attention cuts.
-        return sum(holds(kept(one.image, spec), one.box, min(one.image.size) / spec.height) for one in scenes)
+        return sum(one.is_within(kept(one.image, spec), min(one.image.size) / spec.height) for one in scenes)
 
     assert count(ATTENTION) >= 0.9 * COUNT
     assert count(ThumbnailSpec()) < 0.7 * COUNT, "the pictures are too easy to tell anything"
@@ -216,7 +193,7 @@ def test_a_focal_point_keeps_each_subject(scenes: list[Scene]) -> None:
         left, top, right, bottom = one.box
         focus = Focus((left + right) / 2 / one.image.width, (top + bottom) / 2 / one.image.height)
         for spec in (ThumbnailSpec(), ATTENTION):
-            assert holds(kept(one.image, spec.focused(Focus.parse(str(focus)))), one.box), one.name
+            assert one.is_within(kept(one.image, spec.focused(Focus.parse(str(focus))))), one.name
 
 
 sides = st.integers(1, 5000)

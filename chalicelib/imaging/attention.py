@@ -14,14 +14,15 @@ from PIL import Image, ImageChops, ImageFilter
 
 _SIDE = 24
 """Pixels of the crop's shorter side, at least, on which is decided: fewer lose faces, more find texture."""
-_EDGES, _COLOURS, _SKIN = 2, 1, 0.1
-"""What an edge's step of brightness, a colour's distance from the usual one, and 255 levels of skin count."""
 _SKIN_BLUE, _SKIN_RED = (70, 85, 122, 134), (128, 138, 168, 182)
 """Cb and Cr of skin of any tone: certain between the inner numbers, out of the question beyond the outer
 ones. Around the ranges of Chai and Ngan, "Face segmentation using skin-color map in videophone applications"
 (1999)."""
 _SKIN_LIGHT = (20, 50, 240, 256)
 """The same of its brightness: what is nearly black or blown out has no colour that could be told."""
+_SKIN = 25
+"""Skin counts as much as a colour that is so many levels from the usual one; edges count twice."""
+_SQUARES = [0] * 255 + [value**2 for value in range(256)]
 
 
 def crop(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -42,7 +43,7 @@ def place(image: Image.Image, size: tuple[int, int]) -> tuple[int, int]:
         return 0, 0
     step = max(1, min(size) // _SIDE)
     across = image.width > size[0]
-    profile = _profile(image.convert("RGB").reduce(step), across=across)
+    profile = _profile(image.reduce(step).convert("RGB"), across=across)
     length, most = (size[0], image.width - size[0]) if across else (size[1], image.height - size[1])
     start = min(_best(profile, max(1, round(length / step))) * step, most)
     return (start, 0) if across else (0, start)
@@ -62,8 +63,7 @@ def _best(profile: list[int], length: int) -> int:
 def _profile(small: Image.Image, *, across: bool) -> list[int]:
     """Sum up what draws attention in each column (`across`), or in each row; what is usual counts nothing."""
     drawing = _drawing(small)
-    usual = _median(drawing)
-    squares = [max(0, value - usual) ** 2 for value in range(256)]
+    squares = _SQUARES[255 - _median(drawing) :]  # of how far a value is above the usual one
     data = drawing.tobytes()
     width = small.width
     lines = (
@@ -78,18 +78,15 @@ def _drawing(small: Image.Image) -> Image.Image:
     """Return how much each pixel draws attention, 0 to 255."""
     light, blue, red = small.convert("YCbCr").split()
     edges = ImageChops.difference(light, light.filter(ImageFilter.BoxBlur(1)))
-    skin = ImageChops.multiply(
-        ImageChops.multiply(blue.point(_table(*_SKIN_BLUE)), red.point(_table(*_SKIN_RED))),
-        light.point(_table(*_SKIN_LIGHT)),
-    )
-    drawing = ImageChops.add(blue.point(_distance(blue)), red.point(_distance(red)))
-    drawing = ImageChops.add(drawing, edges.point([min(255, _EDGES * value) for value in range(256)]))
-    return ImageChops.add(drawing, skin.point([int(_SKIN * value) for value in range(256)]))
+    skin = ImageChops.multiply(blue.point(_table(_SKIN_BLUE, 255)), red.point(_table(_SKIN_RED, 255)))
+    skin = ImageChops.multiply(skin, light.point(_table(_SKIN_LIGHT, _SKIN)))
+    colours = ImageChops.add(_distance(blue), _distance(red))
+    return ImageChops.add(ImageChops.add(edges, edges), ImageChops.add(colours, skin))
 
 
-def _distance(chroma: Image.Image) -> list[int]:
-    usual = _median(chroma)
-    return [_COLOURS * abs(value - usual) for value in range(256)]
+def _distance(chroma: Image.Image) -> Image.Image:
+    """Return how far each colour is from the usual one."""
+    return ImageChops.difference(chroma, Image.new("L", chroma.size, _median(chroma)))
 
 
 def _median(plane: Image.Image) -> int:
@@ -102,9 +99,10 @@ def _median(plane: Image.Image) -> int:
 
 
 @cache
-def _table(none: int, low: int, high: int, beyond: int) -> list[int]:
-    """Return 255 from `low` to `high`, falling to 0 at `none` and at `beyond`."""
+def _table(certain: tuple[int, int, int, int], most: int) -> list[int]:
+    """Return `most` between the two inner levels, less on both sides, and 0 from the outer ones on."""
+    none, low, high, beyond = certain
     return [
-        int(255 * max(0, min(1, (level - none) / (low - none), (beyond - level) / (beyond - high))))
+        int(most * max(0, min(1, (level - none) / (low - none), (beyond - level) / (beyond - high))))
         for level in range(256)
     ]

@@ -12,6 +12,7 @@ Box = tuple[float, float, float, float]
 _MIRRORED, _UPSIDE_DOWN = {2, 3, 7, 8}, {3, 4, 6, 7}
 """EXIF orientations in whose stored pictures left and right, or top and bottom, are exchanged; of those that
 swap width and height, after that."""
+_ROUNDING = 1e-6
 _MOST_CROPS = 4
 """The crops side by side, at most, among which attention decides: of a longer picture, those in the middle.
 What the reduction keeps of them, 150 MB for a box of 1024 x 1024, fits beside any decoder."""
@@ -94,7 +95,11 @@ def plan(width: int, height: int, orientation: int, spec: ThumbnailSpec) -> Plan
     if spec.crop is Crop.ATTENTION:
         across, down = target_width / crop_width, target_height / crop_height
         crop_width, crop_height = min(width, crop_width * _MOST_CROPS), min(height, crop_height * _MOST_CROPS)
-        target_width, target_height = round(crop_width * across), round(crop_height * down)
+        # No larger a scale than the middle's: the decoders' choices by it shall be the same.
+        target_width, target_height = (
+            int(crop_width * across + _ROUNDING),
+            int(crop_height * down + _ROUNDING),
+        )
     x, y = _stored(spec.crop, orientation) if isinstance(spec.crop, Focus) else (0.5, 0.5)
     left = min(max(0, x * width - crop_width / 2), width - crop_width)
     top = min(max(0, y * height - crop_height / 2), height - crop_height)

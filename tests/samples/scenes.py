@@ -40,6 +40,16 @@ class Scene:
     image: Image.Image
     box: Box
 
+    def is_within(self, part: tuple[float, float, float, float], tolerance: float = 0) -> bool:
+        """Tell whether the whole box is in a part of the picture, give or take as many pixels."""
+        left, top, right, bottom = part
+        return (
+            left - tolerance <= self.box[0]
+            and top - tolerance <= self.box[1]
+            and right + tolerance >= self.box[2]
+            and bottom + tolerance >= self.box[3]
+        )
+
 
 def scene(seed: int) -> Scene:
     """Draw a picture; the same seed gives the same one."""
