@@ -219,7 +219,7 @@ RAISES: dict[str, set[type[errors.ServiceError]]] = {
     | {errors.BadParameter, errors.EndsByDownload},
     "getThumbnailUrl": _UNAVAILABLE
     | {errors.UnknownThumbnail, errors.ThumbnailNotReady, errors.ThumbnailFailed}
-    | {errors.BadParameter, errors.EndsByDownload},
+    | {errors.BadParameter, errors.EndsByDownload, errors.UnknownSize, errors.SizeNotMade},
     "deleteRecord": _UNAVAILABLE
     | {errors.RecordUnreadable, errors.UnknownThumbnail, errors.OriginalChanging},
     "getThumbnail": _UNAVAILABLE

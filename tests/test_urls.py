@@ -185,6 +185,30 @@ def test_a_list_with_urls_costs_what_a_list_costs(api: Api, redis_server: "redis
     assert asked == [], "signing asks nobody"
 
 
+# --- sizes ---
+
+
+def test_each_size_has_one_of_its_own(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THUMBNAIL_SIZES", "card=40x30:contain 2x=20x20:webp")
+    for made in (services.settings, services.processor):
+        made.cache_clear()
+    record = api.upload()
+    assert_error(api("GET", f"/{record['id']}/url?size=card"), 409)
+    api.deliver()
+    shown = api("GET", f"/{record['id']}").json()["sizes"]
+    assert shown.keys() == {"card", "2x"}
+    given = {name: url_of(api, record, f"?size={name}")["url"] for name in shown}
+    for name, url in given.items():
+        reply = requests.get(url, timeout=10)
+        assert reply.headers["Content-Type"] == {"card": "image/jpeg", "2x": "image/webp"}[name]
+        assert len(reply.content) == shown[name]["bytes"]
+        assert answer_of_s3(url) == 200
+        assert answer_of_s3(url.replace(name, "x")) == 403, "a size that was not signed"
+    assert "the sizes are card, 2x" in assert_error(api("GET", f"/{record['id']}/url?size=hero"), 404)
+    assert api("DELETE", f"/{record['id']}").status_code == 200
+    assert {requests.get(url, timeout=10).status_code for url in given.values()} == {404}
+
+
 # --- where a download ends a picture ---
 
 

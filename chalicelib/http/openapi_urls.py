@@ -3,9 +3,10 @@
 from chalicelib.http.openapi_parts import (
     LIST_LIMIT,
     READY,
+    SIZE,
     TOKEN,
     UNDECODABLE,
-    UNKNOWN,
+    UNKNOWN_SIZE,
     Part,
     error,
     get,
@@ -79,7 +80,8 @@ PATH: Part = {"parameters": [ref("parameters", "record_id")]} | get(
             "session of the service that has signed it; then ask for another one.",
             "schema": _SECONDS | {"default": DEFAULT_URL_SECONDS},
             "example": 300,
-        }
+        },
+        SIZE,
     ],
     **TOKEN,
     responses={
@@ -92,7 +94,7 @@ PATH: Part = {"parameters": [ref("parameters", "record_id")]} | get(
             "Cache-Control",
         ),
         "400": error("`seconds` cannot be used.", seconds=f"seconds {_BOUNDS}"),
-        "404": UNKNOWN,
+        "404": UNKNOWN_SIZE,
         "409": error(
             "The thumbnail is not ready yet (then with `Retry-After`), or a download ends pictures here.",
             early="The thumbnail is not ready yet; try again in a second.",

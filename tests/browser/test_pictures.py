@@ -1,13 +1,15 @@
 """How thumbnails come onto the page: by their own URLs, from S3; through the API where that does not work."""
 
-import json
-from urllib.parse import parse_qs, urlsplit
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Route, expect
 
+from chalicelib import services
 from tests.browser.conftest import Visit
-from tests.browser.front import Answer, Asked
 from tests.browser.steps import card, scroll_through, thumbnail, while_it_runs
 from tests.conftest import Api, picture
 
@@ -111,33 +113,17 @@ def test_a_download_that_fails_leaves_the_card_as_it_is(visit: Visit, api: Api) 
     expect(kept.get_by_text("It could not be downloaded.")).to_have_count(0)
 
 
-KNOWN: dict[str, object] = {
-    "image": {"format": "JPEG", "width": 3024, "height": 4032, "placeholder": "1QcSHQRnh493V4dIh4eXh1h4kJUI"},
-    "thumbnail": {"width": 75, "height": 100},
-    "sizes": {
-        "card": {"bytes": 9120, "width": 225, "height": 300},
-        "hero & more": {"bytes": 91200, "width": 768, "height": 1024},
-    },
-}
-
-
-def with_facts(visit: Visit, api: Api) -> None:
-    """Let records say more than this deployment's do."""
-
-    def tell(asked: Asked) -> Answer | None:
-        if asked.method != "GET" or asked.route != "/api/v1/thumbnail":
-            return None
-        records = [
-            record | (KNOWN if record["ready"] else {})
-            for record in api("GET", asked.path.partition("thumbnail")[2]).json()
-        ]
-        return 200, {"Content-Type": "application/json"}, json.dumps(records).encode()
-
-    visit.front.answer = tell
+@pytest.fixture
+def sized(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Api]:
+    """The API of a deployment with named sizes, and a default thumbnail that is not square."""
+    monkeypatch.setenv("THUMBNAIL_SIZES", "card=240x240:contain hero=400x300:webp")
+    monkeypatch.setenv("THUMBNAIL_FIT", "contain")
+    services.page.cache_clear()
+    yield request.getfixturevalue("api")
+    services.page.cache_clear()
 
 
 def test_until_it_has_come_its_placeholder_stands_there(visit: Visit, api: Api) -> None:
-    with_facts(visit, api)
     held: list[Route] = []
     visit.context.route(THUMBNAILS, lambda route: held.insert(0, route))
     api.upload(filename="slow.jpg")
@@ -152,7 +138,7 @@ def test_until_it_has_come_its_placeholder_stands_there(visit: Visit, api: Api) 
     image = thumbnail(page, "slow.jpg")
     expect(image).to_be_visible()
     expect(canvas).to_have_count(0)
-    assert (image.get_attribute("width"), image.get_attribute("height")) == ("75", "100")
+    assert (image.get_attribute("width"), image.get_attribute("height")) == ("100", "100")
     after = image.bounding_box()
     assert before is not None
     assert after is not None
@@ -178,22 +164,30 @@ def test_a_placeholder_is_drawn_as_its_authors_code_does(visit: Visit) -> None:
         assert all(abs(a - b) <= 1 for a, b in zip(colour, expected, strict=False))
 
 
-def test_a_size_is_chosen_for_the_download(visit: Visit, api: Api) -> None:
-    with_facts(visit, api)
-    api.upload(filename="sized.jpg")
-    api.deliver()
+def test_a_size_is_chosen_for_the_download(sized: Api, visit: Visit, tmp_path: Path) -> None:
+    sized.upload(filename="sized.jpg")
+    sized.deliver()
     page = visit.open()
     choice = page.get_by_role("combobox", name="Size of sized.jpg")
     assert choice.locator("option").all_text_contents() == [
-        "thumbnail 75 \u00d7 100",
-        "card 225 \u00d7 300",
-        "hero & more 768 \u00d7 1024",
+        "thumbnail 100 \u00d7 67",
+        "card 240 \u00d7 160",
+        "hero 300 \u00d7 200",
     ]
-    choice.select_option("hero & more")
-    with page.expect_download():
-        page.get_by_role("button", name="Download sized.jpg").click()
-    (asked,) = [one for one in visit.front.asked if one.route.endswith("/download")]
-    assert parse_qs(urlsplit(asked.path).query) == {"size": ["hero & more"]}
-    expect(choice).to_have_value("hero & more")
+    image = thumbnail(page, "sized.jpg")
+    assert (image.get_attribute("width"), image.get_attribute("height")) == ("100", "67")
+    for name, saved, size in (
+        ("hero", "sized.hero.webp", (300, 200)),
+        ("card", "sized.card.jpg", (240, 160)),
+        ("", "sized.thumbnail.jpg", (100, 67)),
+    ):
+        choice.select_option(name)
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download sized.jpg").click()
+        assert download.value.suggested_filename == saved
+        download.value.save_as(tmp_path / saved)
+        with Image.open(tmp_path / saved) as opened:
+            assert opened.size == size
+        expect(choice).to_have_value(name)
     page.set_viewport_size({"width": 320, "height": 700})
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
