@@ -4,12 +4,17 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 from cfnlint.api import lint_file
+from chalice.package import YAMLTemplateSerializer
 
+from chalicelib.bus import SOURCE
+from chalicelib.work.relay import DETAIL_TYPE
 from deploy import ROOT, template
 from deploy.account import WANTED
+from tests.receiver import SECRET, receiving
 
 DOCS = (ROOT / "docs" / "deploy.md").read_text()
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
@@ -86,7 +91,7 @@ RECIPES = re.findall(
 
 
 def test_there_are_recipes() -> None:
-    assert len(RECIPES) == 4
+    assert len(RECIPES) == 7
 
 
 @pytest.mark.slow
@@ -95,6 +100,38 @@ def test_every_recipe_is_a_sound_template(text: str, tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(text)
     assert [str(match) for match in lint_file(path)] == []
+
+
+def test_rules_of_recipes_match_what_is_published(stack: template.Template) -> None:
+    found = [
+        YAMLTemplateSerializer().load_template(text, title) for title, text in RECIPES if "Rule:" in text
+    ]
+    patterns = [recipe["Resources"]["Rule"]["Properties"]["EventPattern"] for recipe in found]
+    assert [pattern["source"] for pattern in patterns] == [[SOURCE]] * 3
+    assert set(patterns[1]["detail-type"]) < set(DETAIL_TYPE.values())
+    assert all(pattern["detail"] == {"bucket": [{"Ref": "Bucket"}]} for pattern in patterns)
+    assert "BucketName" in stack["Outputs"]
+
+
+def test_the_webhook_of_the_recipes_signs_and_fails_if_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = YAMLTemplateSerializer().load_template(dict(RECIPES)["Events to a webhook"], "recipe")
+    function = recipe["Resources"]["Function"]["Properties"]
+    detail = {"event_id": "an id", "record": {"filename": "Grüße.jpg"}}
+    told = {"detail-type": "Thumbnail Ready", "time": "2026-11-27T09:30:12Z", "detail": detail}
+    with receiving(500, 302) as receiver:
+        monkeypatch.setenv("SECRET", SECRET)
+        monkeypatch.setenv("URL", receiver.url)
+        code: dict[str, Any] = {}
+        exec(function["Code"]["ZipFile"], code)  # noqa: S102 - what the document shows is run
+        for _ in range(2):
+            with pytest.raises(HTTPError):
+                code["handler"]({"Records": [{"body": json.dumps(told)}]}, None)
+        code["handler"]({"Records": [{"body": json.dumps(told)}]}, None)
+    body = {"type": "Thumbnail Ready", "timestamp": told["time"], "data": detail}
+    assert receiver.taken == [("an id", body)]
+    queue = recipe["Resources"]["Queue"]["Properties"]
+    assert queue["VisibilityTimeout"] >= 6 * function["Timeout"], "as Lambda advises"
+    assert queue["RedrivePolicy"]["maxReceiveCount"] * queue["VisibilityTimeout"] == 3 * 24 * 3600
 
 
 def test_what_recipes_take_of_the_stack_is_there(stack: template.Template) -> None:
@@ -107,7 +144,9 @@ def test_what_recipes_take_of_the_stack_is_there(stack: template.Template) -> No
     assert "Stage: live" in text
 
 
-@pytest.mark.parametrize("name", ["deploy", "operations", "owners", "scaling", "security", "recipes"])
+@pytest.mark.parametrize(
+    "name", ["deploy", "operations", "owners", "scaling", "security", "recipes", "events"]
+)
 def test_every_parameter_that_a_document_names_exists(stack: template.Template, name: str) -> None:
     """Words in code that look like a parameter are one, or another thing that the stack or its code has."""
     text = (ROOT / "docs" / f"{name}.md").read_text()
@@ -118,5 +157,15 @@ def test_every_parameter_that_a_document_names_exists(stack: template.Template, 
     assert unknown <= OF_AWS
 
 
-OF_AWS = {"AdministratorAccess", "ApiId", "CertificateArn", "OriginDomain", "RestAPIId"}
+OF_AWS = {
+    *(
+        "AdministratorAccess",
+        "ApiId",
+        "CertificateArn",
+        "DeadLetters",
+        "OriginDomain",
+        "RestAPIId",
+        "SecretName",
+    )
+}
 """What AWS, Chalice or a recipe calls so."""

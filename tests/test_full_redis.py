@@ -14,9 +14,18 @@ from chalicelib.clients import redis_client
 from chalicelib.clock import now_ms
 from chalicelib.errors import RecordStoreUnavailable
 from chalicelib.records.checkpoints import Checkpoint
-from chalicelib.records.record import UNRESTRICTED, Failure, Finished, FinishResult, Record, RemovalScope
+from chalicelib.records.record import (
+    UNRESTRICTED,
+    EventKind,
+    Failure,
+    Finished,
+    FinishResult,
+    Record,
+    RemovalScope,
+)
 from chalicelib.records.schedule import ScheduledCheck
 from chalicelib.records.store import RecordStore
+from chalicelib.work.relay import relay
 from local import valkey
 from tests.conftest import found
 
@@ -176,3 +185,15 @@ def test_what_health_writes_goes_by_itself(server: Any, store: RecordStore) -> N
     store.ping()
     assert 0 < server.ttl(naming.HEALTH) <= 60
     assert server.dbsize() == 1
+
+
+def test_what_ends_is_noted_and_published(url: str, server: Any) -> None:
+    store = RecordStore(redis_client(url, timeout=30), publishes=True)
+    claimed = store.claim_version(new_record())
+    fill(server)
+    assert store.finish(claimed, Finished(1)) is FinishResult.DONE
+    assert store.start_removal(found(store, claimed.id), RemovalScope.ANY, UNRESTRICTED) is not None
+    (ready,) = relay(store, "publisher", [])
+    (deleted,) = relay(store, "publisher", [ready.receipt])
+    assert [ready.event.kind, deleted.event.kind] == [EventKind.READY, EventKind.DELETED]
+    assert relay(store, "publisher", [deleted.receipt]) == []

@@ -66,8 +66,9 @@ def relay(
         Unavailable: Redis did not answer. What was not noted is handed out again.
 
     """
-    for receipt in published:
-        _note(store, receipt)
+    store.outbox.reschedule(
+        [(ScheduledCheck(*receipt[:3]), None) for receipt in published if _is_last(store, receipt)]
+    )
     turn = store.checkpoints.get(_PUBLISHER)
     now = store.now_ms()
     if turn.part not in {None, publisher} and 0 <= now - turn.since_ms < TURN_MS:
@@ -113,10 +114,10 @@ def _waiting(store: RecordStore) -> list[Waiting]:
     return found
 
 
-def _note(store: RecordStore, receipt: Receipt) -> None:
+def _is_last(store: RecordStore, receipt: Receipt) -> bool:
+    """Take a published event from its record; tell whether the record has no other one."""
     try:
         record = store.change(receipt.record_id, events.mark_published, receipt.event_id).after
     except RecordUnreadable:
-        return
-    if record is None or not record.outbox:
-        store.outbox.reschedule([(ScheduledCheck(*receipt[:3]), None)])
+        return False
+    return record is None or not record.outbox

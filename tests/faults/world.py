@@ -263,6 +263,8 @@ class Row:
 class World:
     """Redis, S3, the clock, two processes (one of them watched), and what clients have been told."""
 
+    publishes = False
+
     def __init__(self, redis_url: str) -> None:
         self.clock = Clock()
         self.redis: redis.Redis = redis.Redis.from_url(redis_url, decode_responses=True)
@@ -276,7 +278,10 @@ class World:
         self.about: dict[str, str] = {}
         """What the operation is about, as its `set_up` has noted it."""
         self._again: list[Callable[[], object]] = []
-        self._stores = [RecordStore(redis_client(redis_url, timeout=30), self.clock) for _ in range(2)]
+        self._stores = [
+            RecordStore(redis_client(redis_url, timeout=30), self.clock, publishes=self.publishes)
+            for _ in range(2)
+        ]
         self._buckets = [Bucket(client, BUCKET) for client in (self.s3, s3_without_wire(self.refused))]
         self.injector.watch(self._stores[1], self._buckets[1])
         self.s3.create_bucket(Bucket=BUCKET)
@@ -405,7 +410,7 @@ class World:
             index=[
                 member if name == naming.INDEX else f"{name} {member}"
                 for name, members in sets.items()
-                if name != naming.DUE
+                if name not in {naming.DUE, naming.OUTBOX}
                 for member in members
             ],
             due={one: int(at) for one, at in sets.get(naming.DUE, {}).items()},
@@ -425,7 +430,9 @@ class World:
     def _redis_content(self) -> tuple[dict[str, dict[str, str]], dict[str, dict[str, float]]]:
         names: Any = [name for name in self.redis.keys("*") if name not in {naming.HEARTBEAT, naming.HEALTH}]
         sets = [
-            name for name in names if name in {naming.INDEX, naming.DUE} or name.startswith(naming.index(""))
+            name
+            for name in names
+            if name in {naming.INDEX, naming.DUE, naming.OUTBOX} or name.startswith(naming.index(""))
         ]
         hashes = [name for name in names if name not in sets]
         with self.redis.pipeline(transaction=False) as pipe:
