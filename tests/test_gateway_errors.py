@@ -11,6 +11,7 @@ import requests
 
 import app
 from chalicelib import services
+from chalicelib.http.openapi import DOCUMENT
 from deploy import template
 from local import gateway
 from local.gateway import AT_ONCE, Authorizers, refuse
@@ -225,3 +226,12 @@ def test_what_waits_for_a_function_that_hangs_holds_up_no_other(
         leave.set()
         for thread in waiting:
             thread.join(60)
+
+
+def test_what_it_says_of_tokens_and_keys_is_described_in_its_words() -> None:
+    responses = template.stack()["Resources"]["RestAPI"]["Properties"]["GatewayResponses"]
+    for status, kinds in {"401": ["UNAUTHORIZED"], "403": ["ACCESS_DENIED", "INVALID_API_KEY"]}.items():
+        described = DOCUMENT["components"]["responses"][status]["content"]["application/json"]
+        assert [example["value"] for example in described["examples"].values()] == [
+            json.loads(responses[kind]["ResponseTemplates"]["application/json"]) for kind in kinds
+        ]

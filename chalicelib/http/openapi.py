@@ -259,6 +259,7 @@ _PATHS: Part = {
     | get(
         "Thumbnail",
         "Download the thumbnail",
+        description="Where `RETENTION_AFTER_DOWNLOAD` is set, the first GET of a picture starts its end.",
         parameters=[
             SIZE,
             IF_NONE_MATCH,
@@ -322,8 +323,17 @@ DOCUMENT: Part = {
         },
         "headers": HEADERS,
         "responses": {
-            "401": error("The token is missing or not valid: get a new one.", "WWW-Authenticate"),
-            "403": error("The token cannot be checked at the moment, or an API key is missing or not valid."),
+            "401": error(
+                "The token is missing or not valid: get a new one.",
+                "WWW-Authenticate",
+                unauthorized="Send a valid token in the header 'Authorization: Bearer <token>'.",
+            ),
+            "403": error(
+                "The token cannot be checked at the moment; a new one does not help. Or, in deployments that "
+                "limit each client, the API key is missing or not valid.",
+                unchecked="Your token cannot be accepted at the moment; try again in a minute.",
+                no_key="Send a valid API key in the header x-api-key.",
+            ),
             "429": error(
                 "Too many requests for the deployment's limits.",
                 "Retry-After",
@@ -346,7 +356,13 @@ DOCUMENT: Part = {
                 "type": "http",
                 "scheme": "bearer",
                 "bearerFormat": "JWT",
-            }
+            },
+            "key": {
+                "description": "Tells the clients apart, in deployments that limit each of them.",
+                "type": "apiKey",
+                "name": "x-api-key",
+                "in": "header",
+            },
         },
     },
 }

@@ -83,8 +83,11 @@ def get(name: str, summary: str, **more: Any) -> Part:
     return {"get": get, "head": get | {"operationId": f"head{name}", "summary": f"{summary}: headers alone"}}
 
 
-# Where a deployment knows owners, its clients send a token; elsewhere none is needed.
-TOKEN: Part = {"shared": (401, 403), "security": [{}, {"bearer": []}]}
+# Where a deployment knows owners, its clients send a token; where it limits each client, a key.
+TOKEN: Part = {
+    "shared": (401, 403),
+    "security": [{}, {"bearer": []}, {"key": []}, {"bearer": [], "key": []}],
+}
 NEW_RECORD = {
     name: {"operationId": name, "parameters": {"record_id": "$response.body#/id"}}
     for name in ("getRecord", "getThumbnail", "deleteRecord")
@@ -129,7 +132,7 @@ SCHEMAS: Part = {
         "properties": {
             "id": {"type": "string", "format": "uuid"},
             "filename": {"description": "As the client gave it; any characters.", "type": "string"},
-            "ready": {"description": "Whether the thumbnail can be downloaded.", "type": "boolean"},
+            "ready": {"description": "Whether the thumbnail was made and stored.", "type": "boolean"},
             "size": {
                 "description": "In bytes.",
                 "type": "object",
