@@ -262,7 +262,9 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
             channel_timeout=patience,
             cleanup_interval=1,
             log_socket_errors=False,
-            recv_bytes=1 << 16,
+            recv_bytes=1 << 18,
+            # What is larger waits in a file; a camera's photo need not.
+            inbuf_overflow=4 << 20,
             # A client that sends requests and reads no answers is waited for from here on.
             outbuf_high_watermark=1 << 20,
             max_request_header_size=MAX_HEAD,

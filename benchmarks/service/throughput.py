@@ -1,7 +1,7 @@
 """The whole service under load: `make bench`.
 
     python -m benchmarks.service.throughput                               a service of its own
-    python -m benchmarks.service.throughput --write docs/measuring.md  the same, into that file
+    python -m benchmarks.service.throughput --write docs/measuring.md     the same, into that file
     python -m benchmarks.service.throughput --url URL --against URL       two that run already, in turns
 
 Clients come in waves. In each wave every client uploads one photo and asks for its record until it is
