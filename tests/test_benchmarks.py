@@ -51,9 +51,9 @@ def test_a_table_goes_between_its_markers(tmp_path: Path) -> None:
 @slow
 def test_imaging() -> None:
     text = printed("imaging.speed", "--quick", "--rounds", "1")
-    for title in ("Time", "Memory", "Similarity and size", "Throughput"):
+    for title in ("Time", "Memory", "Similarity and size", "Several sizes", "Throughput"):
         assert f"### {title}\n" in text
-    assert text.count("\n| JPEG 2 MP |") == 3
+    assert text.count("\n| JPEG 2 MP |") == 4
 
 
 @slow

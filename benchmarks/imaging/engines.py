@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
-from chalicelib.spec import Fit, ThumbnailSpec
+from chalicelib.spec import Fit, NamedSize, ThumbnailSpec
 
 Engine = Callable[[bytes, ThumbnailSpec], bytes]
 
@@ -25,6 +25,33 @@ def service() -> Engine:
     from chalicelib.imaging import make_thumbnail  # noqa: PLC0415 - not there where thumbor's Pillow is
 
     return lambda content, spec: make_thumbnail(content, spec, max_pixels=MAX_PIXELS).content
+
+
+SIZES = (
+    NamedSize("small", ThumbnailSpec(200, 200)),
+    NamedSize("card", ThumbnailSpec(400, 300)),
+    NamedSize("large", ThumbnailSpec(1024, 1024, Fit.CONTAIN)),
+)
+"""What `together` and `apart` make beside the default thumbnail."""
+
+
+def together() -> Engine:
+    """This service's function, with further sizes of the same picture."""
+    from chalicelib.imaging import make_thumbnail  # noqa: PLC0415 - likewise
+
+    return lambda content, spec: make_thumbnail(content, spec, max_pixels=MAX_PIXELS, sizes=SIZES).content
+
+
+def apart() -> Engine:
+    """The same sizes, each decoded for itself."""
+    one = service()
+
+    def run(content: bytes, spec: ThumbnailSpec) -> bytes:
+        for size in SIZES:
+            one(content, size.spec)
+        return one(content, spec)
+
+    return run
 
 
 def unencoded() -> Engine:
@@ -156,6 +183,8 @@ def _register_heif() -> None:
 
 ENGINES: dict[str, Callable[[], Engine]] = {
     "service": service,
+    "together": together,
+    "apart": apart,
     "unencoded": unencoded,
     "plain": plain,
     "pyvips": pyvips,

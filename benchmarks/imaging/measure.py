@@ -18,6 +18,8 @@ SPEC = ThumbnailSpec()
 TIMED = ("service", "plain", "pyvips", "sharp", "floor")
 ALTERNATIVES = ("pyvips", "sharp")
 SMALL_MEGAPIXELS = 0.5
+SEVERAL_OF = ("jpeg-2", "jpeg-12", "jpeg-12-progressive", "png-12", "webp-12", "avif-4", "jpeg-small")
+"""Pictures of which several sizes are made, together and apart."""
 REPEAT_SMALL = 20
 """How often a small picture's thumbnail is made in a row, as one is over within a millisecond or two."""
 
@@ -46,7 +48,8 @@ class Result:
 
     `seconds` are those computed, one value a round; `peak` is the process's most memory in megabytes and
     `growth` by how much that is more than when it was idle; `size` is the thumbnail's in bytes and
-    `similarity` its SSIM; `unencoded` is this service's before the JPEG coding.
+    `similarity` its SSIM; `unencoded` is this service's before the JPEG coding. `together` and `apart` are
+    this service's seconds for four sizes from one decoding and from one for each, of `SEVERAL_OF` alone.
     """
 
     sample: Sample
@@ -56,6 +59,8 @@ class Result:
     size: dict[str, int] = field(default_factory=dict)
     similarity: dict[str, float] = field(default_factory=dict)
     unencoded: float | None = None
+    together: list[float] = field(default_factory=list)
+    apart: list[float] = field(default_factory=list)
 
     def milliseconds(self, name: str) -> float:
         """An engine's median."""
@@ -98,9 +103,21 @@ def measure(sample: Sample, workers: dict[str, Worker], rounds: int) -> Result:
         turns = turns[1:] + turns[:1]
     for name in turns:
         _measure_memory(result, name)
+    if sample.name in SEVERAL_OF:
+        _measure_several(result, rounds, repeat)
     with Worker("unencoded") as worker:
         result.unencoded = _similarity(worker.make(path, SPEC).thumbnail, right)
     return result
+
+
+def _measure_several(result: Result, rounds: int, repeat: int) -> None:
+    path = result.sample.path()
+    with Worker("together") as together, Worker("apart") as apart:
+        for worker in (together, apart):
+            worker.make(path, SPEC)
+        for _ in range(rounds):
+            result.together.append(together.make(path, SPEC, repeat=repeat).cpu_seconds)
+            result.apart.append(apart.make(path, SPEC, repeat=repeat).cpu_seconds)
 
 
 def _similarity(thumbnail: bytes, right: Image.Image) -> float:

@@ -1,10 +1,10 @@
 """Tables of what was measured, in Markdown."""
 
 from collections.abc import Sequence
-from statistics import mean
+from statistics import mean, median
 
 from benchmarks.imaging.contenders import LABELS
-from benchmarks.imaging.measure import ALTERNATIVES, Ratio, Result, Throughput
+from benchmarks.imaging.measure import ALTERNATIVES, Ratio, Result, Throughput, ratio
 
 NOTHING = "-"
 
@@ -95,6 +95,20 @@ def scaling(results: list[Result]) -> str:
         for result in results
     ]
     return table(header, rows)
+
+
+def several(results: list[Result]) -> str:
+    """Time for several sizes from one decoding."""
+    rows = [
+        [
+            result.sample.title,
+            f"{median(result.together) * 1000:.1f}",
+            shown(ratio(result.together, result.apart)),
+        ]
+        for result in results
+        if result.together
+    ]
+    return table(["Picture", "four sizes, ms", "to four runs"], rows)
 
 
 def workers(measured: list[Throughput]) -> str:

@@ -78,6 +78,10 @@ sRGB. The first column is the picture before it becomes a JPEG."""
 GROWTH = """\
 Baseline JPEG from 2 to 50 MP; the peak is that of the whole process, interpreter and libraries included."""
 
+SEVERAL = """\
+The default thumbnail with three named sizes (200 x 200, 400 x 300 and, whole, 1024 x 1024), from one
+decoding as the service makes them, against one run for each of the four."""
+
 THROUGHPUT_SETTING = """\
 One process with one thread, one with two threads, and two processes, on all processors. Elapsed time:
 whatever else the machine did meanwhile lowers the gain of a second worker, at most 2."""
@@ -95,6 +99,8 @@ def section(results: list[Result], measured: list[Throughput], rounds: int, load
         *("### Memory", MEMORY, report.memory(results)),
         *("### Similarity and size", QUALITY, report.quality(results)),
     ]
+    if any(result.together for result in results):
+        parts += ["### Several sizes", SEVERAL, report.several(results)]
     if len(scaled) > 1:
         parts += ["### Growth", GROWTH, report.scaling(scaled)]
     if measured:
