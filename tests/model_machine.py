@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -39,9 +39,6 @@ from tests.model import (
     Word,
     World,
 )
-
-if TYPE_CHECKING:
-    pass
 
 Answer = TypeVar("Answer")
 
