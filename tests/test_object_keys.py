@@ -7,7 +7,7 @@ import pytest
 
 from chalicelib import naming, services
 from tests.conftest import Api, assert_error, picture
-from tests.test_owners import Client, alice, bob, owned, upload
+from tests.owned import Client, alice, bob, owned, upload
 
 if TYPE_CHECKING:
     import redis

@@ -1,159 +1,41 @@
 """Tokens, good and bad, against a key set that is served over HTTP."""
 
-import base64
-import hashlib
-import hmac
 import json
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from chalicelib.auth import fetch as fetching
 from chalicelib.auth.fetch import fetch
 from chalicelib.auth.tokens import (
-    KEYS_FRESH_MS,
-    KEYS_USABLE_MS,
     MAX_TOKEN,
-    PAUSE_MS,
     SKEW_SECONDS,
-    KeysUnavailable,
     Tokens,
 )
 from chalicelib.errors import InvalidToken
-from chalicelib.settings import Algorithm, Auth
+from chalicelib.settings import Algorithm
 from tests.conftest import SettableClock
+from tests.issuing import (
+    BY_KEYS,
+    ISSUER,
+    PRIVATE,
+    RSA,
+    SECRET,
+    Issuer,
+    auth,
+    b64,
+    by_hand,
+    claims,
+    issuer,
+    jwk,
+    refused,
+    signed,
+    tokens,
+)
 
-ISSUER = "https://issuer.example.com/"
-SECRET = b"a secret of more than thirty-two bytes"
-RSA = [rsa.generate_private_key(65537, 2048) for _ in range(2)]
-PRIVATE: dict[Algorithm, Any] = {
-    Algorithm.RS256: RSA[0],
-    Algorithm.ES256: ec.generate_private_key(ec.SECP256R1()),
-    Algorithm.EDDSA: ed25519.Ed25519PrivateKey.generate(),
-    Algorithm.HS256: SECRET,
-}
-BY_KEYS = [algorithm for algorithm in Algorithm if algorithm is not Algorithm.HS256]
-
-
-def jwk(private: Any, kid: str | None = "one", **more: Any) -> dict[str, Any]:
-    """A public key as issuers show it."""
-    kind: Any = (
-        jwt.algorithms.RSAAlgorithm
-        if isinstance(private, rsa.RSAPrivateKey)
-        else jwt.algorithms.ECAlgorithm
-        if isinstance(private, ec.EllipticCurvePrivateKey)
-        else jwt.algorithms.OKPAlgorithm
-    )
-    shown: dict[str, Any] = kind.to_jwk(private.public_key(), as_dict=True)
-    shown.pop("key_ops", None)
-    return shown | ({} if kid is None else {"kid": kid}) | more
-
-
-@dataclass
-class Issuer:
-    """A real server of a key set, which can be told to misbehave."""
-
-    keys: list[Any]
-    requests: int = 0
-    answer: Callable[[BaseHTTPRequestHandler], None] | None = None
-    url: str = field(default="", init=False)
-
-    def serve(self, handler: BaseHTTPRequestHandler) -> None:
-        self.requests += 1
-        if self.answer is not None:
-            self.answer(handler)
-        else:
-            send(handler, json.dumps({"keys": self.keys}).encode())
-
-
-def send(
-    handler: BaseHTTPRequestHandler,
-    body: bytes,
-    status: int = 200,
-    *,
-    length: int | None = None,
-    location: str = "",
-) -> None:
-    handler.send_response(status)
-    handler.send_header("Content-Length", str(len(body) if length is None else length))
-    if location:
-        handler.send_header("Location", location)
-    handler.end_headers()
-    handler.wfile.write(body)
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    found = Issuer([jwk(RSA[0])])
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            found.serve(self)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients leave early here
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        found.url = f"http://127.0.0.1:{server.server_address[1]}/keys"
-        yield found
-        server.shutdown()
-        thread.join()
-
-
-def auth(algorithm: Algorithm, url: str | None = None) -> Auth:
-    by_secret = algorithm is Algorithm.HS256
-    return Auth(ISSUER, frozenset({"web", "phone"}), algorithm, url, SECRET if by_secret else b"")
-
-
-@pytest.fixture
-def tokens(issuer: Issuer, clock: SettableClock) -> Tokens:
-    return Tokens(auth(Algorithm.RS256, issuer.url), fetch, clock)
-
-
-def claims(**other: Any) -> dict[str, Any]:
-    """Good claims, but for what is said; None leaves one out."""
-    good = {"iss": ISSUER, "aud": "web", "sub": "alice", "exp": int(time.time()) + 3600}
-    return {name: value for name, value in (good | other).items() if value is not None}
-
-
-def signed(
-    payload: dict[str, Any] | None = None,
-    *,
-    key: Any = RSA[0],
-    algorithm: str = "RS256",
-    kid: str | None = "one",
-) -> str:
-    headers = {} if kid is None else {"kid": kid}
-    return jwt.encode(claims() if payload is None else payload, key, algorithm=algorithm, headers=headers)
-
-
-def by_hand(header: Any, payload: Any, key: bytes = SECRET) -> str:
-    """A token of any content, as an attacker writes it, signed by HS256."""
-    parts = [part if isinstance(part, bytes) else json.dumps(part).encode() for part in (header, payload)]
-    text = b".".join(map(b64, parts))
-    return (text + b"." + b64(hmac.digest(key, text, hashlib.sha256))).decode()
-
-
-def b64(content: bytes) -> bytes:
-    return base64.urlsafe_b64encode(content).rstrip(b"=")
-
-
-def refused(tokens: Tokens, authorization: str) -> str:
-    with pytest.raises(InvalidToken) as caught:
-        tokens.subject(authorization)
-    return str(caught.value)
+__all__ = ["issuer", "tokens"]  # fixtures
 
 
 @pytest.mark.parametrize("algorithm", Algorithm)
@@ -419,155 +301,3 @@ def test_a_refusal_tells_nothing_of_the_token(tokens: Tokens) -> None:
             tokens.subject(f"Bearer {token}")
         told = f"{caught.value} {caught.value.__cause__}"
         assert not [part for part in token.split(".") if len(part) > 5 and part in told]
-
-
-# --- where the keys come from ---
-
-
-def test_keys_are_fetched_once_and_then_now_and_then(
-    tokens: Tokens, issuer: Issuer, clock: SettableClock
-) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        assert set(pool.map(tokens.subject, ["Bearer " + signed()] * 40)) == {"alice"}
-    assert issuer.requests == 1
-    clock.advance(ms=KEYS_FRESH_MS)
-    token = signed(claims(exp=int(time.time()) + 3600))
-    for _ in range(3):
-        tokens.subject(f"Bearer {token}")
-    assert issuer.requests == 2
-
-
-def test_a_new_key_is_found_at_once(tokens: Tokens, issuer: Issuer, clock: SettableClock) -> None:
-    tokens.subject("Bearer " + signed())
-    issuer.keys = [jwk(RSA[1], "two")]
-    clock.advance(ms=PAUSE_MS)
-    assert tokens.subject("Bearer " + signed(key=RSA[1], kid="two")) == "alice"
-    assert issuer.requests == 2
-    refused(tokens, "Bearer " + signed())  # it was withdrawn
-
-
-def test_made_up_key_ids_do_not_reach_the_issuer(
-    tokens: Tokens, issuer: Issuer, clock: SettableClock
-) -> None:
-    for number in range(30):
-        refused(tokens, "Bearer " + signed(kid=f"made up {number}"))
-    assert issuer.requests == 1
-    clock.advance(ms=PAUSE_MS)
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda n: refused(tokens, "Bearer " + signed(kid=f"more {n}")), range(30)))
-    assert issuer.requests == 2
-    assert tokens.subject("Bearer " + signed()) == "alice"
-
-
-def unavailable(tokens: Tokens, token: str) -> str:
-    with pytest.raises(KeysUnavailable) as caught:
-        tokens.subject(f"Bearer {token}")
-    return str(caught.value.__cause__)
-
-
-def test_while_the_issuer_is_down_known_keys_work_for_a_time(
-    tokens: Tokens, issuer: Issuer, clock: SettableClock
-) -> None:
-    token = signed(claims(exp=int(time.time()) + 10 * 3600))
-    tokens.subject(f"Bearer {token}")
-    issuer.answer = lambda handler: send(handler, b"", 503)
-    clock.advance(ms=KEYS_FRESH_MS)
-    assert tokens.subject(f"Bearer {token}") == "alice"
-    # It may be a good one, signed with a new key.
-    assert "503" in unavailable(tokens, signed(kid="new"))
-    clock.advance(ms=KEYS_USABLE_MS)
-    assert "503" in unavailable(tokens, token)
-    issuer.answer = None
-    clock.advance(ms=PAUSE_MS)
-    assert tokens.subject(f"Bearer {token}") == "alice"
-
-
-def test_an_issuer_that_is_down_is_not_asked_by_every_request(tokens: Tokens, issuer: Issuer) -> None:
-    issuer.answer = lambda handler: send(handler, b"", 500)
-    for _ in range(5):
-        unavailable(tokens, signed())
-    assert issuer.requests == 1
-
-
-def test_nobody_listens(clock: SettableClock) -> None:
-    assert "refused" in unavailable(
-        Tokens(auth(Algorithm.RS256, "http://127.0.0.1:1/"), fetch, clock), signed()
-    )
-
-
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"<html>", b"[]", b"{}", b'{"keys": 1}', b'{"keys": null}', b"null", b"\xff", b"[" * 100_000],
-)
-def test_what_is_no_key_set(tokens: Tokens, issuer: Issuer, body: bytes) -> None:
-    issuer.answer = lambda handler: send(handler, body)
-    unavailable(tokens, signed())
-
-
-def test_redirections_are_not_followed(tokens: Tokens, issuer: Issuer) -> None:
-    issuer.answer = lambda handler: send(handler, b"", 302, location=issuer.url)
-    assert "302" in unavailable(tokens, signed())
-    assert issuer.requests == 1
-
-
-# What is sent so slowly has no end: whoever waited for it would wait until the test is given up.
-
-
-def drip_body(handler: BaseHTTPRequestHandler, is_over: threading.Event) -> None:
-    send(handler, b"", length=1_000_000)
-    while not is_over.wait(0.05):
-        handler.wfile.write(b" ")
-
-
-def drip_headers(handler: BaseHTTPRequestHandler, is_over: threading.Event) -> None:
-    handler.send_response(200)
-    while not is_over.wait(0.05):
-        handler.wfile.write(b"X-Slow: yes\r\n")
-
-
-def silence(_: BaseHTTPRequestHandler, is_over: threading.Event) -> None:
-    is_over.wait()
-
-
-@pytest.mark.parametrize("slow", [drip_body, drip_headers, silence])
-def test_a_slow_answer_is_not_waited_for(
-    tokens: Tokens,
-    issuer: Issuer,
-    slow: Callable[[BaseHTTPRequestHandler, threading.Event], None],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(fetching, "SECONDS", 0.4)
-    is_over = threading.Event()
-    issuer.answer = lambda handler: slow(handler, is_over)
-    try:
-        unavailable(tokens, signed())
-    finally:
-        is_over.set()
-
-
-@pytest.mark.parametrize("chunked", [False, True])
-def test_an_absurdly_large_answer_is_not_read(tokens: Tokens, issuer: Issuer, chunked: bool) -> None:
-    sent = 0
-
-    def flood(handler: BaseHTTPRequestHandler) -> None:
-        nonlocal sent
-        piece = b" " * (1 << 16)
-        handler.send_response(200)
-        name, value = ("Transfer-Encoding", "chunked") if chunked else ("Content-Length", str(1 << 40))
-        handler.send_header(name, value)
-        handler.end_headers()
-        while True:
-            handler.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
-            sent += len(piece)
-
-    issuer.answer = flood
-    assert "bytes" in unavailable(tokens, signed())
-    assert sent < 64 * fetching.MAX_BYTES
-
-
-def test_a_broken_answer_is_a_failure_to_answer(tokens: Tokens, issuer: Issuer) -> None:
-    def nonsense(handler: BaseHTTPRequestHandler) -> None:
-        handler.wfile.write(b"nonsense\r\n\r\n")
-
-    issuer.answer = nonsense
-    assert "BadStatusLine" in unavailable(tokens, signed())

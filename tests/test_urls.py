@@ -14,8 +14,8 @@ import requests
 from chalicelib import naming, services
 from chalicelib.http.parameters import URL_SECONDS
 from tests.conftest import Api, SettableClock, assert_error, keys_in, picture
+from tests.owned import UNKNOWN, Client, alice, bob, owned, upload
 from tests.sigv4 import answer_of_s3
-from tests.test_owners import UNKNOWN, Client, alice, bob, owned, upload
 
 if TYPE_CHECKING:
     import redis
