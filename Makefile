@@ -1,6 +1,6 @@
 # `make run` serves the whole service on this machine; `make test` checks it. Both set themselves up.
 .PHONY: run token test test-all test-times test-busy check format lock clean package deploy rollback destroy reconcile \
-	rebuild redrive e2e bench bench-imaging bench-quality \
+	rebuild redrive remake e2e bench bench-imaging bench-quality \
 	scorecard cold-start bench-list bench-rebuild load fuzz fault-matrix mutants audit \
 	screenshots
 
@@ -72,7 +72,8 @@ destroy: $(READY)
 # What the deployed functions of these names do, now: make rebuild STAGE=prod. Without STAGE, in this process, on
 # the servers that BUCKET, REDIS_URL and AWS_ENDPOINT_URL name.
 # make redrive FAILED=undecodable processes failed pictures again: those with this error code, or all.
-reconcile rebuild redrive: $(RUN)
+# make remake makes thumbnails again that other settings have made, at most RATE pictures a second (5).
+reconcile rebuild redrive remake: $(RUN)
 	@$(BIN)/python -m deploy.maintain $@
 
 # The packaged stack on MiniStack, and one suite of tests against its API.

@@ -365,8 +365,8 @@ def mark_failed(event: dict[str, Any], context: Any) -> dict[str, list[dict[str,
 
 @app.lambda_function(name="reconcile")
 def reconcile(event: Any, context: Any) -> dict[str, object]:
-    """Repair what has stopped, expired or was lost. Called every five minutes."""
-    return triggers.reconcile(lambda: has_no_time(context), context.aws_request_id)
+    """Repair what has stopped, expired or was lost, every five minutes; or do what `make remake` asks for."""
+    return triggers.reconcile(event, functools.partial(has_no_time, context), context.aws_request_id)
 
 
 @app.lambda_function(name="rebuild")

@@ -1,8 +1,10 @@
 """What thumbnails shall look like: plain values that the imaging is handed. Imports nothing heavy."""
 
+import hashlib
+import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
 FOCUS_PATTERN = r"(0|1|0?\.[0-9]{1,20}|1\.0{1,20}),(0|1|0?\.[0-9]{1,20}|1\.0{1,20})"
@@ -177,3 +179,17 @@ def _with_option(spec: ThumbnailSpec, option: str, entry: str) -> tuple[str, Thu
     raise ValueError(
         f"{entry!r} has {option!r}, which is none of {', '.join([*Fit, 'q1 to q95', *ImageFormat])}"
     )
+
+
+def digest(spec: ThumbnailSpec, sizes: Sequence[NamedSize]) -> str:
+    """Stand for all that decides how thumbnails look: 12 characters, equal for equal settings.
+
+    What is as it is by default does not count, so that a release with a new setting makes nothing again.
+    """
+    usual = asdict(ThumbnailSpec())
+
+    def unusual(one: ThumbnailSpec) -> dict[str, object]:
+        return {name: value for name, value in asdict(one).items() if value != usual[name]}
+
+    told = [unusual(spec), {size.name: unusual(size.spec) for size in sizes}]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]

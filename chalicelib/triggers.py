@@ -102,16 +102,20 @@ def retry_failed(event: dict[str, Any], request_id: str) -> dict[str, list[dict[
     return {"batchItemFailures": again}
 
 
-def reconcile(time_is_up: Callable[[], bool], request_id: str) -> dict[str, object]:
+def reconcile(event: Any, time_is_up: Callable[[], bool], request_id: str) -> dict[str, object]:
     """Repair what has stopped, remove what has expired, and go on with checking everything.
 
+    An event `{"remake": <pictures a second>}` makes thumbnails again instead. To be called until it is done.
+
     Returns:
-        `{"done": True, "counts": {<what was done>: <how often>}}`
+        `{"done": <whether that is all>, "counts": {<what was done>: <how often>}}`
 
     Raises:
         Unavailable: S3 or Redis did not answer. What could be done is done.
 
     """
+    if isinstance(event, dict) and "remake" in event:
+        return remake(float(event["remake"]), time_is_up, request_id)
     from chalicelib.work.audit import Audit
     from chalicelib.work.heartbeat import HeartbeatCheck
     from chalicelib.work.recover import Recovery
@@ -138,6 +142,24 @@ def reconcile(time_is_up: Callable[[], bool], request_id: str) -> dict[str, obje
     if outage is not None:
         raise outage
     return answer
+
+
+def remake(per_second: float, time_is_up: Callable[[], bool], request_id: str) -> dict[str, object]:
+    """Make thumbnails again that other settings made. To be called until it is done.
+
+    Args:
+        per_second: the most pictures that are made in a second.
+        time_is_up: whether to stop.
+        request_id: for the log.
+
+    Returns:
+        as `rebuild`.
+
+    """
+    from chalicelib.work.remake import Remake
+
+    counts, done = Remake(processor(), now_ms, time_is_up, time.sleep).run(per_second)
+    return _answer("remade", counts, request_id, done=done)
 
 
 def rebuild(time_is_up: Callable[[], bool], request_id: str) -> dict[str, object]:

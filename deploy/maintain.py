@@ -1,8 +1,9 @@
-"""`make reconcile` and `make rebuild`: call the function of that name, of a deployment or in this process."""
+"""`make reconcile`, `rebuild`, `redrive`, `remake`: call the function of a deployment, or of this process."""
 
 import argparse
 import json
 import os
+import re
 import sys
 import time
 from collections import Counter
@@ -36,8 +37,9 @@ Event = dict[str, str]
 def main() -> None:
     """Call the function until it is done, and print what it did; exit with one sentence if it fails."""
     parser = argparse.ArgumentParser(prog="python -m deploy.maintain", description=__doc__)
-    parser.add_argument("function", choices=["reconcile", "rebuild", "redrive"])
+    parser.add_argument("function", choices=["reconcile", "rebuild", "redrive", "remake"])
     parser.add_argument("--code", help="for redrive: which failures; else FAILED; without it, all")
+    parser.add_argument("--rate", help="for remake: the most pictures in a second; else RATE; without it, 5")
     parser.add_argument("--stage", help="the deployment; else STAGE; without it, what the environment names")
     parser.add_argument("--target", choices=sorted(TARGETS), default="aws")
     chosen = parser.parse_args()
@@ -46,13 +48,22 @@ def main() -> None:
         # A service that `make run` has started in another terminal.
         os.environ.update(running.environment(int(os.environ.get("PORT", "") or 8080)))
     try:
-        code = os.environ.get("FAILED", "") if chosen.code is None else chosen.code
-        is_redrive = chosen.function == "redrive"
-        function, event = ("rebuild", {"redrive": code}) if is_redrive else (chosen.function, {})
+        function, event = chosen.function, {}
+        if function == "redrive":
+            code = os.environ.get("FAILED", "") if chosen.code is None else chosen.code
+            function, event = "rebuild", {"redrive": code}
+        if function == "remake":
+            function, event = "reconcile", {"remake": _rate(chosen.rate or os.environ.get("RATE") or "5")}
         counts = run(function, stack_of(stage, chosen.target) if stage else None, event)
     except (UserError, SettingsError, ServiceError, BotoCoreError, ClientError) as error:
         sys.exit(f"{chosen.function}: {error}")
     print(_told(counts) + "Done.")
+
+
+def _rate(given: str) -> str:
+    if not re.fullmatch(r"(?!0*(\.0*)?$)[0-9]{1,3}(\.[0-9]{1,3})?", given):
+        raise UserError(f"RATE must be pictures a second, such as 5 or 0.5, not {given!r}.")
+    return given
 
 
 def run(function: str, stack: Stack | None, event: Event) -> Counter[str]:

@@ -156,6 +156,8 @@ def events() -> list[Event]:
         found += [Event(lifecycle.finish, (name, result)) for result in results]
         found.append(Event(lifecycle.mark_thumbnail_lost, (name,)))
         found += [Event(lifecycle.expire_after_download, (name, end)) for end in (AFTER_DOWNLOAD, LONGER)]
+    remade = Finished(3000, (), Pixels(5, 4), IMAGE)
+    found.append(Event(lifecycle.replace_thumbnail, ("a-1", "a-2", remade)))
     for attempts in (1, 2):
         found.append(Event(lifecycle.record_attempt, (attempts,)))
         found.append(Event(lifecycle.withdraw_attempt, (attempts,)))

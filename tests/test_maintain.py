@@ -71,6 +71,19 @@ def test_failed_pictures_are_redriven(api: Api, redis_url: str) -> None:
     assert api("GET", f"/{record['id']}").json() == failed
 
 
+def test_thumbnails_are_made_again(api: Api, redis_url: str) -> None:
+    record = api.upload()
+    api.deliver()
+    environment = {"BUCKET": api.bucket.name, "REDIS_URL": redis_url, "THUMBNAIL_SIZES": "card=40x30"}
+    refused = command("remake", RATE="0", **environment)
+    assert (refused.returncode, "RATE must be" in refused.stderr) == (1, True)
+    done = command("remake", RATE="50", **environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("         1  thumbnails made again\nDone.\n")
+    assert api("GET", f"/{record['id']}").json()["sizes"].keys() == {"card"}
+    assert "made again" not in command("remake", **environment).stdout
+
+
 @pytest.mark.parametrize(
     ("environment", "arguments", "said"),
     [

@@ -199,10 +199,9 @@ _FIELDS: Mapping[str, _Field] = {
 }
 _STORED = {field.stored: (name, field.form) for name, field in _FIELDS.items() if field.stored}
 _FACTS_FIELD, _FACTS = "error_code", "="
-"""Where Redis keeps what original and thumbnail are, and what that begins with. A record that has not failed
-has no error code, and the release before passes over one; a field that it does not know makes
-a record unreadable to it.
-Both facts together have at most 64 characters, which leaves the hash in its compact form."""
+"""Where Redis keeps what original and thumbnail are, and what that begins with: no error code, as the record
+has not failed. The release before passes over it; a field of its own would make the record unreadable to it.
+At most 64 characters, which leaves the hash in its compact form."""
 # What a field that is not stored stands for, where that is not None.
 _EMPTY: Mapping[str, Any] = {
     "object_key": "",
@@ -217,7 +216,7 @@ _EMPTY: Mapping[str, Any] = {
 # What a tombstone keeps until its events are published.
 _UNTIL_PUBLISHED = frozenset({"body_hash", "thumbnail_size", "error"})
 _ALWAYS_SHOWN = {("size", "original")}
-_STANDS_ALONE = "stands-alone"
+_STANDS_ALONE, _SETTINGS = "stands-alone", "settings"
 _DEFLATED_FILENAME = "filename-deflated"
 """Written instead of `filename` where the metadata would be too long: after deflating, 255 characters of any
 kind take 1,000 bytes instead of 1,360."""
@@ -329,19 +328,20 @@ def original_metadata(record: Record) -> dict[str, str]:
     return _metadata(record, lambda metadata: metadata.on_original)
 
 
-def thumbnail_metadata(record: Record, *, stands_alone: bool) -> dict[str, str]:
+def thumbnail_metadata(record: Record, *, stands_alone: bool, settings: str = "") -> dict[str, str]:
     """Object metadata of the default thumbnail: what the record is made of again from it alone.
 
     Args:
         record: the record, with what it is going to tell of its thumbnails.
         stands_alone: the original is going to be removed.
+        settings: the digest of the settings that it was made by.
 
     """
     # The file name of a client's own key is the key's last part, and both would not fit: a key has up to 1024
     # bytes.
     left_out = "original-key" if _is_upload(record) else "filename"
     metadata = _metadata(record, lambda written: written.name != left_out)
-    metadata |= {_STANDS_ALONE: "yes"} if stands_alone else {}
+    metadata |= ({_STANDS_ALONE: "yes"} if stands_alone else {}) | ({_SETTINGS: settings} if settings else {})
     if sum(len(name) + len(value) for name, value in metadata.items()) > METADATA_BYTES:
         del metadata["filename"]
         metadata[_DEFLATED_FILENAME] = _DEFLATED.write(record.filename)
@@ -382,6 +382,7 @@ class ObjectMetadata:
     thumbnail_pixels: Pixels | None = None
     image: ImageFacts | None = None
     stands_alone: bool = False
+    settings: str | None = None
 
     @classmethod
     def parse(cls, metadata: Mapping[str, str]) -> "ObjectMetadata":
@@ -396,4 +397,4 @@ class ObjectMetadata:
         if (packed := metadata.get(_DEFLATED_FILENAME)) is not None:
             with suppress(binascii.Error, ValueError):
                 values["filename"] = _DEFLATED.read(packed)
-        return cls(**values, stands_alone=_STANDS_ALONE in metadata)
+        return cls(**values, stands_alone=_STANDS_ALONE in metadata, settings=metadata.get(_SETTINGS))

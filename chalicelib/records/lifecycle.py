@@ -5,6 +5,7 @@
     create_if_absent       P       -         P, again     -         P, again     -         -
     claim_version          P       P         P, newer     P, newer  P, newer     -         P, if named
     finish                 -       -         R or F       -         R or F       -         -
+    replace_thumbnail      -       -         -            R         -            -         -
     mark_thumbnail_lost    -       -         -            P         -            -         -
     adopt_thumbnail        R       R         R            R, other  R            -         -
     record_attempt         -       -         P, counted   -         -            -         -
@@ -142,6 +143,13 @@ def finish(before: Record | None, thumbnail: str | None, result: Finished | Fail
     return replace(done, state=State.FAILED, image=None, error=result.sentence, error_code=result.code)
 
 
+def replace_thumbnail(before: Record | None, seen: str | None, new: str, made: Finished) -> Record | None:
+    """Let a ready record, whose thumbnail is still the one named `seen`, have a newly made one."""
+    if before is None or before.state is not State.READY or before.thumbnail != seen:
+        return before
+    return replace(before, thumbnail=new, **{name: getattr(made, name) for name in _MADE})
+
+
 def mark_thumbnail_lost(before: Record | None, thumbnail: str | None) -> Record | None:
     """Make a ready record pending again: not all of its thumbnail is in the bucket."""
     if before is None or before.state is not State.READY or before.thumbnail != thumbnail:
@@ -204,11 +212,7 @@ def start_removal(
     before: Record | None, scope: RemovalScope, viewer: Viewer, now_ms: int, seen: Record | None = None
 ) -> Record | None:
     """Hide a record, so that its objects can be removed, if it is in scope, and the viewer's."""
-    if (
-        before is None
-        or not may_remove(before, scope, viewer, now_ms)
-        or (seen is not None and before != seen)
-    ):
+    if before is None or not may_remove(before, scope, viewer, now_ms) or before != (seen or before):
         return before
     return replace(before, state=State.DELETING)
 
@@ -236,11 +240,8 @@ def discard_abandoned(before: Record | None, now_ms: int) -> Record | None:
 
     No tombstone is left, so that the client may repeat the upload under its Idempotency-Key.
     """
-    if (
-        before is None
-        or before.state not in {State.PENDING, State.AWAITING_UPLOAD}
-        or before.etag is not None
-    ):
+    waits = before is not None and before.state in {State.PENDING, State.AWAITING_UPLOAD}
+    if before is None or not waits or before.etag is not None:
         return before
     last_ms = max(before.created_ms, before.touched_ms or 0)
     return None if last_ms <= now_ms - IN_FLIGHT_MS else before

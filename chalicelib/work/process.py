@@ -42,7 +42,7 @@ from chalicelib.records.record import (
     expiry_of,
 )
 from chalicelib.records.store import RecordStore
-from chalicelib.spec import NamedSize, ThumbnailSpec
+from chalicelib.spec import NamedSize, ThumbnailSpec, digest
 from chalicelib.work.objects_to_records import (
     find_record,
     newest_alone,
@@ -145,7 +145,7 @@ class Processor:
             Unavailable: S3 or Redis did not answer, or the original kept changing. Worth a retry.
 
         """
-        return self._run(object_key, self._make, observe, seen)
+        return self._run(object_key, self.make, observe, seen)
 
     def fail(self, object_key: str, etag: str | None, error: PictureError) -> Outcome:
         """Mark the record of an original FAILED: `process` has failed on it for good.
@@ -235,9 +235,7 @@ class Processor:
             result, made = failure_of(error), error
         else:
             outcome, made = Outcome.READY, thumbnail
-            result = store_thumbnails(
-                self.bucket, record, thumbnail, self.sizes, stands_alone=not self.keep_originals
-            )
+            result = self.store_thumbnails(record, thumbnail)
         finish = self.store.finish(record, result)
         if finish is FinishResult.DONE:
             observe(self._seen(record, original.info, outcome, made, decode_ms))
@@ -289,7 +287,26 @@ class Processor:
             and ObjectMetadata.parse(now.metadata).focus == ObjectMetadata.parse(original.metadata).focus
         )
 
-    def _make(self, original: StoredObject, record: Record) -> tuple[Thumbnail, int]:
+    @property
+    def settings(self) -> str:
+        """The digest of the settings by which thumbnails are made."""
+        return digest(self.spec, self.sizes)
+
+    def store_thumbnails(self, record: Record, made: Thumbnail) -> Finished:
+        """Store what was made under the names that the record gives it."""
+        alone = not self.keep_originals
+        return store_thumbnails(
+            self.bucket, record, made, self.sizes, stands_alone=alone, settings=self.settings
+        )
+
+    def make(self, original: StoredObject, record: Record) -> tuple[Thumbnail, int]:
+        """Make the thumbnails of an original; the second value is how many milliseconds that took.
+
+        Raises:
+            PictureError: none can be made of it.
+            BucketUnavailable: the original did not arrive whole.
+
+        """
         if original.info.size > self.max_bytes:
             raise TooManyBytes(
                 f"The picture has {original.info.size:,} bytes; at most {self.max_bytes:,} are accepted."

@@ -11,8 +11,14 @@ from chalicelib.records.record import Finished, ImageFacts, Pixels, Record, Stor
 from chalicelib.spec import ImageFormat, NamedSize
 
 
-def store_thumbnails(
-    bucket: Bucket, record: Record, made: Thumbnail, sizes: Sequence[NamedSize], *, stands_alone: bool
+def store_thumbnails(  # noqa: PLR0913 - what, where, and what made it
+    bucket: Bucket,
+    record: Record,
+    made: Thumbnail,
+    sizes: Sequence[NamedSize],
+    *,
+    stands_alone: bool,
+    settings: str,
 ) -> Finished:
     """Store the thumbnails of a claimed version under the names that its record gives them.
 
@@ -24,6 +30,7 @@ def store_thumbnails(
         made: what to store.
         sizes: what each of `made.sizes` is.
         stands_alone: the original is going to be removed.
+        settings: the digest of the settings that made them.
 
     Returns:
         what is stored.
@@ -50,6 +57,6 @@ def store_thumbnails(
         naming.thumbnail(record.id, record.thumbnail or ""),
         made.content,
         content_type=ImageFormat.JPEG.media_type,
-        metadata=codec.thumbnail_metadata(told, stands_alone=stands_alone),
+        metadata=codec.thumbnail_metadata(told, stands_alone=stands_alone, settings=settings),
     )
     return result
