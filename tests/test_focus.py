@@ -1,6 +1,7 @@
 """The focal point of a picture: how it comes, what it does, and that it stays with the record."""
 
 import hashlib
+import time
 from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -290,6 +291,24 @@ def test_it_changes_while_it_is_processed(
     assert processor.process(CLIENTS_KEY) is Outcome.READY
     record = assert_ready(store, bucket, naming.record_id(CLIENTS_KEY))
     assert (record.focus, shown(thumbnail_of(bucket, record))) == (Focus(1, 0.5), "blue")
+
+
+def test_the_event_of_the_change_is_lost(
+    reconciler: Reconciler, s3: "S3Client", clock: SettableClock
+) -> None:
+    processor, bucket = reconciler.processor, reconciler.bucket
+    put(s3, bucket, "0,0.5")
+    processor.process(CLIENTS_KEY)
+    time.sleep(1.1)  # S3 keeps whole seconds
+    put(s3, bucket, "1,0.5")
+    clock.advance(**LATE)
+    assert reconciler.audit()["originals claimed"] == 1
+    clock.advance(**LATE)
+    reconciler.sweep()
+    record = assert_ready(processor.store, bucket, naming.record_id(CLIENTS_KEY))
+    assert (record.focus, shown(thumbnail_of(bucket, record))) == (Focus(1, 0.5), "blue")
+    clock.advance(seconds=24 * 3600)
+    assert reconciler.audit()["originals claimed"] == 0
 
 
 def test_redis_goes_back_to_before_the_focus_changed(
