@@ -19,7 +19,7 @@ from chalicelib.http.presigned import parse_presigned_upload
 from chalicelib.objects.bucket import Bucket
 from chalicelib.records.record import Record, State
 from chalicelib.records.store import RecordStore
-from chalicelib.spec import Crop, Focus
+from chalicelib.spec import Crop, Focus, parse_sizes
 from chalicelib.work.process import Outcome, Processor
 from chalicelib.work.upload import Upload, Uploader
 from tests.conftest import Api, SettableClock, assert_error, found, just_after, keys_in
@@ -187,6 +187,31 @@ def test_it_goes_before_attention(processor: Processor, bucket: Bucket, uploader
     record = uploader.upload(Upload("stripes.png", stripes(), Focus(1, 0)))
     attentive.process(record.object_key)
     assert shown(thumbnail_of(bucket, found(processor.store, record.id))) == "blue"
+
+
+@pytest.mark.parametrize(("focus", "colour"), [(Focus(1, 0), "blue"), (None, "white")])
+def test_all_named_sizes_have_it(
+    processor: Processor,
+    store: RecordStore,
+    bucket: Bucket,
+    uploader: Uploader,
+    focus: Focus | None,
+    colour: str,
+) -> None:
+    sizes = parse_sizes("small=30x60 png=50x50:png", processor.spec)
+    record = uploader.upload(Upload("stripes.png", stripes(), focus))
+    replace(processor, sizes=sizes).process(record.object_key)
+    made = found(store, record.id)
+    keys = [
+        naming.sized_thumbnail(made.id, made.thumbnail or "", size.name, size.extension)
+        for size in made.sizes
+    ]
+    assert len(keys) == 2
+    for key in keys:
+        stored = bucket.get(key)
+        assert stored is not None
+        with stored:
+            assert shown(stored.read()) == colour
 
 
 # --- the Idempotency-Key ---

@@ -55,7 +55,7 @@ def stored_lengths(record: Record) -> dict[str, int]:
     return lengths
 
 
-def is_stored(bucket: Bucket, record: Record) -> bool:
+def is_stored(bucket: "Bucket", record: Record) -> bool:
     """Tell whether the bucket has all thumbnails of a ready record, whole, in one request."""
     told = stored_lengths(record)
     if not record.sizes:
@@ -64,7 +64,7 @@ def is_stored(bucket: Bucket, record: Record) -> bool:
     return all(found.get(key) == length for key, length in told.items())
 
 
-def _has(bucket: Bucket, told: tuple[str, int]) -> bool:
+def _has(bucket: "Bucket", told: tuple[str, int]) -> bool:
     try:
         stored = bucket.head(told[0])
     except OriginalRefused:
