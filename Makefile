@@ -1,6 +1,6 @@
 # `make run` serves the whole service on this machine; `make test` checks it. Both set themselves up.
 .PHONY: run token test test-all test-times test-busy check format lock clean package deploy rollback destroy reconcile \
-	rebuild redrive remake e2e bench bench-imaging bench-quality \
+	rebuild redrive remake e2e bench bench-imaging bench-quality bench-crop \
 	scorecard cold-start bench-list bench-rebuild load fuzz fault-matrix mutants audit \
 	screenshots
 
@@ -113,6 +113,9 @@ bench-imaging: $(BENCH)/.ready
 # Judges thumbnails in colour; no times, so that it may run beside other work.
 bench-quality: $(BENCH)/.ready
 	$(BENCH)/python/bin/python -m benchmarks.imaging.quality --write
+
+bench-crop: $(BENCH)/.ready
+	$(BENCH)/python/bin/python -m benchmarks.imaging.crop --write
 
 # A Chromium or Chrome on PATH fills a column of its own.
 scorecard: $(BENCH)/.ready

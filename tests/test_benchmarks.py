@@ -69,6 +69,17 @@ def test_quality() -> None:
         assert f"| {name} | {ours} | {half} |" in document, "run: make bench-quality"
 
 
+@slow
+def test_crop() -> None:
+    found = rows(printed("imaging.crop", "--quick"))
+    kept = {row[0]: row[2:] for row in found if row[0].startswith("drawn")}
+    assert len(kept) == 2
+    for middle, attention, *_ in kept.values():
+        assert int(middle.removesuffix(" %")) < 70
+        assert int(attention.removesuffix(" %")) >= 90
+    assert {"JPEG 300 x 362", "JPEG 2 MP"} <= {row[0] for row in found}
+
+
 def test_scorecard() -> None:
     group, cases = next(iter(GROUPS.items()))
     page = scorecard.page({group: cases[:1]})

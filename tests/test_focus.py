@@ -1,6 +1,7 @@
 """The focal point of a picture: how it comes, what it does, and that it stays with the record."""
 
 import hashlib
+import time
 from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from chalicelib.http.presigned import parse_presigned_upload
 from chalicelib.objects.bucket import Bucket
 from chalicelib.records.record import Record, State
 from chalicelib.records.store import RecordStore
-from chalicelib.spec import Crop, Focus
+from chalicelib.spec import Crop, Focus, parse_sizes
 from chalicelib.work.process import Outcome, Processor
 from chalicelib.work.upload import Upload, Uploader
 from tests.conftest import Api, SettableClock, assert_error, found, just_after, keys_in
@@ -188,6 +189,31 @@ def test_it_goes_before_attention(processor: Processor, bucket: Bucket, uploader
     assert shown(thumbnail_of(bucket, found(processor.store, record.id))) == "blue"
 
 
+@pytest.mark.parametrize(("focus", "colour"), [(Focus(1, 0), "blue"), (None, "white")])
+def test_all_named_sizes_have_it(
+    processor: Processor,
+    store: RecordStore,
+    bucket: Bucket,
+    uploader: Uploader,
+    focus: Focus | None,
+    colour: str,
+) -> None:
+    sizes = parse_sizes("small=30x60 png=50x50:png", processor.spec)
+    record = uploader.upload(Upload("stripes.png", stripes(), focus))
+    replace(processor, sizes=sizes).process(record.object_key)
+    made = found(store, record.id)
+    keys = [
+        naming.sized_thumbnail(made.id, made.thumbnail or "", size.name, size.extension)
+        for size in made.sizes
+    ]
+    assert len(keys) == 2
+    for key in keys:
+        stored = bucket.get(key)
+        assert stored is not None
+        with stored:
+            assert shown(stored.read()) == colour
+
+
 # --- the Idempotency-Key ---
 
 
@@ -290,6 +316,24 @@ def test_it_changes_while_it_is_processed(
     assert processor.process(CLIENTS_KEY) is Outcome.READY
     record = assert_ready(store, bucket, naming.record_id(CLIENTS_KEY))
     assert (record.focus, shown(thumbnail_of(bucket, record))) == (Focus(1, 0.5), "blue")
+
+
+def test_the_event_of_the_change_is_lost(
+    reconciler: Reconciler, s3: "S3Client", clock: SettableClock
+) -> None:
+    processor, bucket = reconciler.processor, reconciler.bucket
+    put(s3, bucket, "0,0.5")
+    processor.process(CLIENTS_KEY)
+    time.sleep(1.1)  # S3 keeps whole seconds
+    put(s3, bucket, "1,0.5")
+    clock.advance(**LATE)
+    assert reconciler.audit()["originals claimed"] == 1
+    clock.advance(**LATE)
+    reconciler.sweep()
+    record = assert_ready(processor.store, bucket, naming.record_id(CLIENTS_KEY))
+    assert (record.focus, shown(thumbnail_of(bucket, record))) == (Focus(1, 0.5), "blue")
+    clock.advance(seconds=24 * 3600)
+    assert reconciler.audit()["originals claimed"] == 0
 
 
 def test_redis_goes_back_to_before_the_focus_changed(

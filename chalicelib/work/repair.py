@@ -189,7 +189,7 @@ class Repair:
             lambda pair: [self._check_original(*pair)], zip(originals, found, strict=True), counts
         )
 
-    def _check_original(self, original: ObjectInfo, record: Found) -> str | None:  # noqa: PLR0911 - a table
+    def _check_original(self, original: ObjectInfo, record: Found) -> str | None:  # noqa: C901, PLR0911 - a table
         if isinstance(record, UnreadableRecord):
             return "unreadable"
         if record is None:
@@ -210,6 +210,9 @@ class Repair:
             return self._remove_original(original, record)
         if naming.former_upload_id(original.key) == record.id:
             return self._move_former_upload(original, record)
+        if record.version_ms is not None and original.modified_ms > record.version_ms:
+            # The same content was stored again, perhaps with another focal point, which no listing tells.
+            return "originals claimed" if self._claim(original, record) else "changed meanwhile"
         return None
 
     def _restore_from_original(self, listed: ObjectInfo) -> str:
