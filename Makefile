@@ -159,6 +159,7 @@ bench-rebuild: $(READY)
 
 # The pictures of the page in docs/; needs Chromium or Chrome.
 screenshots: $(READY)
+	$(BIN)/python -m tests.one_upload
 	$(BIN)/python -m tests.browser.screenshots
 
 # A longer run of what `make test-all` does for seconds: damaged pictures. make fuzz FUZZ_EXAMPLES=100000

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from chalicelib import naming
 from chalicelib.records import lifecycle
 from chalicelib.records.record import Record, State
+from chalicelib.work.contradiction import stored_lengths
 from chalicelib.work.remove import thumbnail_keys
 
 
@@ -70,11 +71,13 @@ def broken_now(stored: Stored, promised: Promises) -> list[str]:
 def _broken_thumbnail(record: Record, stored: Stored) -> list[str]:
     if record.state is not State.READY:
         return []
-    name = naming.thumbnail(record.id, record.thumbnail or "")
-    if name not in stored.objects:
-        return ["is ready, and has no thumbnail"]
-    size = stored.objects[name][1]
-    return [] if size == record.thumbnail_size else [f"says {record.thumbnail_size} bytes, and has {size}"]
+    broken = []
+    for key, length in stored_lengths(record).items():
+        if key not in stored.objects:
+            broken.append("is ready, and has no thumbnail")
+        elif stored.objects[key][1] != length:
+            broken.append(f"says {length} bytes, and has {stored.objects[key][1]}")
+    return broken
 
 
 def _entries(record: Record) -> list[str]:

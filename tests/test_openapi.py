@@ -99,7 +99,7 @@ RAISES: dict[str, set[type[errors.ServiceError]]] = {
     | {errors.UploadTooLarge, errors.TooManyPixels, errors.TooComplex},
     "createUpload": {errors.MalformedUpload, errors.UnsupportedFormat, errors.RecordStoreUnavailable},
     "getRecord": {errors.UnknownThumbnail, errors.RecordStoreUnavailable}
-    | {errors.BadParameter, errors.EndsByDownload},
+    | {errors.BadParameter, errors.EndsByDownload, errors.UnknownSize, errors.SizeNotMade},
     "getThumbnailUrl": _UNAVAILABLE
     | {errors.UnknownThumbnail, errors.ThumbnailNotReady, errors.ThumbnailFailed}
     | {errors.BadParameter, errors.EndsByDownload, errors.UnknownSize, errors.SizeNotMade},

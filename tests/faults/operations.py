@@ -8,6 +8,8 @@ from chalicelib.errors import RetriesExhausted
 from chalicelib.records import codec
 from chalicelib.records.index import entry_of
 from chalicelib.records.record import UNRESTRICTED, Owner, Record, RemovalScope
+from chalicelib.spec import ThumbnailSpec, parse_sizes
+from chalicelib.work.remake import Remake
 from chalicelib.work.remove import thumbnail_keys
 from chalicelib.work.upload import OPAQUE, PresignedUploadRequest
 from tests.faults.world import BUCKET, CLIENTS_KEY, NEW, SMALL, Kind, Operation, Party, World
@@ -293,6 +295,19 @@ def _rebuild(world: World, party: Party) -> None:
     world.promised.answered |= world.promised.accepted
 
 
+def _remake(_: World, party: Party) -> None:
+    """Make thumbnails again that were made before the sizes were set up."""
+    while not Remake(party.processor, party.clock, lambda: False, lambda _: None).run(1000)[1]:
+        pass
+
+
+def made_before_sizes(world: World) -> None:
+    """A ready picture, made when no sizes were set up."""
+    a_pending(world)
+    replace(world.others, sizes=()).processor.process(world.about["key"])
+
+
+SIZES = parse_sizes("card=12x9:contain 2x=8x8:png", ThumbnailSpec())
 _OPERATIONS = [
     Operation("upload", Kind.UPLOAD, nothing, _upload),
     Operation("upload with a key", Kind.REQUEST, nothing, _upload_once),
@@ -312,6 +327,17 @@ _OPERATIONS = [
         clients_key=True,
         keep_originals=False,
     ),
+    Operation("thumbnail of an upload, in sizes", Kind.EVENT, a_pending, _process, sizes=SIZES),
+    Operation(
+        "of a client's new version, in sizes",
+        Kind.EVENT,
+        a_new_version,
+        _process,
+        clients_key=True,
+        sizes=SIZES,
+    ),
+    Operation("delete, ready in sizes", Kind.REQUEST, _at_rest(a_ready), _delete, sizes=SIZES),
+    Operation("sizes made later", Kind.TASK, _at_rest(made_before_sizes), _remake, sizes=SIZES),
     Operation("of a broken picture", Kind.EVENT, a_broken, _process),
     Operation("failing for good", Kind.EVENT, a_pending, _fail),
     Operation("failing a client's key for good", Kind.EVENT, a_new_version, _fail, clients_key=True),

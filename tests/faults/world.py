@@ -33,7 +33,7 @@ from chalicelib.records.heartbeat import Heartbeat
 from chalicelib.records.lifecycle import IN_FLIGHT_MS
 from chalicelib.records.record import UNRESTRICTED, Record, RemovalScope, Viewer
 from chalicelib.records.store import RecordStore
-from chalicelib.spec import ThumbnailSpec
+from chalicelib.spec import NamedSize, ThumbnailSpec
 from chalicelib.work.audit import RECORDS_EVERY_MS
 from chalicelib.work.process import Processor
 from chalicelib.work.remove import remove
@@ -138,6 +138,7 @@ class Party:
     clock: Clock
     keep_originals: bool
     retention: int
+    sizes: tuple[NamedSize, ...] = ()
 
     @property
     def uploader(self) -> Uploader:
@@ -155,6 +156,7 @@ class Party:
             max_pixels=10_000,
             retention=self.retention,
             keep_originals=self.keep_originals,
+            sizes=self.sizes,
         )
 
     @property
@@ -188,6 +190,8 @@ class Operation:
     """It is about a key that the client may put another version under."""
     keep_originals: bool = True
     retention: int = 0
+    sizes: tuple[NamedSize, ...] = ()
+    """What the deployment makes beside the default thumbnail."""
     losses_only: bool = False
     """A variant for the columns in which it matters whether originals are kept."""
 
@@ -332,6 +336,7 @@ class World:
             self.clock,
             keep_originals=operation.keep_originals,
             retention=operation.retention,
+            sizes=operation.sizes,
         )
 
     @property
