@@ -49,6 +49,11 @@ class Story:
     """The steps that calls of each kind have taken."""
 
 
+def named(kind: str, step: str) -> str:
+    """A step of a kind of call, whichever partition it is about."""
+    return f"{kind}: {step.partition('#')[0]}"
+
+
 class _Deaths(dict[int, Any]):
     """At which step a call dies, decided when the step comes: rather at one that has killed no call yet."""
 
@@ -57,8 +62,8 @@ class _Deaths(dict[int, Any]):
         self._kind, self._steps, self._story, self._random = kind, steps, story, chance
 
     def get(self, index: int, default: Any = None) -> Any:
-        name = f"{self._kind}: {self._steps[index]}"
-        if self._random.random() >= (0.5 if self._story.killed[name] < 2 else 0.04):
+        name = named(self._kind, self._steps[index])
+        if self._random.random() >= (0.5 if self._story.killed[name] < 2 else 0.1):
             return default
         self._story.killed[name] += 1
         return Fault.KILLED_AFTER if self._story.killed[name] % 2 else Fault.KILLED_BEFORE
@@ -83,7 +88,8 @@ class Thousand:
         world, injector = self.world, self.world.injector
         died = True
         with injector.record() as steps:
-            injector._faults = _Deaths(kind, steps, self.story, self.random)
+            if self.random.random() < 0.35:
+                injector._faults = _Deaths(kind, steps, self.story, self.random)
             try:
                 action(world.watched)
                 died = False
@@ -93,7 +99,7 @@ class Thousand:
                 died = False
             finally:
                 injector._faults = {}
-            self.story.seen.update(f"{kind}: {step}" for step in steps)
+            self.story.seen.update(named(kind, step) for step in steps)
         injector.revive()
         world.clock.ms += self.random.randrange(2 * STEP_MS)
         return not died
@@ -166,7 +172,7 @@ class Thousand:
         def put(events: Sequence[Waiting]) -> Sequence[Waiting]:
             self._check_that_they_have_ended([one.event for one in events])
             taken = world.take(events)
-            if self.random.random() < 0.2:
+            if self.random.random() < 0.1:
                 raise Killed  # the bus has them, and nobody knows
             return taken
 
@@ -250,16 +256,18 @@ def test_all_that_has_ended_is_published_and_nothing_else(world: EventWorld, cou
     events: defaultdict[str, list[OutboxEvent]] = defaultdict(list)
     for event in world.bus:
         events[json.loads(event.shown)["id"]].append(event)
-    for record_id in story.accepted.keys() - story.deleted:
+    for record_id in story.accepted:
         record = world.others.store.get(record_id, UNRESTRICTED)
-        assert record is not None
-        assert lifecycle.is_final(record)
-        shown = [json.loads(event.shown) for event in events[record_id]]
-        assert codec.as_json(record) in shown
-    for record_id in story.deleted & story.last_seen.keys():
-        (told, *same) = [event for event in events[record_id] if event.kind is EventKind.DELETED]
-        assert json.loads(told.shown) == story.last_seen[record_id]
-        assert {event.event_id for event in same} <= {told.event_id}
+        if record is None:
+            assert record_id in story.deleted
+            (told, *same) = [event for event in events[record_id] if event.kind is EventKind.DELETED]
+            assert json.loads(told.shown) == story.last_seen[record_id]
+            assert {event.event_id for event in same} <= {told.event_id}
+        else:
+            # Also of a DELETE that was told 404, since a presigned upload had ended before its event came.
+            assert lifecycle.is_final(record)
+            shown = [json.loads(event.shown) for event in events[record_id]]
+            assert codec.as_json(record) in shown
     for record_id, of_one in events.items():
         assert broken_story(record_id, of_one) == []
     assert len(events) >= count * 0.8, "uploads that died before the original was stored are none"
