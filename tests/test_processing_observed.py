@@ -91,7 +91,7 @@ def test_what_a_run_says_of_a_picture_that_cannot_be_decoded(
         record_id=naming.record_id(CLIENTS_KEY),
         way="bucket",
         outcome=Outcome.FAILED,
-        image_format="unknown",
+        image_format="JPEG",
         original_size=300,
         thumbnail_size=None,
         waited_ms=0,

@@ -132,6 +132,8 @@ def test_a_record_that_was_never_processed_is_as_its_event_would_make_it(
         restored,
         state=processed.state,
         thumbnail_size=processed.thumbnail_size,
+        thumbnail_pixels=processed.thumbnail_pixels,
+        image=processed.image,
         error=processed.error,
         error_code=processed.error_code,
         revision=processed.revision,

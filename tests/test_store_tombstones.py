@@ -8,7 +8,16 @@ import pytest
 from chalicelib import naming
 from chalicelib.records.codec import FORMAT
 from chalicelib.records.lifecycle import IDEMPOTENCY_SECONDS, PROCESSED_TOMBSTONE_SECONDS, TOMBSTONE_SECONDS
-from chalicelib.records.record import UNRESTRICTED, Owner, Record, RemovalScope, State
+from chalicelib.records.record import (
+    UNRESTRICTED,
+    ImageFacts,
+    Owner,
+    Pixels,
+    Record,
+    RemovalScope,
+    State,
+    StoredSize,
+)
 from chalicelib.records.store import RecordStore
 from chalicelib.spec import Focus
 from tests.conftest import found
@@ -21,7 +30,7 @@ PERSONAL = "holiday"
 
 
 def every_field(state: State) -> Record:
-    """A record in which every field has a value, and whatever is personal names itself."""
+    """A record in which every field of its state has a value, and whatever is personal names itself."""
     return Record(
         id=ID,
         object_key=f"originals/{PERSONAL}.jpg",
@@ -36,8 +45,11 @@ def every_field(state: State) -> Record:
         thumbnail="v2-run",
         stale_thumbnails=("v0-run", "v1-run"),
         thumbnail_size=3609,
+        sizes=(StoredSize("card", 5, 3, 2, "webp"),),
+        thumbnail_pixels=None if state is State.FAILED else Pixels(100, 67),
+        image=None if state is State.FAILED else ImageFacts("JPEG", 300, 200, PERSONAL),
         error=f"The {PERSONAL} is damaged.",
-        error_code="undecodable",
+        error_code="undecodable" if state is State.FAILED else None,
         expires_ms=4_000_000_000_000,
         download_expires_ms=4_000_000_000_000,
         body_hash=PERSONAL,
@@ -50,9 +62,10 @@ def every_field(state: State) -> Record:
 
 def test_every_field_is_set() -> None:
     unset = {"tombstone", "revision", "outbox"}
-    record = every_field(State.READY)
-    empty = {field.name for field in fields(record) if getattr(record, field.name) in (None, "", 0, ())}
-    assert empty == unset
+    for state, others in ((State.READY, {"error_code"}), (State.FAILED, {"image", "thumbnail_pixels"})):
+        record = every_field(state)
+        empty = {field.name for field in fields(record) if getattr(record, field.name) in (None, "", 0, ())}
+        assert empty == unset | others
 
 
 @pytest.mark.parametrize("state", [State.AWAITING_UPLOAD, State.PENDING, State.READY, State.FAILED])
