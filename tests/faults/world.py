@@ -306,7 +306,8 @@ class World:
             world = cls(redis_url)
             patch.setattr("moto.s3.models.utcnow", world._utcnow)
             patch.setattr(naming, "new_id", world._new_id)
-            patch.setattr("chalicelib.work.repair.ThreadPoolExecutor", _OneAfterTheOther)
+            for module in ("repair", "remake"):
+                patch.setattr(f"chalicelib.work.{module}.ThreadPoolExecutor", _OneAfterTheOther)
             patch.setattr(Heartbeat, "server", lambda _: world.server)
             try:
                 yield world
