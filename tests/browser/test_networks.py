@@ -112,4 +112,4 @@ def test_a_folder_is_chosen(visit: Visit, api: Api, tmp_path: Path) -> None:
     page = visit.open()
     page.get_by_label("Choose a folder").set_input_files(tmp_path)
     expect(page.get_by_text(MAKING)).to_have_count(1)
-    expect(page.get_by_text("1 picture from the folder; 1 other file is left out.")).to_be_visible()
+    expect(page.locator("#notice")).to_have_text("1 picture from the folder; 1 other file is left out.")
