@@ -21,6 +21,7 @@ from chalicelib.records.record import Record, State
 from chalicelib.records.store import RecordStore
 from chalicelib.spec import Crop, Focus, parse_sizes
 from chalicelib.work.process import Outcome, Processor
+from chalicelib.work.remake import Remake
 from chalicelib.work.upload import Upload, Uploader
 from tests.conftest import Api, SettableClock, assert_error, found, just_after, keys_in
 from tests.processing import CLIENTS_KEY, assert_ready, remove
@@ -273,6 +274,17 @@ def test_a_rebuild_and_a_remake_give_the_same(
         reconciler.sweep()
         remade = assert_ready(store, bucket, before.id)
         assert (remade.focus, shown(thumbnail_of(bucket, remade))) == (Focus(1, 0.5), "blue")
+
+
+def test_other_settings_keep_it(processor: Processor, bucket: Bucket, uploader: Uploader) -> None:
+    record = uploader.upload(Upload("stripes.png", stripes(), Focus(1, 0.5)))
+    processor.process(record.object_key)
+    changed = replace(processor, spec=replace(processor.spec, width=40, height=40, crop=Crop.ATTENTION))
+    counts, done = Remake(changed, changed.clock, lambda: False, lambda _: None).run(1000)
+    assert (counts["thumbnails made again"], done) == (1, True)
+    made = found(processor.store, record.id)
+    assert (made.thumbnail_pixels, made.focus) == ((40, 40), Focus(1, 0.5))
+    assert shown(thumbnail_of(bucket, made)) == "blue"
 
 
 def test_a_tombstone_keeps_nothing_of_it(
