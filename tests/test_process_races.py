@@ -10,11 +10,12 @@ from chalicelib.clients import s3_client
 from chalicelib.errors import OriginalChanging
 from chalicelib.objects.bucket import Bucket
 from chalicelib.records.codec import original_metadata
-from chalicelib.records.record import UNRESTRICTED, RemovalScope
+from chalicelib.records.record import UNRESTRICTED, Record, RemovalScope
 from chalicelib.records.store import RecordStore
 from chalicelib.work.process import Outcome, Processor
 from tests.conftest import found, just_after, just_before, keys_in, picture
 from tests.processing import CLIENTS_KEY, assert_nothing_left, assert_ready, remove, uploaded
+from tests.reconciler import Died
 
 if TYPE_CHECKING:
     import redis
@@ -34,6 +35,16 @@ STEPS = [("GetObject", just_before), ("GetObject", just_after), ("PutObject", ju
 STEPS += [("PutObject", just_after), (CHECK, just_before), (CHECK, just_after)]
 STEP_NAMES = ["before read", "after read", "before store", "after store", "before check", "after check"]
 Hook = Callable[[Bucket, str, Callable[[], object]], None]
+
+
+def died(processor: Processor, store: RecordStore, bucket: Bucket, operation: str, hook: Hook) -> Record:
+    """An upload whose first run has died at this step."""
+    record = uploaded(store, bucket, presigned=operation == CHECK)
+    hook(bucket, operation, die := Died())
+    with pytest.raises(Died):
+        processor.process(record.object_key)
+    assert die.raised
+    return record
 
 
 @pytest.mark.parametrize(("operation", "hook"), STEPS, ids=STEP_NAMES)
@@ -170,28 +181,14 @@ class TestMeanwhile:
     def test_it_dies_there_and_the_event_comes_again(
         self, processor: Processor, store: RecordStore, bucket: Bucket, operation: str, hook: Hook
     ) -> None:
-        record = uploaded(store, bucket, presigned=operation == CHECK)
-
-        def die() -> None:
-            raise KeyboardInterrupt
-
-        hook(bucket, operation, die)
-        with pytest.raises(KeyboardInterrupt):
-            processor.process(record.object_key)
+        record = died(processor, store, bucket, operation, hook)
         assert processor.process(record.object_key) in {Outcome.READY, Outcome.UNCHANGED}
         assert_ready(store, bucket, record.id)
 
     def test_it_dies_there_and_is_deleted_before_the_event_comes_again(
         self, processor: Processor, store: RecordStore, bucket: Bucket, operation: str, hook: Hook
     ) -> None:
-        record = uploaded(store, bucket, presigned=operation == CHECK)
-
-        def die() -> None:
-            raise KeyboardInterrupt
-
-        hook(bucket, operation, die)
-        with pytest.raises(KeyboardInterrupt):
-            processor.process(record.object_key)
+        record = died(processor, store, bucket, operation, hook)
         assert remove(store, bucket, record.id)
         processor.process(record.object_key)
         assert_nothing_left(store, bucket, record.id)

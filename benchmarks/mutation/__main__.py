@@ -69,7 +69,7 @@ SUBJECTS: Mapping[str, Sequence[str]] = {
     "work/process.py": (*_PROCESS, "two_prefixes", "api", "rebuild_records", "idempotency"),
     "work/remove.py": ("process_races", "sweep", "audit", "stand_alone", "two_prefixes", "api_races"),
     "work/retry.py": ("retry", "mark_failed", "sweep"),
-    "work/redrive.py": ("retry",),
+    "work/redrive.py": ("redrive", "retry"),
     "work/sweep.py": ("sweep", "retry", "expiry", "stand_alone", "recovery", "processing_observed"),
     "work/repair.py": (*_REPAIR, "two_prefixes", "schedule", "idempotency"),
     "work/contradiction.py": ("audit", "audit_failed", "download", "rebuild", "recovery"),
