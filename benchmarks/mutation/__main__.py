@@ -4,7 +4,7 @@
 
 To be run with an interpreter that has cosmic-ray (`make mutants`); the tests are run by that of `.venv`, in a
 copy of the project below `build/mutants`. A run can be broken off: the same one goes on where it stopped, as
-long as the code stays the same. What survives is printed with its difference. Mutants that change nothing
+long as code and tests stay the same. What survives is printed with its difference. Mutants that change nothing
 anybody could see are listed with the reason in `equivalent.json`, and do not count.
 """
 
@@ -88,7 +88,7 @@ SUBJECTS: Mapping[str, Sequence[str]] = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """One mistake: which operator makes it where. `code` is the hash of the module that it is made in."""
+    """One mistake: which operator makes it where. `code` is the hash of its module and of that one's tests."""
 
     module: str
     code: str
@@ -100,6 +100,11 @@ class Mutant:
     def path(self) -> Path:
         """The module's path below the project."""
         return Path("chalicelib") / self.module
+
+
+def test_files(module: str) -> list[str]:
+    """Paths of the tests of a module, below the project."""
+    return [f"tests/test_{name}.py" for name in SUBJECTS[module]]
 
 
 def operators() -> dict[str, Any]:
@@ -118,13 +123,16 @@ def mutants(chosen: Mapping[str, Any]) -> Iterator[list[Mutant]]:
     """Every place of every module where something can be changed, with the ways to do it there."""
     for module in SUBJECTS:
         source = (ROOT / "chalicelib" / module).read_text()
-        tree, code = get_ast(source), hashlib.sha256(source.encode()).hexdigest()[:12]
+        read = "".join([source, *((ROOT / name).read_text() for name in test_files(module))])
+        tree, code = get_ast(source), hashlib.sha256(read.encode()).hexdigest()[:12]
         places: dict[Any, list[Mutant]] = {}
         for name, operator in chosen.items():
             positions = [(node, at) for node in ast_nodes(tree) for at in operator.mutation_positions(node)]
             for occurrence, (node, at) in enumerate(positions):
                 if node.type == "number" and float(node.value) > _MOST:
                     continue
+                if node.search_ancestor("decorator") is not None:
+                    continue  # such as the slots of a dataclass: nobody could tell
                 place = (at, name.partition("_")[0])
                 places.setdefault(place, []).append(Mutant(module, code, name, occurrence, at[0][0]))
         yield from places.values()
@@ -165,12 +173,11 @@ def tests_fail(tree: Path, module: str, seconds: float) -> bool:
         RuntimeError: there are no such tests.
 
     """
-    files = [f"tests/test_{name}.py" for name in SUBJECTS[module]]
     options = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "--no-header"]
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     try:
         ran = subprocess.run(
-            [str(PYTHON), "-m", "pytest", *options, *files],
+            [str(PYTHON), "-m", "pytest", *options, *test_files(module)],
             cwd=tree,
             env=environment,
             timeout=seconds,

@@ -51,8 +51,6 @@ class DropArgument(_Own):
 
     @staticmethod
     def _named(node: Any) -> list[Any]:
-        if node.parent is not None and node.parent.type == "decorator":
-            return []  # such as slots of a dataclass: nobody could tell
         of_one = node.type == "argument" and node.parent.type == "trailer"
         arguments = node.children if node.type == "arglist" else [node] if of_one else []
         return [one for one in arguments if one.type == "argument" and one.children[0].type == "name"]
