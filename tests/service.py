@@ -61,7 +61,7 @@ class Service:
         """Stop it and return its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(with_signal)
-        status = self.process.wait(60)
+        status = self.process.wait(START_SECONDS)
         self._reader.join(60)
         if self.process.stdout is not None:
             self.process.stdout.close()

@@ -58,7 +58,7 @@ def test_it_ends_with_one_sentence_when_an_embedded_server_dies(name: str) -> No
         started = processes_of(service.process.pid)
         (victim,) = [one for one in started if name in " ".join(one.cmdline())]
         victim.kill()
-        assert service.process.wait(60) == 1
+        assert service.process.wait(180) == 1
         service.says("an embedded server has died, and all pictures with it; start again.")
     assert "Traceback" not in service.output
     eventually(lambda: not any(map(is_alive, started)), 60, lambda: str(list(filter(is_alive, started))))
@@ -133,7 +133,7 @@ def test_a_taken_port_gets_one_sentence(variable: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         service = Service({variable: port})
-        assert service.process.wait(60) == 1
+        assert service.process.wait(180) == 1
         service.stop()
     assert service.output.count("\n") == 1
     assert port in service.output
@@ -154,7 +154,7 @@ def test_a_taken_port_gets_one_sentence(variable: str) -> None:
 )
 def test_a_bad_setting_stops_the_start_with_its_name(variable: str, value: str) -> None:
     service = Service({variable: value})
-    assert service.process.wait(60) == 1
+    assert service.process.wait(180) == 1
     service.stop()
     assert service.output.count("\n") == 1
     assert variable in service.output
@@ -162,7 +162,7 @@ def test_a_bad_setting_stops_the_start_with_its_name(variable: str, value: str) 
 
 def test_an_unreachable_object_store_stops_the_start() -> None:
     service = Service({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"})
-    assert service.process.wait(60) == 1
+    assert service.process.wait(180) == 1
     service.stop()
     assert "http://127.0.0.1:1" in service.output
     assert "Traceback" not in service.output

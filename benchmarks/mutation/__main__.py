@@ -4,8 +4,8 @@
 
 To be run with an interpreter that has cosmic-ray (`make mutants`); the tests are run by that of `.venv`, in a
 copy of the project below `build/mutants`. A run can be broken off: the same one goes on where it stopped, as
-long as code and tests stay the same. What survives is printed with its difference. Mutants that change nothing
-anybody could see are listed with the reason in `equivalent.json`, and do not count.
+long as code and tests stay the same. What survives is printed with its difference. Mutants that change what
+nobody could see are listed with the reason in `equivalent.json`, and do not count.
 """
 
 import argparse
@@ -88,7 +88,7 @@ SUBJECTS: Mapping[str, Sequence[str]] = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """One mistake: which operator makes it where. `code` is the hash of its module and of that one's tests."""
+    """One mistake: which operator makes it where. `code` is the hash of its module and of its tests."""
 
     module: str
     code: str
