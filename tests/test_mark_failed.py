@@ -36,6 +36,7 @@ def bug(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("bug")
 def test_a_picture_that_processing_always_dies_on_gets_an_error_that_says_what_to_do(api: Api) -> None:
     record = api.upload()
+    image = record["image"]
     reports = [report(event) for event in api.events()]
     for _ in range(MOST_ATTEMPTS):
         assert api.fail(*reports) == ["0"], "the queue gives it out again"
@@ -43,7 +44,7 @@ def test_a_picture_that_processing_always_dies_on_gets_an_error_that_says_what_t
     for _ in range(2):  # SQS delivers at least once
         assert api.fail(*reports) == []
         failed = shown(api, record["id"])
-        assert failed == record | {"error": failed["error"]}
+        assert failed | {"image": image} == record | {"error": failed["error"]}
         assert "tried again" in failed["error"]
     assert api("GET", f"/{record['id']}/download").status_code == 422
     assert api("DELETE", f"/{record['id']}").json() == failed
