@@ -1,6 +1,6 @@
 """The thumbnail service at a glance: its routes, its triggers, and what each of them calls.
 
-    POST   ──> Uploader ──> RecordStore (Redis) ──> Bucket (S3, originals/)
+    POST   ──> Uploader ──> RecordStore (Redis) ──> Bucket (S3, uploads/, originals/)
                                                       │ ObjectCreated event
     GET    <── RecordStore, Bucket  <──  make_thumbnail ──> Processor ──> imaging
                                                       │ event that failed each time

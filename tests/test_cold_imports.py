@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
 KEY = "originals/a.jpg"
-ID = naming.new_id()
+ID = "5b0f9a3e-3c57-4f0e-9c0d-6f1f0c8f2a10"
 PENDING = Record(ID, naming.original(ID), "a.jpg", 1_700_000_000_000, original_size=5)
 # Everything that is not Python's own. A package more is milliseconds more in each cold start.
 AT_INIT = {

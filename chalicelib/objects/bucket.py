@@ -116,7 +116,7 @@ class Bucket:
     def presign_post(
         self, key: str, *, content_type: str, metadata: Mapping[str, str], max_bytes: int, seconds: int
     ) -> PresignedPost:
-        """Let whoever has the answer store one object, by an HTML form, without credentials.
+        """Let anyone who has the answer store one object, by an HTML form, without credentials.
 
         S3 refuses another key, type or metadata, and files that are empty or larger than `max_bytes`. Nothing
         is sent: the answer is signed here (Signature Version 4).
