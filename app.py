@@ -157,7 +157,8 @@ def cors_middleware(request: Any, get_response: Callable[[Any], Response]) -> Re
 def uploader() -> Uploader:
     """Accepts the uploads of this request's client."""
     request_id = request_facts()["request_id"]
-    return Uploader(store(), bucket(), now_ms, settings().retention, viewer(), request_id)
+    claimed = "claimed" in (current_request().context.get("authorizer") or {})
+    return Uploader(store(), bucket(), now_ms, settings().retention, viewer(), request_id, claimed)
 
 
 def downloader() -> Downloader:
@@ -190,14 +191,14 @@ def authorize(request: AuthRequest) -> AuthResponse:
 
     """
     try:
-        subject = tokens().subject(request.token)
+        who = tokens().identify(request.token)
     except errors.InvalidToken as refusal:
         log.info("token refused", extra={"reason": str(refusal)})
         raise Exception(UNAUTHORIZED) from None  # noqa: TRY002 - the gateway goes by the word alone
     except Exception:
         log.exception("token not checked")
         return AuthResponse(routes=[], principal_id="nobody")
-    return AuthResponse(routes=["*"], principal_id=subject)
+    return AuthResponse(routes=["*"], principal_id=who.subject, context=who.context)
 
 
 # --- the HTTP API ---

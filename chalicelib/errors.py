@@ -33,6 +33,7 @@
         ├── RecordUnreadable       another release has written the record
         ├── BucketUnavailable      S3
         ├── EventBusUnavailable    EventBridge, or the function that reads the outbox for it
+        ├── WatermarkUnavailable   the deployment's watermark is not in the bucket, or is no usable PNG
         └── OriginalChanging       the original is being replaced or removed at this moment
 
 What the log should know beside the client's sentence travels as `__cause__`.
@@ -286,6 +287,16 @@ class EventBusUnavailable(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("Events cannot be published at the moment; they are kept until they can.")
+
+
+class WatermarkUnavailable(Unavailable):
+    """The watermark is missing or cannot be used: pictures that get it wait until that is mended.
+
+    `reason` is a part of a sentence, for the log; no request meets this error.
+    """
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(f"Pictures wait for the watermark {key} (WATERMARK): {reason}.")
 
 
 class OriginalChanging(Unavailable):

@@ -2,6 +2,7 @@
 
     uploads/<id>                an original that the API stored; only the service writes here, <id> is a uuid4
     originals/<any key>         an original that others put straight into the bucket
+    assets/<any key>            the watermark, which operators put there
     state/heartbeat             what the reconciler wrote last, to notice a Redis that went back in time
     thumbnails/<id>/<name>.jpg  the default thumbnail; <name> begins with the ETag of the version it shows
     thumbnails/<id>/<name>.<size>.<jpg, webp, avif or png>

@@ -89,7 +89,8 @@ def tokens() -> "Tokens":
 
     auth = settings().auth
     assert auth is not None, "the gateway asks for owners only"  # noqa: S101 - for the type checker
-    return Tokens(auth, fetch, now_ms)
+    watermark = settings().watermark
+    return Tokens(auth, fetch, now_ms, None if watermark is None else watermark.claim)
 
 
 @functools.cache
@@ -110,11 +111,13 @@ def outbox() -> RemoteFunction:
 def processor() -> "Processor":
     """Processes originals: no client waits for it, so it is patient with Redis and S3."""
     from chalicelib.objects.bucket import Bucket
+    from chalicelib.work.look import Watermarks
     from chalicelib.work.process import Processor  # imports Pillow
 
+    patient, mark = Bucket(s3_client(timeout=10, attempts=4), settings().bucket), settings().watermark
     return Processor(
         store=record_store(timeout=5),
-        bucket=Bucket(s3_client(timeout=10, attempts=4), settings().bucket),
+        bucket=patient,
         spec=settings().spec,
         max_bytes=settings().max_original_bytes,
         max_pixels=settings().max_pixels,
@@ -122,6 +125,9 @@ def processor() -> "Processor":
         keep_originals=settings().keep_originals,
         clock=now_ms,
         sizes=settings().sizes,
+        watermarks=None
+        if mark is None
+        else Watermarks(patient, mark.key, mark.share, now_ms, by_claim=mark.claim is not None),
     )
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from chalicelib.naming import MOST_PARTITIONS
@@ -17,6 +18,9 @@ _ORIGIN = (
     r"(?!https://.*:443$)(?!http://.*:80$)"
     r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(:[0-9]{1,5})?"
 )
+_WATERMARK = r"(assets/[A-Za-z0-9!_.*'()/-]{1,200})?"
+# Names may be URLs, so that the last colon counts.
+_CLAIM = r"([\x21-\x7e]{1,200}:[\x21-\x39\x3b-\x7e]{1,100})?"
 _HTTP_HOST = r"(https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?)?"
 _TEN_YEARS = 10 * 365 * 24 * 3600
 # A key of HS256 must not be shorter than its hash: RFC 7518, 3.2.
@@ -59,6 +63,25 @@ class Auth:
     """The page's id as a client of the issuer, so that people can sign in there; None if it has none."""
 
 
+class Claim(NamedTuple):
+    """A claim of a token: it is there, and is this value or holds it."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class WatermarkSettings:
+    """The watermark, and what gets it."""
+
+    key: str
+    """The PNG's key in the bucket, below `assets/`."""
+    share: int
+    """Its width in percent of a thumbnail's, 1 to 100."""
+    claim: Claim | None
+    """Only pictures that were uploaded with a token of this claim get it; None: all pictures."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that differs between deployments; `from_env` is the way to get one.
@@ -78,6 +101,8 @@ class Settings:
     """How the default thumbnail looks."""
     sizes: tuple[NamedSize, ...]
     """What else is made of each picture, and how it looks."""
+    watermark: WatermarkSettings | None
+    """What is drawn on thumbnails; None for nothing."""
     max_upload_bytes: int
     """Largest picture, in bytes, that the API takes in a request."""
     max_original_bytes: int
@@ -120,13 +145,15 @@ class Settings:
             background=_colour(env),
             crop=_crop(env),
         )
+        auth, sizes = _auth(env), _sizes(env, spec)
         return cls(
             bucket=_matching(env, "BUCKET", None, _BUCKET_NAME, "an S3 bucket name"),
             redis_url=_redis_url(env),
             redis_cluster=_redis_cluster(env),
             index_partitions=_integer(env, "INDEX_PARTITIONS", 1, 1, MOST_PARTITIONS),
             spec=spec,
-            sizes=_sizes(env, spec),
+            sizes=sizes,
+            watermark=_watermark(env, sizes, has_owners=auth is not None),
             # API Gateway hands a request to Lambda as JSON of at most 6,291,456 bytes with the body in
             # base64: 4.5 million bytes of picture leave room for the headers and the multipart frame.
             max_upload_bytes=_integer(env, "MAX_UPLOAD_BYTES", 4_500_000, 1, 4_500_000),
@@ -143,7 +170,7 @@ class Settings:
                 env, "OUTBOX_FUNCTION", "", "[A-Za-z0-9_-]{0,64}", "the name of a Lambda function"
             )
             or None,
-            auth=_auth(env),
+            auth=auth,
             public_storage_url=_matching(env, "PUBLIC_STORAGE_URL", "", _HTTP_HOST, "a URL without a path")
             or None,
         )
@@ -296,6 +323,24 @@ def _sizes(env: Mapping[str, str], default: ThumbnailSpec) -> tuple[NamedSize, .
         raise SettingsError(
             f"THUMBNAIL_SIZES must be sizes such as card=400x300:contain; {error}."
         ) from error
+
+
+def _watermark(
+    env: Mapping[str, str], sizes: tuple[NamedSize, ...], *, has_owners: bool
+) -> WatermarkSettings | None:
+    key = _matching(env, "WATERMARK", "", _WATERMARK, "the key of a PNG such as assets/logo.png")
+    share = _integer(env, "WATERMARK_SHARE", 30, 1, 100)
+    claim = _matching(env, "WATERMARK_FOR", "", _CLAIM, "a claim and its value such as plan:free")
+    if not key:
+        asking = [size.name for size in sizes if size.spec.watermark]
+        if asking or claim:
+            what = "WATERMARK_FOR is" if claim else f"THUMBNAIL_SIZES asks for it ({', '.join(asking)})"
+            raise SettingsError(f"WATERMARK must be set where {what}.")
+        return None
+    if claim and not has_owners:
+        raise SettingsError("AUTH_ISSUER must be set where WATERMARK_FOR is: only tokens have claims.")
+    name, _, value = claim.rpartition(":")
+    return WatermarkSettings(key, share, Claim(name, value) if claim else None)
 
 
 def _fit(env: Mapping[str, str]) -> Fit:

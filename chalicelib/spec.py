@@ -96,7 +96,8 @@ class ThumbnailSpec:
 
     `width` and `height` are the box in pixels, `quality` is 1 to 95 and counts for all formats but PNG,
     `background` is the sRGB colour (three values of 0 to 255) under transparent parts of a JPEG. `crop` is
-    the part that stays, or a point in it; `Fit.CONTAIN` crops nothing.
+    the part that stays, or a point in it; `Fit.CONTAIN` crops nothing. `watermark` puts the deployment's
+    watermark on it.
     """
 
     width: int = 100
@@ -106,6 +107,7 @@ class ThumbnailSpec:
     background: tuple[int, int, int] = (255, 255, 255)
     format: ImageFormat = ImageFormat.JPEG
     crop: Crop | Focus = Crop.CENTER
+    watermark: bool = False
 
     def focused(self, focus: Focus | None) -> "ThumbnailSpec":
         """The same for a picture with this focal point, which goes before the deployment's crop."""
@@ -127,11 +129,13 @@ class NamedSize:
 def parse_sizes(text: str, default: ThumbnailSpec) -> tuple[NamedSize, ...]:
     """Read named sizes: `<name>=<width>x<height>[:<option>...]` with spaces between them.
 
-    Options, in any order: `cover` or `contain`; `q1` to `q95`, the quality; `jpeg`, `webp`, `avif` or `png`.
+    Options, in any order: `cover` or `contain`; `q1` to `q95`, the quality; `jpeg`, `webp`, `avif` or `png`;
+    `watermark`.
 
     Args:
         text: such as `2x=200x200 card=400x300:contain:q80:webp`; of an empty one there are none.
-        default: the default thumbnail, which says what a size does not; its format alone does not count.
+        default: the default thumbnail, which says what a size does not but its format, and whether it has the
+            watermark.
 
     Raises:
         ValueError: the message says which size is wrong, and how.
@@ -156,7 +160,7 @@ def _parse_size(entry: str, default: ThumbnailSpec) -> NamedSize:
     width, height = int(found["width"]), int(found["height"])
     if not (1 <= width <= LONGEST_SIDE and 1 <= height <= LONGEST_SIDE):
         raise ValueError(f"{entry!r} is not from 1x1 to {LONGEST_SIDE}x{LONGEST_SIDE} pixels")
-    spec = replace(default, width=width, height=height, format=ImageFormat.JPEG)
+    spec = replace(default, width=width, height=height, format=ImageFormat.JPEG, watermark=False)
     given: set[str] = set()
     for option in (found["options"] or "").split(":")[1:]:
         kind, spec = _with_option(spec, option, entry)
@@ -176,20 +180,22 @@ def _with_option(spec: ThumbnailSpec, option: str, entry: str) -> tuple[str, Thu
         return "format", replace(spec, format=ImageFormat(option))
     if re.fullmatch("q([1-9]|[1-8][0-9]|9[0-5])", option):
         return "quality", replace(spec, quality=int(option[1:]))
-    raise ValueError(
-        f"{entry!r} has {option!r}, which is none of {', '.join([*Fit, 'q1 to q95', *ImageFormat])}"
-    )
+    if option == "watermark":
+        return option, replace(spec, watermark=True)
+    known = ", ".join([*Fit, "q1 to q95", *ImageFormat, "watermark"])
+    raise ValueError(f"{entry!r} has {option!r}, which is none of {known}")
 
 
-def digest(spec: ThumbnailSpec, sizes: Sequence[NamedSize]) -> str:
+def digest(spec: ThumbnailSpec, sizes: Sequence[NamedSize], watermark: str = "") -> str:
     """Stand for all that decides how thumbnails look: 12 characters, equal for equal settings.
 
     What is as it is by default does not count, so that a release with a new setting makes nothing again.
+    `watermark` stands for the watermark that is drawn, empty for none.
     """
     usual = asdict(ThumbnailSpec())
 
     def unusual(one: ThumbnailSpec) -> dict[str, object]:
         return {name: value for name, value in asdict(one).items() if value != usual[name]}
 
-    told = [unusual(spec), {size.name: unusual(size.spec) for size in sizes}]
+    told = [unusual(spec), {size.name: unusual(size.spec) for size in sizes}, *filter(None, [watermark])]
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]

@@ -143,5 +143,5 @@ def b64(content: bytes) -> bytes:
 
 def refused(tokens: Tokens, authorization: str) -> str:
     with pytest.raises(InvalidToken) as caught:
-        tokens.subject(authorization)
+        tokens.identify(authorization)
     return str(caught.value)

@@ -90,6 +90,7 @@ FULL = Record(
     download_expires_ms=AFTER_DOWNLOAD,
     body_hash="0" * 64,
     focus=Focus(0.5, 0.2),
+    watermark=True,
     touched_ms=T0 + 1,
     attempts=2,
 )

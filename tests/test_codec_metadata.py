@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from chalicelib import naming
 from chalicelib.records.codec import ObjectMetadata, original_metadata, thumbnail_metadata
 from chalicelib.records.record import ImageFacts, Pixels, Record, State, StoredSize
+from chalicelib.spec import Focus
 from tests.test_codec import ID, METADATA_BYTES, full, names, pending, records
 
 
@@ -21,6 +22,7 @@ def test_metadata_of_an_original_gives_back_what_it_was_given(record: Record) ->
         expires_ms=record.expires_ms,
         body_hash=record.body_hash,
         focus=record.focus,
+        watermark=record.watermark,
         owner=record.owner,
         presigned_until_ms=record.presigned_until_ms,
     )
@@ -57,7 +59,7 @@ def test_metadata_of_a_thumbnail_give_back_what_the_original_would_say(
 
 
 def test_metadata_are_named_as_in_the_release_before() -> None:
-    assert original_metadata(dataclasses.replace(full(), focus=None)) == {
+    assert original_metadata(dataclasses.replace(full(), focus=None, watermark=False)) == {
         "filename": "SU1HXzg2NjcucG5n",
         "created": "1700000000000",
         "owner": "YW4gb3duZXI=",
@@ -154,13 +156,16 @@ def test_the_metadata_of_a_thumbnail_fit_at_their_longest(*, is_upload: bool, pr
         image=ImageFacts("JPEG", 99_999, 1000, "x" * 36),
         expires_ms=most,
         body_hash=None if presigned else "0" * 64,
+        focus=Focus(0.1234, 0.5678),
+        watermark=is_upload,
     )
-    metadata = thumbnail_metadata(record, stands_alone=True)
+    metadata = thumbnail_metadata(record, stands_alone=True, settings="x" * 12)
     assert sum(len(key) + len(value) for key, value in metadata.items()) <= METADATA_BYTES
     read = ObjectMetadata.parse(metadata)
     assert read.filename == (record.filename if is_upload else None)
     assert (read.owner, read.sizes) == (record.owner, record.sizes)
     assert (read.image, read.thumbnail_pixels) == (record.image, record.thumbnail_pixels)
+    assert (read.focus, read.watermark) == (record.focus, record.watermark)
 
 
 @pytest.mark.parametrize(

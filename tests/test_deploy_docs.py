@@ -46,7 +46,7 @@ def test_every_parameter_with_its_default(stack: template.Template) -> None:
     said |= dict.fromkeys(("AuthSecret", "AuthSecretName", "AuthClientId"), "none")
     said |= dict.fromkeys(("AlarmEmail", "AlarmTopicArn"), "none")
     said |= dict.fromkeys(("ZoneA", "ZoneB", "BucketName", "CreateApiLogsRole", *WANTED), "by itself")
-    said |= dict.fromkeys(("RetentionAfterDownload", "ThumbnailSizes"), "none")
+    said |= dict.fromkeys(("RetentionAfterDownload", "ThumbnailSizes", "Watermark", "WatermarkFor"), "none")
     assert documented == {
         name: said.get(name, str(parameter["Default"])) for name, parameter in stack["Parameters"].items()
     }

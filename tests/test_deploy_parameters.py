@@ -151,6 +151,9 @@ def test_what_cannot_be_changed_is_refused_with_the_reason(declared: template.Te
         ("ThumbnailFit", "THUMBNAIL_FIT"),
         ("ThumbnailCrop", "THUMBNAIL_CROP"),
         ("ThumbnailSizes", "THUMBNAIL_SIZES"),
+        ("Watermark", "WATERMARK"),
+        ("WatermarkShare", "WATERMARK_SHARE"),
+        ("WatermarkFor", "WATERMARK_FOR"),
         ("ThumbnailQuality", "THUMBNAIL_QUALITY"),
         ("ThumbnailBackground", "THUMBNAIL_BACKGROUND"),
         ("RetentionAfterDownload", None),
@@ -184,6 +187,10 @@ def test_what_cannot_be_changed_is_refused_with_the_reason(declared: template.Te
         *("a=1x1:", "a=1x1:q0", "a=1x1:q95", "a=1x1:q96", "a=1x1:png:q9", "a=1x1:q9:png", "a=1x1:gif"),
         *("a=1x1:cover:contain", "a=1x1:q1:q1", "a=1x1:png:webp", "a=1x1:png:cover", "a=1x1:png b=1x1:q9"),
         *(" ".join(f"s{n}=1x1" for n in range(8)), " ".join(f"s{n}=1x1" for n in range(9))),
+        *("a=1x1:watermark", "a=1x1:q9:watermark:png", "a=1x1:watermark:watermark"),
+        *("assets/logo.png", "assets/", "logo.png", "assets/a b.png", "assets/" + "a" * 201, "assets/ä.png"),
+        *("plan:free", "https://a.b/plan:free", "plan:", ":free", "plan", "plan:free plan", "a" * 201 + ":b"),
+        *("100", "101", "a:" + "b" * 101),
         *("0123456789abcdef=1x1", "0123456789abcdefg=1x1"),
     ],
 )
@@ -194,8 +201,11 @@ def test_the_template_takes_what_the_functions_take(
     said = declared["Globals"]["Function"]["Environment"]["Variables"]
     variable = variable or next(name for name, of in said.items() if of == {"Ref": parameter})
     takes = not list(parameters._problems(declared["Parameters"][parameter], value))
+    # What else a combination needs.
+    around = {"WATERMARK": "assets/logo.png", "AUTH_ISSUER": "local", "AUTH_ALGORITHM": "HS256"}
+    around |= {"BUCKET": "pictures", "REDIS_URL": "redis://localhost", "AUTH_SECRET": "s" * 32}
     try:
-        Settings.from_env({"BUCKET": "pictures", "REDIS_URL": "redis://localhost", variable: value})
+        Settings.from_env(around | {variable: value})
     except SettingsError:
         assert not takes
     else:

@@ -31,9 +31,12 @@ def leaves(root: type[errors.ServiceError]) -> set[type[errors.ServiceError]]:
 
 
 def test_every_error_of_a_request_or_a_dependency_has_a_status() -> None:
-    """Of those of a picture, the ones that an upload's header already shows; no request waits for the bus."""
+    """Of those of a picture, the ones that an upload's header already shows.
+
+    No request waits for the bus or the watermark.
+    """
     at_upload = {errors.UnsupportedFormat, errors.TooManyPixels, errors.TooComplex}
-    dependencies = leaves(errors.Unavailable) - {errors.EventBusUnavailable}
+    dependencies = leaves(errors.Unavailable) - {errors.EventBusUnavailable, errors.WatermarkUnavailable}
     assert set(STATUS) == leaves(errors.RequestError) | dependencies | at_upload
 
 
@@ -151,6 +154,7 @@ def test_the_rule_for_sentences_can_fail(text: str) -> None:
 def test_an_error_with_one_sentence_of_its_own_is_made_with_it(name: str) -> None:
     made = TREE[name]
     wanted: dict[str, list[Any]] = {"RecordUnreadable": ["its format is '9'"], "UnknownSize": [["card"]]}
+    wanted["WatermarkUnavailable"] = ["assets/logo.png", "it is damaged"]
     assert is_one_sentence(str(made(*wanted.get(name, []))))
 
 

@@ -6,7 +6,7 @@ function that makes it do so.
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -64,10 +64,20 @@ class Grant(NamedTuple):
     where: str
 
 
+@pytest.fixture(autouse=True)
+def _settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A deployment that makes its functions use all that they may."""
+    monkeypatch.setenv("WATERMARK", "assets/logo.png")
+    monkeypatch.setenv("THUMBNAIL_SIZES", "card=40x30:watermark")
+    yield
+    services.settings.cache_clear()
+
+
 @pytest.fixture
-def calls(api: Api) -> Callable[[], set[Grant]]:
+def calls(api: Api, s3: "S3Client") -> Callable[[], set[Grant]]:
     """Record what the functions ask of S3; calling it returns what was recorded since the last time."""
     recorded: set[Grant] = set()
+    s3.put_object(Bucket=api.bucket.name, Key="assets/logo.png", Body=picture(image_format="PNG"))
 
     def record(params: dict[str, Any], model: Any, **_: object) -> None:
         if model.name == "CopyObject":

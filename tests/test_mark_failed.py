@@ -30,7 +30,7 @@ def bug(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise KeyError("of a decoder")
 
-    monkeypatch.setattr("chalicelib.work.process.make_thumbnail", fail)
+    monkeypatch.setattr("chalicelib.work.look.make_thumbnail", fail)
 
 
 @pytest.mark.usefixtures("bug")

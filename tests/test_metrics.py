@@ -140,7 +140,7 @@ def test_failed_events_and_repairs_are_counted(
     api.upload()
     (event,) = api.events()
     with monkeypatch.context() as patch:
-        patch.setattr("chalicelib.work.process.make_thumbnail", fail)
+        patch.setattr("chalicelib.work.look.make_thumbnail", fail)
         for _ in range(MOST_ATTEMPTS):
             assert api.fail(report(event)) == ["0"]
     assert api.fail(report(event)) == []

@@ -76,7 +76,7 @@ def test_time_to_decode_is_that_of_making_the_thumbnail(
         s3_clock.advance(ms=40)
         return make_thumbnail(*args, **kwargs)
 
-    monkeypatch.setattr("chalicelib.work.process.make_thumbnail", slow)
+    monkeypatch.setattr("chalicelib.work.look.make_thumbnail", slow)
     put(bucket, CLIENTS_KEY, picture())
     seen: list[ProcessingResult] = []
     replace(processor, clock=s3_clock).process(CLIENTS_KEY, seen.append)
@@ -137,7 +137,7 @@ def test_a_picture_that_was_given_up_is_an_error_line_with_what_is_needed_to_fin
     def fail(*_: object, **__: object) -> None:
         raise KeyError("of a decoder")
 
-    monkeypatch.setattr("chalicelib.work.process.make_thumbnail", fail)
+    monkeypatch.setattr("chalicelib.work.look.make_thumbnail", fail)
     record = api.upload()
     (event,) = api.events()
     failed = report(event) | {"responsePayload": payload}
@@ -201,7 +201,7 @@ def test_what_the_sweep_gives_up_is_told_by_its_record(
 
     record = api.upload()
     with monkeypatch.context() as patch:
-        patch.setattr("chalicelib.work.process.make_thumbnail", fail)
+        patch.setattr("chalicelib.work.look.make_thumbnail", fail)
         for _ in range(MOST_ATTEMPTS):
             clock.advance(ms=IN_FLIGHT_MS + 1000)
             with pytest.raises(BaseException):  # noqa: B017, PT011

@@ -31,7 +31,7 @@ def deadly(monkeypatch: pytest.MonkeyPatch) -> Callable[[type[BaseException]], N
         def fail(*_: object, **__: object) -> None:
             raise error
 
-        monkeypatch.setattr("chalicelib.work.process.make_thumbnail", fail)
+        monkeypatch.setattr("chalicelib.work.look.make_thumbnail", fail)
 
     return make
 

@@ -47,6 +47,7 @@ def test_defaults_are_the_documented_ones() -> None:
         index_partitions=1,
         spec=ThumbnailSpec(width=100, height=100, fit=Fit.COVER, quality=85, background=(255, 255, 255)),
         sizes=(),
+        watermark=None,
         max_upload_bytes=4_500_000,
         max_original_bytes=50_000_000,
         max_pixels=100_000_000,

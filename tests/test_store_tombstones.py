@@ -54,6 +54,7 @@ def every_field(state: State) -> Record:
         download_expires_ms=4_000_000_000_000,
         body_hash=PERSONAL,
         focus=Focus(0.25, 0.75),
+        watermark=True,
         touched_ms=1_700_000_000_002,
         attempts=2,
         tombstone=None,

@@ -53,7 +53,7 @@ def test_a_poison_record_fails_for_good(
     tries = 0
     clock.advance(**LATE)
     with monkeypatch.context() as patch:
-        patch.setattr("chalicelib.work.process.make_thumbnail", die)
+        patch.setattr("chalicelib.work.look.make_thumbnail", die)
         while state_of(uploader.store, poison.id) is State.PENDING:
             for _ in range(2):
                 try:

@@ -161,3 +161,11 @@ def test_presigned_uploads_name_localstack_as_clients_reach_it(stack: template.T
     given = required | {name: of for name, of in variables.items() if isinstance(of, str)}
     assert Settings.from_env(given).public_storage_url == "http://localhost:4566"
     assert "PUBLIC_STORAGE_URL" not in json.dumps(stack)
+
+
+def test_s3_expires_pictures_and_not_the_watermark(resources: Resources) -> None:
+    rules = resources["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    expiring = [rule["Fn::If"] for rule in rules if "Fn::If" in rule]
+    assert [condition for condition, *_ in expiring] == ["Expires"] * 3
+    assert {rule["Prefix"] for _, rule, _ in expiring} == {"uploads/", "originals/", "thumbnails/"}
+    assert not [rule for rule in rules if "ExpirationInDays" in rule]

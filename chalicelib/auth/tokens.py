@@ -16,7 +16,7 @@ import jwt
 
 from chalicelib.clock import Clock
 from chalicelib.errors import InvalidToken
-from chalicelib.settings import Algorithm, Auth
+from chalicelib.settings import Algorithm, Auth, Claim
 
 MAX_TOKEN = 8192
 """Characters of the longest token that is parsed; API Gateway takes 10,240 bytes of headers in all."""
@@ -143,16 +143,31 @@ def _is_meant_for(jwk: dict[str, Any], algorithm: Algorithm) -> bool:
     return may_verify and all(given.get(name) == value for name, value in wanted.items())
 
 
-class Tokens:
-    """Checks the tokens of a deployment's issuer."""
+class Identity(NamedTuple):
+    """Who has sent a request, by its token."""
 
-    def __init__(self, auth: Auth, fetch: Fetch, clock: Clock) -> None:
+    subject: str
+    """The `sub`, 1 to 255 bytes of UTF-8."""
+    is_claimed: bool
+    """Whether the token has the claim that was asked for."""
+
+    @property
+    def context(self) -> dict[str, str]:
+        """What the gateway hands on with the request; texts come through as they are."""
+        return {"claimed": "yes"} if self.is_claimed else {}
+
+
+class Tokens:
+    """Checks the tokens of a deployment's issuer, and whether they have a claim if one is named."""
+
+    def __init__(self, auth: Auth, fetch: Fetch, clock: Clock, claim: Claim | None = None) -> None:
         self._auth = auth
+        self._claim = claim
         self._clock = clock
         self._keys = None if auth.jwks_url is None else KeySet(auth.jwks_url, auth.algorithm, fetch, clock)
 
-    def subject(self, authorization: str) -> str:
-        """The subject of an Authorization header: the `sub` of its token, 1 to 255 bytes of UTF-8.
+    def identify(self, authorization: str) -> Identity:
+        """Tell whose an Authorization header is.
 
         Raises:
             InvalidToken: it holds no valid token; the sentence says why, without the token.
@@ -167,7 +182,7 @@ class Tokens:
         claims = self._signed_claims(found["token"])
         self._check_place(claims)
         self._check_time(claims)
-        return _subject(claims)
+        return Identity(_subject(claims), self._claim is not None and _has(claims, self._claim))
 
     def _signed_claims(self, token: str) -> dict[str, Any]:
         try:
@@ -197,6 +212,14 @@ class Tokens:
             raise InvalidToken("The token has expired.")
         if "nbf" in claims and now < _seconds(claims, "nbf") - SKEW_SECONDS:
             raise InvalidToken("The token is not valid yet.")
+
+
+def _has(claims: dict[str, Any], claim: Claim) -> bool:
+    """Tell whether a claim is a text, a list, or a text with spaces as `scope` is, and has the value."""
+    held = claims.get(claim.name)
+    if isinstance(held, str):
+        return claim.value in {held, *held.split(" ")}
+    return isinstance(held, list) and claim.value in held
 
 
 def _seconds(claims: dict[str, Any], name: str) -> float:

@@ -9,6 +9,7 @@
     colour      to sRGB
     attention   the crop that shows what people look at
     render      all of these in their order, and encoding
+    watermark   the deployment's watermark, drawn on what asks for it
     thumbhash   the placeholder
 
 No I/O, no settings, no clock, and nothing that changes Pillow for the rest of the process: safe in several
@@ -17,13 +18,19 @@ costs an API function next to nothing at its cold start.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from chalicelib.errors import PictureError, UndecodablePicture
 from chalicelib.imaging import headers, limits
 from chalicelib.imaging.headers.header import undecodable
 from chalicelib.imaging.sniffing import ACCEPTED, format_of
-from chalicelib.spec import Focus, NamedSize, ThumbnailSpec
+from chalicelib.spec import Focus, NamedSize, ThumbnailSpec, digest
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from chalicelib.imaging.watermark import Watermark
 
 __all__ = ["ACCEPTED", "Described", "Thumbnail", "check", "make_thumbnail"]
 
@@ -42,7 +49,8 @@ class Thumbnail(Encoded):
     """The default thumbnail, a JPEG, and the `sizes` by their names, all made of one picture.
 
     The picture was `source_format`, of `source_width` x `source_height` pixels, counted upright.
-    `placeholder` is the default thumbnail's ThumbHash in base64, at most 36 characters.
+    `placeholder` is the default thumbnail's ThumbHash in base64, at most 36 characters; `settings` is the
+    digest of what they were made by.
     """
 
     source_format: str
@@ -50,6 +58,7 @@ class Thumbnail(Encoded):
     source_height: int
     placeholder: str
     sizes: Mapping[str, Encoded] = field(default_factory=dict)
+    settings: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +94,14 @@ def check(content: bytes, *, max_pixels: int) -> Described | None:
     return None if header.upright is None else Described(source_format, *header.upright)
 
 
-def make_thumbnail(
+def make_thumbnail(  # noqa: PLR0913 - what is made of what
     content: bytes,
     spec: ThumbnailSpec,
     *,
     max_pixels: int,
     sizes: Sequence[NamedSize] = (),
     focus: Focus | None = None,
+    watermark: "Watermark | None" = None,
 ) -> Thumbnail:
     """Turn a picture into its thumbnails: upright, sRGB, never enlarged.
 
@@ -101,6 +111,7 @@ def make_thumbnail(
         max_pixels: the most pixels (width x height) that are decoded.
         sizes: what else is made; the picture is decoded once for all.
         focus: the point that all crops keep; None leaves it to the specs.
+        watermark: what is drawn on those whose spec asks for it.
 
     Raises:
         UnsupportedFormat: not an accepted image format.
@@ -113,14 +124,20 @@ def make_thumbnail(
     """
     specs, names = [spec, *(size.spec for size in sizes)], [size.name for size in sizes]
     try:
-        return _make_thumbnail(content, [one.focused(focus) for one in specs], max_pixels, names)
+        focused = [one.focused(focus) for one in specs]
+        made = _make_thumbnail(content, focused, max_pixels, names, watermark)
+        return replace(made, settings=digest(spec, sizes, watermark.version if watermark else ""))
     except PictureError as error:
         error.image_format = format_of(content)
         raise
 
 
 def _make_thumbnail(
-    content: bytes, specs: Sequence[ThumbnailSpec], max_pixels: int, names: Sequence[str]
+    content: bytes,
+    specs: Sequence[ThumbnailSpec],
+    max_pixels: int,
+    names: Sequence[str],
+    mark: "Watermark | None",
 ) -> Thumbnail:
     from chalicelib.imaging import render  # noqa: PLC0415 - see the module's docstring
     from chalicelib.imaging.thumbhash import thumbhash  # noqa: PLC0415 - likewise
@@ -129,6 +146,7 @@ def _make_thumbnail(
     limits.enforce(source_format, header, max_pixels=max_pixels)
     try:
         rendered = render.render(source_format, header, content, specs)
+        images = rendered.images if mark is None else _marked(rendered.images, specs, mark)
     except PictureError:
         raise
     except Exception as error:
@@ -136,7 +154,7 @@ def _make_thumbnail(
         raise undecodable() from error
     default, *others = [
         Encoded(render.encode(image, one), image.width, image.height)
-        for image, one in zip(rendered.images, specs, strict=True)
+        for image, one in zip(images, specs, strict=True)
     ]
     return Thumbnail(
         default.content,
@@ -145,6 +163,14 @@ def _make_thumbnail(
         source_format,
         rendered.width,
         rendered.height,
-        thumbhash(rendered.images[0]),
+        thumbhash(images[0]),
         dict(zip(names, others, strict=True)),
     )
+
+
+def _marked(
+    images: "Sequence[Image.Image]", specs: Sequence[ThumbnailSpec], mark: "Watermark"
+) -> "list[Image.Image]":
+    from chalicelib.imaging.watermark import draw  # noqa: PLC0415 - likewise
+
+    return [draw(image, mark) if spec.watermark else image for image, spec in zip(images, specs, strict=True)]

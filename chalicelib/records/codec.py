@@ -6,11 +6,7 @@
   whose hash is lost is made again.
 """
 
-import base64
 import binascii
-import json
-import re
-import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -18,10 +14,26 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from chalicelib import naming
+from chalicelib.records.forms import (
+    BASE64,
+    DEFLATED,
+    DIGEST,
+    FLAG,
+    FOCUS,
+    IMAGE_FACTS,
+    NAMES,
+    NUMBER,
+    OUTBOX,
+    PIXELS,
+    SIZES,
+    TEXT,
+    TIME,
+    Form,
+    read_size,
+    write_size,
+)
 from chalicelib.records.record import (
-    EventKind,
     ImageFacts,
-    OutboxEvent,
     Pixels,
     Record,
     State,
@@ -34,114 +46,15 @@ FORMAT: Final = "2"
 """Version of the hash's form. Hashes of release 1 have no version; their fields are a subset of these."""
 _FORMAT_FIELD = "format"
 
-# As many digits as the index sorts by; they last until the year 2286.
-_MILLISECONDS = re.compile(r"[0-9]{1,13}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_SIZE = re.compile(r"([0-9]{1,9})\.([0-9]{1,4})\.([0-9]{1,4})\.([a-z]{3,4})")
-_IMAGE = re.compile(r"([A-Z]{3,5})\.([0-9]{1,9})\.([0-9]{1,9})(?:\.([A-Za-z0-9+/=]{1,40}))?")
 METADATA_BYTES = 2048
 """What S3 allows all user metadata of an object, names and values, without the prefix `x-amz-meta-`."""
-_RAW = -15
-"""zlib's number for deflate without a header and a checksum."""
-_MOST_TEXT = 4 * 255
-"""Bytes of a file name of 255 characters."""
-
-
-class _Form(NamedTuple):
-    """How a value is written as text, and read again; `read` raises ValueError."""
-
-    write: Callable[[Any], str]
-    read: Callable[[str], Any]
-
-
-def _read_base64(text: str) -> str:
-    return base64.b64decode(text, altchars=b"-_", validate=True).decode()
-
-
-def _matching(pattern: re.Pattern[str], convert: Callable[[str], Any]) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        if not pattern.fullmatch(text):
-            raise ValueError(f"{text!r} is not of the form {pattern.pattern}")
-        return convert(text)
-
-    return read
-
-
-def _deflate(text: str) -> str:
-    packed = zlib.compress(text.encode(), 9, wbits=_RAW)
-    return base64.urlsafe_b64encode(packed).decode()
-
-
-def _inflate(text: str) -> str:
-    try:
-        inflater = zlib.decompressobj(wbits=_RAW)
-        return inflater.decompress(base64.b64decode(text, altchars=b"-_", validate=True), _MOST_TEXT).decode()
-    except zlib.error as error:
-        raise ValueError("it is not deflated") from error
-
-
-def _write_size(size: StoredSize) -> str:
-    return f"{size.bytes}.{size.width}.{size.height}.{size.extension}"
-
-
-def _read_size(name: str, text: str) -> StoredSize:
-    found = _SIZE.fullmatch(text)
-    if not found:
-        raise ValueError(f"{text!r} is not of the form {_SIZE.pattern}")
-    return StoredSize(name, int(found[1]), int(found[2]), int(found[3]), found[4])
-
-
-def _read_sizes(text: str) -> tuple[StoredSize, ...]:
-    return tuple(_read_size(name, rest) for name, _, rest in (one.partition(".") for one in text.split(",")))
-
-
-def _write_image(image: ImageFacts) -> str:
-    known = (image.format, image.width, image.height, image.placeholder)
-    return ".".join(str(one) for one in known if one is not None)
-
-
-def _read_image(text: str) -> ImageFacts:
-    found = _IMAGE.fullmatch(text)
-    if not found:
-        raise ValueError(f"{text!r} is not of the form {_IMAGE.pattern}")
-    return ImageFacts(found[1], int(found[2]), int(found[3]), found[4])
-
-
-def _read_pixels(text: str) -> Pixels:
-    width, _, height = text.partition("x")
-    return Pixels(int(width), int(height))
-
-
-_TEXT = _Form(str, str)
-_NUMBER = _Form(str, int)
-
-
-def _read_outbox(text: str) -> tuple[OutboxEvent, ...]:
-    try:
-        return tuple(OutboxEvent(EventKind(kind), *rest) for kind, *rest in json.loads(text))
-    except TypeError as error:
-        raise ValueError(text) from error
-
-
-_OUTBOX = _Form(lambda events: json.dumps(events, separators=(",", ":")), _read_outbox)
-_STATE = _Form(lambda state: state.value, State)
-_NAMES = _Form(" ".join, lambda text: tuple(text.split()))
-# Object metadata: S3 allows 2 KB of US-ASCII; base64 keeps any name of 255 characters below 1.4 KB.
-_BASE64 = _Form(lambda text: base64.urlsafe_b64encode(text.encode()).decode(), _read_base64)
-_DEFLATED = _Form(_deflate, _inflate)
-_SIZES = _Form(lambda sizes: ",".join(f"{one.name}.{_write_size(one)}" for one in sizes), _read_sizes)
-_TIME = _Form(str, _matching(_MILLISECONDS, int))
-_IMAGE_FACTS = _Form(_write_image, _read_image)
-_PIXELS = _Form(lambda pixels: f"{pixels.width}x{pixels.height}", _read_pixels)
-_DIGEST = _Form(str, _matching(_SHA256, str))
-_FOCUS = _Form(str, Focus.parse)
 
 
 class _Metadata(NamedTuple):
     """How a field is written into object metadata: under which name, in which form, on which objects."""
 
     name: str
-    form: _Form
+    form: Form
     on_original: bool = True
 
 
@@ -153,49 +66,51 @@ class _Field(NamedTuple):
     """
 
     stored: str
-    form: _Form
+    form: Form
     in_tombstone: bool = False
     metadata: _Metadata | None = None
     json: tuple[str, ...] = ()
 
 
+_STATE = Form(lambda state: state.value, State)
 _FIELDS: Mapping[str, _Field] = {
     "state": _Field("state", _STATE, in_tombstone=True),
-    "object_key": _Field("object_key", _TEXT, metadata=_Metadata("original-key", _BASE64, on_original=False)),
-    "filename": _Field("filename", _TEXT, metadata=_Metadata("filename", _BASE64), json=("filename",)),
-    "created_ms": _Field("created_ms", _NUMBER, metadata=_Metadata("created", _TIME)),
+    "object_key": _Field("object_key", TEXT, metadata=_Metadata("original-key", BASE64, on_original=False)),
+    "filename": _Field("filename", TEXT, metadata=_Metadata("filename", BASE64), json=("filename",)),
+    "created_ms": _Field("created_ms", NUMBER, metadata=_Metadata("created", TIME)),
     "original_size": _Field(
         "original_size",
-        _NUMBER,
-        metadata=_Metadata("original-size", _TIME, on_original=False),
+        NUMBER,
+        metadata=_Metadata("original-size", TIME, on_original=False),
         json=("size", "original"),
     ),
-    "owner": _Field("owner", _TEXT, metadata=_Metadata("owner", _BASE64)),
-    "presigned_until_ms": _Field("ticket_ends_ms", _NUMBER, metadata=_Metadata("ticket-ends", _TIME)),
-    "etag": _Field("etag", _TEXT),
+    "owner": _Field("owner", TEXT, metadata=_Metadata("owner", BASE64)),
+    "presigned_until_ms": _Field("ticket_ends_ms", NUMBER, metadata=_Metadata("ticket-ends", TIME)),
+    "etag": _Field("etag", TEXT),
     "version_ms": _Field(
         "version_ms",
-        _NUMBER,
+        NUMBER,
         in_tombstone=True,
-        metadata=_Metadata("version", _TIME, on_original=False),
+        metadata=_Metadata("version", TIME, on_original=False),
     ),
-    "thumbnail": _Field("thumbnail", _TEXT, in_tombstone=True),
-    "stale_thumbnails": _Field("former_thumbnails", _NAMES, in_tombstone=True),
-    "thumbnail_size": _Field("thumbnail_size", _NUMBER, json=("size", "thumbnail")),
-    "sizes": _Field("size:", _SIZES, metadata=_Metadata("sizes", _SIZES, on_original=False)),
-    "image": _Field("", _IMAGE_FACTS, metadata=_Metadata("image", _IMAGE_FACTS, on_original=False)),
-    "thumbnail_pixels": _Field("", _PIXELS, metadata=_Metadata("pixels", _PIXELS, on_original=False)),
-    "error": _Field("error", _TEXT, json=("error",)),
-    "error_code": _Field("error_code", _TEXT),
-    "expires_ms": _Field("expires_ms", _NUMBER, metadata=_Metadata("expires", _TIME)),
-    "download_expires_ms": _Field("download_expires_ms", _NUMBER),
-    "body_hash": _Field("fingerprint", _TEXT, metadata=_Metadata("fingerprint", _DIGEST)),
-    "focus": _Field("focus", _FOCUS, metadata=_Metadata("focus", _FOCUS)),
-    "touched_ms": _Field("touched_ms", _NUMBER),
-    "attempts": _Field("tries", _NUMBER),
-    "tombstone": _Field("tombstone", _TEXT, in_tombstone=True),
-    "outbox": _Field("outbox", _OUTBOX, in_tombstone=True),
-    "revision": _Field("revision", _TEXT, in_tombstone=True),
+    "thumbnail": _Field("thumbnail", TEXT, in_tombstone=True),
+    "stale_thumbnails": _Field("former_thumbnails", NAMES, in_tombstone=True),
+    "thumbnail_size": _Field("thumbnail_size", NUMBER, json=("size", "thumbnail")),
+    "sizes": _Field("size:", SIZES, metadata=_Metadata("sizes", SIZES, on_original=False)),
+    "image": _Field("", IMAGE_FACTS, metadata=_Metadata("image", IMAGE_FACTS, on_original=False)),
+    "thumbnail_pixels": _Field("", PIXELS, metadata=_Metadata("pixels", PIXELS, on_original=False)),
+    "error": _Field("error", TEXT, json=("error",)),
+    "error_code": _Field("error_code", TEXT),
+    "expires_ms": _Field("expires_ms", NUMBER, metadata=_Metadata("expires", TIME)),
+    "download_expires_ms": _Field("download_expires_ms", NUMBER),
+    "body_hash": _Field("fingerprint", TEXT, metadata=_Metadata("fingerprint", DIGEST)),
+    "focus": _Field("focus", FOCUS, metadata=_Metadata("focus", FOCUS)),
+    "watermark": _Field("watermark", FLAG, metadata=_Metadata("watermark", FLAG)),
+    "touched_ms": _Field("touched_ms", NUMBER),
+    "attempts": _Field("tries", NUMBER),
+    "tombstone": _Field("tombstone", TEXT, in_tombstone=True),
+    "outbox": _Field("outbox", OUTBOX, in_tombstone=True),
+    "revision": _Field("revision", TEXT, in_tombstone=True),
 }
 _STORED = {field.stored: (name, field.form) for name, field in _FIELDS.items() if field.stored}
 _FACTS_FIELD, _FACTS = "error_code", "="
@@ -210,6 +125,7 @@ _EMPTY: Mapping[str, Any] = {
     "stale_thumbnails": (),
     "sizes": (),
     "attempts": 0,
+    "watermark": False,
     "outbox": (),
     "revision": "",
 }
@@ -237,12 +153,12 @@ def encode(record: Record) -> dict[str, str]:
         in_tombstone = field.in_tombstone or (record.outbox and name in _UNTIL_PUBLISHED)
         if known and field.stored and (in_tombstone or record.state is not State.TOMBSTONE):
             if name == "sizes":
-                fields |= {f"{field.stored}{size.name}": _write_size(size) for size in value}
+                fields |= {f"{field.stored}{size.name}": write_size(size) for size in value}
             else:
                 fields[field.stored] = field.form.write(value)
     if record.image is not None and record.error_code is None and record.state is not State.TOMBSTONE:
-        pixels = "" if record.thumbnail_pixels is None else f" {_PIXELS.write(record.thumbnail_pixels)}"
-        fields[_FACTS_FIELD] = f"{_FACTS}{_IMAGE_FACTS.write(record.image)}{pixels}"
+        pixels = "" if record.thumbnail_pixels is None else f" {PIXELS.write(record.thumbnail_pixels)}"
+        fields[_FACTS_FIELD] = f"{_FACTS}{IMAGE_FACTS.write(record.image)}{pixels}"
     return fields
 
 
@@ -261,16 +177,16 @@ def decode(record_id: str, fields: Mapping[str, str]) -> Record | UnreadableReco
         if stored == _FORMAT_FIELD:
             continue
         group, colon, part = stored.partition(":")
-        name, form = _STORED.get(group + colon, ("", _TEXT))
+        name, form = _STORED.get(group + colon, ("", TEXT))
         if not name:
             return UnreadableRecord(record_id, f"it has an unknown field {stored!r}")
         try:
             if stored == _FACTS_FIELD and text.startswith(_FACTS):
                 image, _, pixels = text.removeprefix(_FACTS).partition(" ")
-                values["image"] = _IMAGE_FACTS.read(image)
-                values["thumbnail_pixels"] = _PIXELS.read(pixels) if pixels else None
+                values["image"] = IMAGE_FACTS.read(image)
+                values["thumbnail_pixels"] = PIXELS.read(pixels) if pixels else None
             elif colon:
-                values[name] = tuple(sorted([*values[name], _read_size(part, text)]))
+                values[name] = tuple(sorted([*values[name], read_size(part, text)]))
             else:
                 values[name] = form.read(text)
         except ValueError:
@@ -344,7 +260,7 @@ def thumbnail_metadata(record: Record, *, stands_alone: bool, settings: str = ""
     metadata |= ({_STANDS_ALONE: "yes"} if stands_alone else {}) | ({_SETTINGS: settings} if settings else {})
     if sum(len(name) + len(value) for name, value in metadata.items()) > METADATA_BYTES:
         del metadata["filename"]
-        metadata[_DEFLATED_FILENAME] = _DEFLATED.write(record.filename)
+        metadata[_DEFLATED_FILENAME] = DEFLATED.write(record.filename)
     return metadata
 
 
@@ -361,6 +277,7 @@ def _metadata(record: Record, wanted: Callable[[_Metadata], bool]) -> dict[str, 
         if field.metadata is not None
         and wanted(field.metadata)
         and (value := getattr(record, name)) not in {None, ()}
+        and value is not False
     }
 
 
@@ -374,6 +291,7 @@ class ObjectMetadata:
     expires_ms: int | None = None
     body_hash: str | None = None
     focus: Focus | None = None
+    watermark: bool = False
     owner: str | None = None
     presigned_until_ms: int | None = None
     original_size: int | None = None
@@ -396,5 +314,5 @@ class ObjectMetadata:
                     continue
         if (packed := metadata.get(_DEFLATED_FILENAME)) is not None:
             with suppress(binascii.Error, ValueError):
-                values["filename"] = _DEFLATED.read(packed)
+                values["filename"] = DEFLATED.read(packed)
         return cls(**values, stands_alone=_STANDS_ALONE in metadata, settings=metadata.get(_SETTINGS))

@@ -192,6 +192,8 @@ class Record:
     """SHA-256 of file name, body and focal point, where the client sent an Idempotency-Key."""
     focus: Focus | None = None
     """The point that the crop keeps; None where the deployment's setting decides."""
+    watermark: bool = False
+    """Whether it was uploaded with a token that had the claim of `WATERMARK_FOR`."""
     touched_ms: int | None = None
     """When an upload was last repeated under its Idempotency-Key."""
     attempts: int = 0

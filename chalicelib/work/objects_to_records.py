@@ -58,6 +58,7 @@ def record_of_original(original: "ObjectInfo", retention: int) -> Record:
         expires_ms=told.expires_ms,
         body_hash=told.body_hash,
         focus=told.focus,
+        watermark=told.watermark,
         owner=told.owner,
         presigned_until_ms=told.presigned_until_ms,
     )
@@ -83,6 +84,7 @@ def record_of_thumbnail(stored: StoredThumbnail) -> Record:
         expires_ms=told.expires_ms,
         body_hash=told.body_hash,
         focus=told.focus,
+        watermark=told.watermark,
         owner=told.owner,
         presigned_until_ms=told.presigned_until_ms,
     )

@@ -26,7 +26,7 @@ from typing import NamedTuple
 from chalicelib import naming
 from chalicelib.clock import Clock, now_ms
 from chalicelib.errors import OriginalChanging, OriginalMissing, OriginalRefused, PictureError, TooManyBytes
-from chalicelib.imaging import Thumbnail, make_thumbnail
+from chalicelib.imaging import Thumbnail
 from chalicelib.objects.bucket import Bucket, ObjectInfo, StoredObject
 from chalicelib.records import lifecycle
 from chalicelib.records.codec import ObjectMetadata
@@ -42,7 +42,8 @@ from chalicelib.records.record import (
     expiry_of,
 )
 from chalicelib.records.store import RecordStore
-from chalicelib.spec import NamedSize, ThumbnailSpec, digest
+from chalicelib.spec import NamedSize, ThumbnailSpec
+from chalicelib.work.look import Look, Watermarks
 from chalicelib.work.objects_to_records import (
     find_record,
     newest_alone,
@@ -119,6 +120,7 @@ def ignore(_: ProcessingResult) -> None:
 class Processor:
     """Makes thumbnails to `spec`, and in `sizes`, of originals of at most `max_bytes` and `max_pixels`.
 
+    `watermarks` draws on those that get the watermark; None where there is none.
     `retention` is how many seconds pictures that others put into the bucket are kept, 0 for ever; an upload
     of the API carries its expiry itself.
     """
@@ -132,6 +134,7 @@ class Processor:
     keep_originals: bool = True
     clock: Clock = now_ms
     sizes: tuple[NamedSize, ...] = ()
+    watermarks: Watermarks | None = None
 
     def process(self, object_key: str, observe: Observe = ignore, seen: SeenVersion = UNSEEN) -> Outcome:
         """Make the thumbnail of one original and finish its record.
@@ -287,34 +290,32 @@ class Processor:
             and ObjectMetadata.parse(now.metadata).focus == ObjectMetadata.parse(original.metadata).focus
         )
 
-    @property
-    def settings(self) -> str:
-        """The digest of the settings by which thumbnails are made."""
-        return digest(self.spec, self.sizes)
+    def look(self, *, claimed: bool) -> Look:
+        """Tell how thumbnails shall look; see `Watermarks.look`."""
+        if self.watermarks is None:
+            return Look(self.spec, self.sizes)
+        return self.watermarks.look(self.spec, self.sizes, claimed=claimed)
 
     def store_thumbnails(self, record: Record, made: Thumbnail) -> Finished:
         """Store what was made under the names that the record gives it."""
         alone = not self.keep_originals
-        return store_thumbnails(
-            self.bucket, record, made, self.sizes, stands_alone=alone, settings=self.settings
-        )
+        return store_thumbnails(self.bucket, record, made, self.sizes, stands_alone=alone)
 
     def make(self, original: StoredObject, record: Record) -> tuple[Thumbnail, int]:
         """Make the thumbnails of an original; the second value is how many milliseconds that took.
 
         Raises:
             PictureError: none can be made of it.
-            BucketUnavailable: the original did not arrive whole.
+            Unavailable: the original did not arrive whole, or its watermark cannot be had.
 
         """
         if original.info.size > self.max_bytes:
             raise TooManyBytes(
                 f"The picture has {original.info.size:,} bytes; at most {self.max_bytes:,} are accepted."
             )
+        look = self.look(claimed=record.watermark)
         content, started = original.read(), self.clock()
-        thumbnail = make_thumbnail(
-            content, self.spec, max_pixels=self.max_pixels, focus=record.focus, sizes=self.sizes
-        )
+        thumbnail = look.make(content, max_pixels=self.max_pixels, focus=record.focus)
         return thumbnail, self.clock() - started
 
     def _handle_processed(self, record: Record, original: ObjectInfo) -> Outcome:

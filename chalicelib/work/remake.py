@@ -55,7 +55,7 @@ class Remake:
             Unavailable: Redis or S3 did not answer. The next call goes on where this one stopped.
 
         """
-        store, settings = self.processor.store, self.processor.settings
+        store, settings = self.processor.store, self.processor.look(claimed=True).digest
         at: Checkpoint | None = store.checkpoints.get(_NAME)
         if at is None or at.part != settings or not 0 <= self.clock() - at.since_ms < _LATEST_MS:
             at = Checkpoint(_NAME, self.clock(), settings, revision=None if at is None else at.revision)
@@ -87,7 +87,7 @@ class Remake:
         except OriginalRefused:
             return False
         told = None if stored is None else ObjectMetadata.parse(stored.metadata)
-        return told is not None and told.settings != self.processor.settings
+        return told is not None and told.settings != self.processor.look(claimed=record.watermark).digest
 
     def _remake(self, record: Record, per_second: float) -> str:
         started = self.clock()

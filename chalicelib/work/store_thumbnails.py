@@ -11,14 +11,13 @@ from chalicelib.records.record import Finished, ImageFacts, Pixels, Record, Stor
 from chalicelib.spec import ImageFormat, NamedSize
 
 
-def store_thumbnails(  # noqa: PLR0913 - what, where, and what made it
+def store_thumbnails(
     bucket: Bucket,
     record: Record,
     made: Thumbnail,
     sizes: Sequence[NamedSize],
     *,
     stands_alone: bool,
-    settings: str,
 ) -> Finished:
     """Store the thumbnails of a claimed version under the names that its record gives them.
 
@@ -30,7 +29,6 @@ def store_thumbnails(  # noqa: PLR0913 - what, where, and what made it
         made: what to store.
         sizes: what each of `made.sizes` is.
         stands_alone: the original is going to be removed.
-        settings: the digest of the settings that made them.
 
     Returns:
         what is stored.
@@ -57,6 +55,6 @@ def store_thumbnails(  # noqa: PLR0913 - what, where, and what made it
         naming.thumbnail(record.id, record.thumbnail or ""),
         made.content,
         content_type=ImageFormat.JPEG.media_type,
-        metadata=codec.thumbnail_metadata(told, stands_alone=stands_alone, settings=settings),
+        metadata=codec.thumbnail_metadata(told, stands_alone=stands_alone, settings=made.settings),
     )
     return result

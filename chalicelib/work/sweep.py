@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from chalicelib import naming
 from chalicelib.clock import Clock
-from chalicelib.errors import OriginalRefused, RetriesExhausted, Unavailable
+from chalicelib.errors import OriginalRefused, RetriesExhausted, Unavailable, WatermarkUnavailable
 from chalicelib.records import lifecycle
 from chalicelib.records.lifecycle import IN_FLIGHT_MS
 from chalicelib.records.record import UNRESTRICTED, Record, RemovalScope, UnreadableRecord
@@ -69,6 +69,9 @@ class Sweep:
                         counts[done_now] += 1
                         self.told(record, done_now)
                         in_a_row = 0
+                    except WatermarkUnavailable:
+                        # Redis and S3 answer, so that all else can be done.
+                        counts["postponed"] += 1
                     except Unavailable:
                         counts["postponed"] += 1
                         in_a_row += 1

@@ -79,7 +79,8 @@ class PresignedUploadRequest:
 class Uploader:
     """Accepts uploads of one client; `retention` is how many seconds pictures are kept, 0 for ever.
 
-    Originals carry `request_id`, by which what the pipeline logs of them can be found.
+    Originals carry `request_id`, by which what the pipeline logs of them can be found. `watermark` tells that
+    the client's token has the claim of `WATERMARK_FOR`.
     """
 
     store: RecordStore
@@ -88,6 +89,7 @@ class Uploader:
     retention: int
     client: Viewer
     request_id: str | None = None
+    watermark: bool = False
 
     def upload(self, file: Upload) -> Record:
         """Store an upload under a new id.
@@ -183,6 +185,7 @@ class Uploader:
             owner=self._owner,
             expires_ms=expiry_of(created_ms, self.retention),
             focus=told.focus,
+            watermark=self.watermark,
         )
 
     def _put(self, record: Record, file: Upload) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from chalicelib import imaging, naming
 from chalicelib.spec import ThumbnailSpec
-from chalicelib.work import process
+from chalicelib.work import look
 from local import valkey
 from tests.conftest import picture
 from tests.proxy import Mode, Proxy
@@ -54,7 +54,7 @@ def deadly(monkeypatch: pytest.MonkeyPatch) -> None:
             raise KilledAtTheTimeLimit
         return made
 
-    monkeypatch.setattr(process, "make_thumbnail", make_or_die)
+    monkeypatch.setattr(look, "make_thumbnail", make_or_die)
 
 
 class Outage:
@@ -202,7 +202,7 @@ def test_a_redrive_after_a_bug_was_mended(deployment: Deployment, monkeypatch: p
     platform = LambdaAndSqs(deployment)
     platform.reconciles = False
     with monkeypatch.context() as patch:
-        patch.setattr(process, "make_thumbnail", fail)
+        patch.setattr(look, "make_thumbnail", fail)
         ids = [deployment.upload(picture(16, 12, seed=seed)) for seed in range(10)]
         platform.notify(*[deployment.event(naming.original(one)) for one in ids])
         platform.run(VISIBILITY_MS * 6)
