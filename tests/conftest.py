@@ -34,6 +34,7 @@ from chalicelib.work.process import Processor
 from chalicelib.work.upload import Uploader
 from local import valkey
 from tests import times
+from tests.inside import s3_of
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -224,7 +225,7 @@ def found(store: RecordStore, record_id: str) -> Record:
 
 def keys_in(bucket: Bucket, prefix: str = "") -> list[str]:
     """All object keys of a bucket, sorted, without the heartbeat, which is of no picture."""
-    listed = bucket._s3.list_objects_v2(Bucket=bucket.name, Prefix=prefix)
+    listed = s3_of(bucket).list_objects_v2(Bucket=bucket.name, Prefix=prefix)
     keys = [item["Key"] for item in listed.get("Contents", [])]
     return [key for key in keys if key != naming.HEARTBEAT_OBJECT]
 
@@ -253,7 +254,7 @@ def _once(target: Bucket, hook: str, action: Callable[[], object], skip: int) ->
         if next(calls) == skip:
             action()
 
-    target._s3.meta.events.register(hook, run)
+    s3_of(target).meta.events.register(hook, run)
 
 
 @dataclass

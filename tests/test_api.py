@@ -14,6 +14,7 @@ from PIL import Image
 from app import V1
 from chalicelib import naming
 from tests.conftest import Api, assert_error, just_before, keys_in, picture
+from tests.inside import s3_calls
 
 if TYPE_CHECKING:
     import redis
@@ -330,12 +331,11 @@ def test_each_request_costs_a_constant_number_of_calls(api: Api, redis_server: "
     """Commands are counted by Redis itself; a page's reads are bounded by its limit."""
 
     def cost(method: str, path: str = "", **kwargs: object) -> tuple[int, int]:
-        s3_calls: list[str] = []
-        api.bucket._s3.meta.events.register("before-call.s3", lambda model, **_: s3_calls.append(model.name))
+        calls = s3_calls(api.bucket)
         before = redis_server.info("stats")["total_commands_processed"]
         assert api(method, path, **kwargs).ok
         after = redis_server.info("stats")["total_commands_processed"]
-        return after - before - 1, len(s3_calls)
+        return after - before - 1, len(calls)
 
     def costs() -> list[tuple[int, int]]:
         found = [cost("POST", files={"image": ("p.jpg", picture())})]

@@ -14,6 +14,7 @@ from chalicelib.work.process import Outcome, Processor
 from chalicelib.work.remove import remove
 from chalicelib.work.upload import Uploader
 from tests.conftest import SettableClock, just_before, keys_in, picture
+from tests.inside import small_pages
 from tests.reconciler import CLIENTS_KEY, LATE, Died, Reconciler, due, put, state_of, stored
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def test_it_walks_when_it_is_time_and_goes_on_where_it_stopped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("chalicelib.objects.bucket.PAGE", 2)
-    monkeypatch.setattr("chalicelib.work.walk._PAGE", 2)
+    small_pages(monkeypatch, "walk", 2)
     for _ in range(5):
         stored(uploader)
     stopping = replace(reconciler, time_is_up=lambda: True)
@@ -198,7 +199,7 @@ def test_it_walks_when_it_is_time_and_goes_on_where_it_stopped(
 def test_the_index_is_walked_once_where_a_page_is_full(
     reconciler: Reconciler, uploader: Uploader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chalicelib.work.walk._PAGE", 2)
+    small_pages(monkeypatch, "walk", 2)
     for _ in range(4):
         stored(uploader)
     assert reconciler.audit()["records seen"] == 4

@@ -11,6 +11,7 @@ import pytest
 
 from chalicelib.settings import Settings, SettingsError
 from deploy import ROOT, UserError, parameters, template
+from tests.inside import parameter_problems
 
 AWKWARD = "a$b`c\"d'e\\f$(g)%&;|<>*?!#~{}[]=x,é/:@+" + "0" * 32
 
@@ -193,7 +194,7 @@ def test_the_template_takes_what_the_functions_take(
     """One set of bounds: what CloudFormation lets through and the code refuses is 500 for every request."""
     said = declared["Globals"]["Function"]["Environment"]["Variables"]
     variable = variable or next(name for name, of in said.items() if of == {"Ref": parameter})
-    takes = not list(parameters._problems(declared["Parameters"][parameter], value))
+    takes = not parameter_problems(declared["Parameters"][parameter], value)
     try:
         Settings.from_env({"BUCKET": "pictures", "REDIS_URL": "redis://localhost", variable: value})
     except SettingsError:

@@ -14,10 +14,10 @@ import pytest
 import requests
 
 from deploy import template
-from local import gateway
 from local.gateway import AT_ONCE, MAX_EVENT, create_server
 from local.http_server import CONNECTIONS, MAX_HEAD
 from tests.conftest import Api, picture
+from tests.inside import gateway_slots
 from tests.proxy import Mode, Proxy
 from tests.service import Service, eventually
 
@@ -62,8 +62,8 @@ def full(api: Api) -> Iterator[ExitStack]:
     """Every slot is taken until the stack is closed."""
     with ExitStack() as stack:
         for _ in range(AT_ONCE):
-            assert gateway._slots.acquire(timeout=60)
-            stack.callback(gateway._slots.release)
+            assert gateway_slots().acquire(timeout=60)
+            stack.callback(gateway_slots().release)
         yield stack
 
 

@@ -25,6 +25,7 @@ from chalicelib.work.audit import RECORDS_EVERY_MS
 from deploy import ROOT, template
 from local.owners import TRIAL, token
 from tests.conftest import Api, SettableClock, found, keys_in, picture, report
+from tests.inside import s3_of
 
 if TYPE_CHECKING:
     import redis
@@ -88,7 +89,7 @@ def calls(api: Api) -> Callable[[], set[Grant]]:
         return taken
 
     for adapter in (services.bucket(), services.processor().bucket):
-        adapter._s3.meta.events.register("before-parameter-build.s3", record)
+        s3_of(adapter).meta.events.register("before-parameter-build.s3", record)
     return take
 
 
@@ -360,4 +361,4 @@ def watch_head(bucket: Bucket, key: str, refuse: Callable[[], None]) -> None:
         if left and params["url_path"].endswith(key):
             left.pop()()
 
-    bucket._s3.meta.events.register("before-call.s3.HeadObject", run)
+    s3_of(bucket).meta.events.register("before-call.s3.HeadObject", run)

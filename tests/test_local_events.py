@@ -15,6 +15,7 @@ from chalicelib.records.store import RecordStore
 from deploy import UserError
 from local.events import Publisher, Webhook, signature
 from tests.conftest import SettableClock, found, picture
+from tests.inside import relay_of
 from tests.lifecycle_steps import KEPT_FOR_EVER, version
 from tests.receiver import SECRET, receiving
 from tests.service import Service, eventually
@@ -115,9 +116,9 @@ def test_a_worker_that_is_started_again_goes_on(publishing: RecordStore) -> None
     claimed = publishing.claim_version(version(KEPT_FOR_EVER, "a", None))
     publishing.finish(claimed, Finished(3609))
     first, second = (Publisher(publishing, "pictures", None) for _ in range(2))
-    assert len(first._relay([])) == 1
-    (waiting,) = second._relay([])
-    second._relay([waiting], last=True)
+    assert len(relay_of(first)([])) == 1
+    (waiting,) = relay_of(second)([])
+    relay_of(second)([waiting], last=True)
     assert publishing.outbox.due(10) == []
 
 

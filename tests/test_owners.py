@@ -12,6 +12,7 @@ from chalicelib import naming, services
 from chalicelib.records.record import UNRESTRICTED
 from chalicelib.records.store import RecordStore
 from tests.conftest import Api, keys_in, picture
+from tests.inside import s3_calls
 from tests.owned import UNKNOWN, Client, alice, bob, client, owned, upload
 
 if TYPE_CHECKING:
@@ -60,10 +61,7 @@ def test_asking_for_anothers_costs_what_asking_for_none_does(
     """The same calls of Redis and S3, and as many bytes from Redis: no clock can tell one from the other."""
     record = upload(alice)
     owned.deliver()
-    asked_s3: list[str] = []
-    services.bucket()._s3.meta.events.register(
-        "before-call.s3", lambda model, **_: asked_s3.append(model.name)
-    )
+    asked_s3 = s3_calls(services.bucket())
 
     def calls(record_id: str) -> tuple[dict[str, int], list[str], int]:
         redis_server.config_resetstat()

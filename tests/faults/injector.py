@@ -49,6 +49,7 @@ from redis.retry import Retry
 
 from chalicelib.objects.bucket import Bucket
 from chalicelib.records.store import RecordStore
+from tests.inside import errors_to_repeat, http_session, redis_of, s3_of, scripts_of
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -117,22 +118,13 @@ class _Call:
     injected: Exception | None = None
 
 
-def scripts_of(store: RecordStore) -> dict[str, Script]:
-    """The scripts that a store calls, by the names that steps have."""
-    return {
-        "replace": store._replace._replace,
-        "replace when full": store._replace._replace_when_full,
-        "reschedule": store.schedule._reschedule,
-    }
-
-
 class Injector:
     """Counts steps, and makes one of them fail. One injector may watch several clients."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._steps: list[str] | None = None
-        self._faults: dict[int, Fault | Meanwhile] = {}
+        self.faults: dict[int, Fault | Meanwhile] = {}
         self._hit: set[int] = set()
         self._unanswered: _Step | None = None
         self._paused = False
@@ -145,9 +137,9 @@ class Injector:
         """Watch the clients of these adapters; scripts are named as in `scripts_of`."""
         for adapter in adapters:
             if isinstance(adapter, Bucket):
-                self.watch_s3(adapter._s3)
+                self.watch_s3(s3_of(adapter))
             else:
-                self.watch_redis(adapter._redis, scripts_of(adapter))
+                self.watch_redis(redis_of(adapter), scripts_of(adapter))
 
     def watch_redis(self, client: "redis.Redis", scripts: Mapping[str, Script] | None = None) -> None:
         """Watch a client of one Redis over TCP, with the names that its scripts shall have.
@@ -191,12 +183,12 @@ class Injector:
 
         """
         with self.record() as steps:
-            self._faults[step] = fault
+            self.faults[step] = fault
             self._hit.discard(step)
             try:
                 yield steps
             finally:
-                del self._faults[step]
+                del self.faults[step]
                 # Also when the operation has failed: not of this, and the test might take it for this.
                 assert step in self._hit, f"there was no step {step} to fail; the steps were {steps}"
 
@@ -215,11 +207,11 @@ class Injector:
 
     # --- what the hooks do ---
 
-    def _check_alive(self) -> None:
+    def check_alive(self) -> None:
         if self._killed:
             raise Killed
 
-    def _step(self, call: _Call, position: int, name: str) -> _Step:
+    def step(self, call: _Call, position: int, name: str) -> _Step:
         """The step at this place of a call: the one that is repeated, or else the operation's next."""
         with self._lock:
             if position in call.steps:
@@ -234,15 +226,15 @@ class Injector:
             call.steps[position] = step
             return step
 
-    def _not_yet(self, step: _Step) -> None:
+    def not_yet(self, step: _Step) -> None:
         """Take back a script which the server did not know: it is loaded, and sent again as the same step."""
         if step.index is not None:
             self._unanswered = step
 
-    def _take(self, step: _Step, connection: _Connection, send: Callable[[], Reply]) -> Reply:
+    def take(self, step: _Step, connection: _Connection, send: Callable[[], Reply]) -> Reply:
         """Take a step, or let its fault happen."""
-        self._check_alive()
-        fault = None if step.index is None else self._faults.get(step.index)
+        self.check_alive()
+        fault = None if step.index is None else self.faults.get(step.index)
         if fault is None or step.index is None:
             return send()
         self._hit.add(step.index)
@@ -305,7 +297,7 @@ class _TellsCalls(Retry):
     """Repeats as often as `real`, without a pause, and tells which commands belong to one call."""
 
     def __init__(self, real: Any) -> None:
-        super().__init__(NoBackoff(), real.get_retries(), real._supported_errors)
+        super().__init__(NoBackoff(), real.get_retries(), errors_to_repeat(real))
         self.call = _Call()
 
     def call_with_retry(self, *args: Any, **kwargs: Any) -> Any:
@@ -376,7 +368,7 @@ class _RedisConnection(redis.Connection):
 
     def send_command(self, *args: Any, **kwargs: Any) -> None:
         if self._unwatched or str(args[0]).startswith("SCRIPT"):
-            self.injector._check_alive()
+            self.injector.check_alive()
             self._plain.send_command(*args, **kwargs)
         else:
             self.send_packed_command(_Commands([args]))
@@ -392,7 +384,7 @@ class _RedisConnection(redis.Connection):
         if self._unwatched or pending is None:
             return self._plain.read_response(*args, **kwargs)
         command = pending.commands[0]
-        step = self.injector._step(pending.call, pending.position, self._name(command))
+        step = self.injector.step(pending.call, pending.position, self._name(command))
 
         def send() -> Any:
             with self._not_watching():
@@ -400,9 +392,9 @@ class _RedisConnection(redis.Connection):
                 return self._plain.read_response(*args, **kwargs)
 
         try:
-            return self.injector._take(step, pending, send)
+            return self.injector.take(step, pending, send)
         except NoScriptError:
-            self.injector._not_yet(step)
+            self.injector.not_yet(step)
             raise
         except redis.ResponseError:
             raise
@@ -469,7 +461,7 @@ class _S3Hooks:
     def __init__(self, injector: Injector, client: "S3Client") -> None:
         self._injector = injector
         endpoint: Any = client
-        self._session = endpoint._endpoint.http_session
+        self._session = http_session(endpoint)
         self._tries: int = (endpoint.meta.config.retries or {}).get("total_max_attempts", 1)
         events: Any = client.meta.events
         events.register_first("before-parameter-build.s3", self._begin)
@@ -487,7 +479,7 @@ class _S3Hooks:
         call: _Call = request.context[_CALL]
         sent = _S3Request(request, self._session)
         try:
-            return self._injector._take(self._injector._step(call, 0, call.name), sent, sent.send)
+            return self._injector.take(self._injector.step(call, 0, call.name), sent, sent.send)
         except BaseException as error:
             sent.abandon()
             if isinstance(error, BotoCoreError):
@@ -523,8 +515,8 @@ class _Body(StreamingBody):
         read = functools.partial(self._body.read, amt)
         if 1 in self._call.steps:
             return read()
-        step = self._injector._step(self._call, 1, f"{self._call.name} body")
-        return self._injector._take(step, self, read)
+        step = self._injector.step(self._call, 1, f"{self._call.name} body")
+        return self._injector.take(step, self, read)
 
     def failed(self, *, heard: bool) -> Exception:
         return ResponseStreamingError(error="injected: connection lost")

@@ -185,7 +185,7 @@ def odd_entries(world: World) -> None:
     a_ready(world)
     world.redis.delete(naming.record(world.about["id"]))
     world.others.bucket.delete(world.about["key"])
-    for name in [name for name in world._keys() if world.about["id"] in name]:
+    for name in [name for name in world.objects() if world.about["id"] in name]:
         world.others.bucket.delete(name)
     _unpromised(world, world.about["id"])
     a_ready(world)

@@ -145,7 +145,7 @@ def test_what_is_none_of_our_errors_is_reported(world: World, raised: BaseExcept
         raise raised
 
     operation = Operation("raises", Kind.REQUEST, operations.nothing, run)
-    world._scenes[operation.name] = replace(world._scene(OPERATIONS[0]), steps=["HGETALL record:"])
+    world.scenes[operation.name] = replace(world.scene(OPERATIONS[0]), steps=["HGETALL record:"])
     (broken, *_) = world.run(Row(operation, 1, "HGETALL record:"), Column.ERROR_ONCE)
     assert broken.startswith("raised ")
 

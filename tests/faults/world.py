@@ -40,6 +40,7 @@ from chalicelib.work.remove import remove
 from chalicelib.work.upload import PRESIGNED_SECONDS, Upload, Uploader
 from tests.conftest import picture
 from tests.faults.injector import Fault, Injector, Killed, Meanwhile, MeanwhileFailed
+from tests.inside import redis_of, use_http_session
 from tests.invariants import Promises, Stored, broken_for_good, broken_in_minutes, broken_now
 from tests.reconciler import Reconciler
 
@@ -107,7 +108,7 @@ def s3_without_wire(refused: Collection[str] = ()) -> "S3Client":
 
     """
     client: Any = s3_client(timeout=30, attempts=2)
-    client._endpoint.http_session = _WithoutWire(refused)
+    use_http_session(client, _WithoutWire(refused))
     made: S3Client = client
     return made
 
@@ -291,7 +292,7 @@ class World:
         self.s3.create_bucket(Bucket=BUCKET)
         self._numbers = itertools.count(1)
         self._runs: dict[tuple[str, int, Column], list[str]] = {}
-        self._scenes: dict[str, _Scene] = {}
+        self.scenes: dict[str, _Scene] = {}
         self._in_force = Operation("nothing", Kind.TASK, lambda _: None, lambda *_: None)
 
     @classmethod
@@ -321,10 +322,10 @@ class World:
         return f"{next(self._numbers):08x}-0000-4000-8000-000000000000"
 
     def _close(self) -> None:
-        self._empty()
+        self.empty()
         self.s3.delete_bucket(Bucket=BUCKET)
         for store in self._stores:
-            store._redis.close()
+            redis_of(store).close()
         self.redis.close()
 
     # --- who is there ---
@@ -396,7 +397,7 @@ class World:
 
     # --- what is stored ---
 
-    def _keys(self) -> Any:
+    def objects(self) -> Any:
         return s3_backends["123456789012"]["aws"].buckets[BUCKET].keys
 
     def stored(self) -> Stored:
@@ -422,7 +423,7 @@ class World:
             due={one: int(at) for one, at in sets.get(naming.DUE, {}).items()},
             objects={
                 name: (one.etag.strip('"'), one.size)
-                for name, one in self._keys().items()
+                for name, one in self.objects().items()
                 if name != naming.HEARTBEAT_OBJECT
             },
             listed=[record.id for record in self.others.store.page(1000, None, UNRESTRICTED).records],
@@ -452,9 +453,9 @@ class World:
             {name: dict(pairs) for name, pairs in zip(sets, found[len(hashes) :], strict=True)},
         )
 
-    def _empty(self) -> None:
+    def empty(self) -> None:
         self.redis.flushall()
-        held = self._keys()
+        held = self.objects()
         for name in list(held):
             held.pop(name)
 
@@ -462,12 +463,12 @@ class World:
 
     def steps(self, operation: Operation) -> list[str]:
         """The steps of an operation that nothing happens to."""
-        return self._scene(operation).steps
+        return self.scene(operation).steps
 
-    def _scene(self, operation: Operation) -> _Scene:
-        if operation.name not in self._scenes:
+    def scene(self, operation: Operation) -> _Scene:
+        if operation.name not in self.scenes:
             self._in_force = operation
-            self._empty()
+            self.empty()
             self.clock.ms = START_MS
             self.promised, self.events, self.about = Promises(operation.keep_originals), [], {}
             operation.set_up(self)
@@ -480,20 +481,20 @@ class World:
                 dict(self.about),
                 hashes,
                 sets,
-                [copy.deepcopy(self._keys()[name]) for name in self._keys()],
+                [copy.deepcopy(self.objects()[name]) for name in self.objects()],
                 broken_now(self.stored(), self.promised),
             )
             with self.injector.record() as steps:
                 operation.run(self, self.watched)
             scene.steps = list(steps)
-            self._scenes[operation.name] = scene
-        return self._scenes[operation.name]
+            self.scenes[operation.name] = scene
+        return self.scenes[operation.name]
 
     def _begin(self, operation: Operation) -> None:
         """Go back to where an operation begins."""
-        scene = self._scene(operation)
+        scene = self.scene(operation)
         self._in_force = operation
-        self._empty()
+        self.empty()
         self.refused.clear()
         self.clock.ms = scene.now_ms
         self.promised, self.events, self.about = (
@@ -506,7 +507,7 @@ class World:
         for one in scene.objects:
             again = copy.deepcopy(one)
             again.last_modified = one.last_modified
-            self._keys()[again.name] = again
+            self.objects()[again.name] = again
 
     def _put_back(self, hashes: dict[str, dict[str, str]], sets: dict[str, dict[str, float]]) -> None:
         with self.redis.pipeline(transaction=False) as pipe:
@@ -570,7 +571,7 @@ class World:
 
     def _run(self, operation: Operation, step: int, column: Column, fault: Fault | Meanwhile) -> list[str]:
         self._begin(operation)
-        known = self._scene(operation).broken
+        known = self.scene(operation).broken
         broken: list[str] = []
         with self.injector.inject(step, fault):
             failed = self._attempt(lambda: operation.run(self, self.watched), broken)
@@ -626,7 +627,7 @@ class World:
         for _ in range(_MINUTES_TO_RECOVER // 5):
             self._later(5 * 60 * 1000, self.others.reconciler.recover, broken)
             self._later(0, self.others.reconciler.sweep, broken)
-        known = [said for said in self._scene(operation).broken if operation.kind is Kind.TASK]
+        known = [said for said in self.scene(operation).broken if operation.kind is Kind.TASK]
         if operation.kind is not Kind.TASK:
             broken += [
                 f"in minutes: {said}"
@@ -638,7 +639,7 @@ class World:
 
     def _unpromise_half_removals(self) -> None:
         """What is still in the bucket when Redis loses its removal may come back: no DELETE was answered."""
-        stored = set(self._keys())
+        stored = set(self.objects())
         for one in list(self.promised.removed):
             prefixes = (naming.original(one), naming.thumbnails(one))
             if any(key.startswith(prefixes) or naming.record_id(key) == one for key in stored):
@@ -653,7 +654,7 @@ class World:
 
     def _notice_events(self) -> None:
         """Note of which originals S3 has sent an event; it may come more than once."""
-        originals = [key for key in self._keys() if key.startswith(naming.ORIGINALS)]
+        originals = [key for key in self.objects() if key.startswith(naming.ORIGINALS)]
         self.events += [key for key in originals if key not in self.events]
 
     def _attempt(self, action: Callable[[], object], broken: list[str]) -> bool:
@@ -708,5 +709,7 @@ class World:
         return (
             records,
             sets,
-            sorted((name, one.etag) for name, one in self._keys().items() if name != naming.HEARTBEAT_OBJECT),
+            sorted(
+                (name, one.etag) for name, one in self.objects().items() if name != naming.HEARTBEAT_OBJECT
+            ),
         )

@@ -26,6 +26,7 @@ from chalicelib.records.lifecycle import IN_FLIGHT_MS
 from chalicelib.records.record import UNRESTRICTED, Record
 from chalicelib.records.store import RecordStore
 from tests.faults.world import Clock, s3_without_wire
+from tests.inside import http_session, use_http_session
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -247,7 +248,7 @@ def deployed(
     def client(**_: object) -> "S3Client":
         made: Any = s3_client(timeout=30, attempts=1)
         if not wire:
-            made._endpoint.http_session = in_process._endpoint.http_session
+            use_http_session(made, http_session(in_process))
         return faults.watch(made)
 
     with contextlib.ExitStack() as stack:
@@ -272,7 +273,7 @@ def deployed(
         stack.callback(_forget)
         plain: Any = boto3.client("s3")
         if not wire:
-            plain._endpoint.http_session = in_process._endpoint.http_session
+            use_http_session(plain, http_session(in_process))
         plain.create_bucket(Bucket=bucket)
         services.bucket()  # before threads need them: making clients is not thread-safe in boto3
         services.processor()
