@@ -35,6 +35,7 @@ from chalicelib.work.upload import Uploader
 from local import valkey
 from tests import times
 from tests.inside import s3_of
+from tests.made_stack import resources, stack  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -72,30 +73,6 @@ def picture(width: int = 300, height: int = 200, *, image_format: str = "JPEG", 
     out = BytesIO()
     image.save(out, image_format)
     return out.getvalue()
-
-
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The template, made by Chalice under this Python: it only differs in the runtime's name."""
-    import sys
-    from pathlib import Path
-
-    from deploy import package, template
-
-    folder = tmp_path_factory.mktemp("stack")
-    package.stage(folder / "project")
-    made = template.run_chalice(Path(sys.executable), folder / "project", "arm64", folder / "out")
-    for properties in template.functions(made).values():
-        properties["Runtime"] = "python3.13"
-        properties["CodeUri"] = {"Bucket": "artifacts", "Key": "code.zip"}
-    return made
-
-
-@pytest.fixture(scope="session")
-def resources(stack: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The template's resources, by their logical ids."""
-    found: dict[str, dict[str, Any]] = stack["Resources"]
-    return found
 
 
 @pytest.fixture(scope="session")

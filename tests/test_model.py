@@ -24,7 +24,8 @@ from chalicelib.work import repair
 from chalicelib.work.audit import BUCKET_EVERY_MS
 from chalicelib.work.remove import remove
 from tests.conftest import just_before
-from tests.faults.injector import Fault, Injector, Killed
+from tests.faults.injector import Injector
+from tests.faults.steps import Fault, Killed
 from tests.model import AFTER_DOWNLOAD, CLIENTS_KEYS, DAY_MS, RETENTION, Service, World
 from tests.model_machine import Machine
 from tests.reconciler import Died
@@ -193,4 +194,4 @@ def test_a_record_whose_event_died_is_listed_and_due(world: World) -> None:
     service.put(KEY, 0)
     for step in range(5):
         kill(service, step, lambda: service.processor.process(KEY))
-        assert (service.store.get(ID, UNRESTRICTED) is None) == (service.walk() == [])
+        assert (service.store.get(ID, UNRESTRICTED) is None) == (service.stored().listed == [])

@@ -12,7 +12,9 @@ from chalicelib.spec import ThumbnailSpec, parse_sizes
 from chalicelib.work.remake import Remake
 from chalicelib.work.remove import thumbnail_keys
 from chalicelib.work.upload import OPAQUE, PresignedUploadRequest
-from tests.faults.world import BUCKET, CLIENTS_KEY, NEW, SMALL, Kind, Operation, Party, World
+from tests.faults.operation import Kind, Operation, Party
+from tests.faults.s3_in_process import BUCKET
+from tests.faults.world import CLIENTS_KEY, NEW, SMALL, World
 
 HOUR_MS = 3600 * 1000
 WEEKS = 4 * 7 * 24 * 3600

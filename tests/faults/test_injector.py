@@ -26,7 +26,8 @@ from chalicelib.records.store import RecordStore
 from chalicelib.work.process import Outcome, Processor
 from chalicelib.work.remove import thumbnail_keys
 from tests.conftest import keys_in, picture
-from tests.faults.injector import Fault, Injector, Killed, Meanwhile, MeanwhileFailed
+from tests.faults.injector import Injector
+from tests.faults.steps import Fault, Killed, Meanwhile, MeanwhileFailed
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

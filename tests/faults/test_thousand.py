@@ -23,9 +23,11 @@ from chalicelib.work.publish import publish
 from chalicelib.work.relay import Waiting, relay
 from chalicelib.work.upload import OPAQUE, PresignedUploadRequest
 from tests.faults.events import EventWorld, broken_events, broken_story
-from tests.faults.injector import Fault, Killed
+from tests.faults.operation import Party
 from tests.faults.operations import BROKEN
-from tests.faults.world import BUCKET, SMALL, Party
+from tests.faults.s3_in_process import BUCKET
+from tests.faults.steps import Fault, Killed
+from tests.faults.world import SMALL
 from tests.reconciler import LATE
 
 MINUTE_MS = 60_000

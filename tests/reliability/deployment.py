@@ -25,7 +25,8 @@ from chalicelib.clients import s3_client
 from chalicelib.records.lifecycle import IN_FLIGHT_MS
 from chalicelib.records.record import UNRESTRICTED, Record
 from chalicelib.records.store import RecordStore
-from tests.faults.world import Clock, s3_without_wire
+from tests.faults.operation import Clock
+from tests.faults.s3_in_process import s3_without_wire
 from tests.inside import http_session, use_http_session
 
 if TYPE_CHECKING:
