@@ -96,14 +96,10 @@ def test_thumbnails_that_no_record_names_go_when_they_are_old(
 
 @pytest.mark.parametrize("content", [picture(), picture()[:300]], ids=["ready", "failed"])
 def test_a_record_of_which_nothing_is_left_goes(
-    reconciler: Reconciler,
-    uploader: Uploader,
-    clock: SettableClock,
-    processor: Processor,
-    content: bytes,
+    reconciler: Reconciler, uploader: Uploader, clock: SettableClock, content: bytes
 ) -> None:
     record = stored(uploader, content)
-    processor.process(record.object_key)
+    reconciler.processor.process(record.object_key)
     uploader.bucket.delete(*keys_in(uploader.bucket))
     assert reconciler.audit()["records removed"] == 0
     clock.advance(ms=RECORDS_EVERY_MS)
@@ -128,14 +124,10 @@ def test_a_lost_thumbnail_is_made_again(
 
 
 def test_a_picture_that_is_whole_stays_as_it_is(
-    reconciler: Reconciler,
-    uploader: Uploader,
-    clock: SettableClock,
-    processor: Processor,
-    redis_server: "redis.Redis",
+    reconciler: Reconciler, uploader: Uploader, clock: SettableClock, redis_server: "redis.Redis"
 ) -> None:
     record = stored(uploader)
-    processor.process(record.object_key)
+    reconciler.processor.process(record.object_key)
     clock.advance(**LATE)
     reconciler.sweep()
     before, objects = redis_server.hgetall(naming.record(record.id)), keys_in(uploader.bucket)
@@ -147,15 +139,11 @@ def test_a_picture_that_is_whole_stays_as_it_is(
 
 
 def test_index_entries_and_checks_that_redis_has_lost_are_added_again(
-    reconciler: Reconciler,
-    uploader: Uploader,
-    clock: SettableClock,
-    processor: Processor,
-    redis_server: "redis.Redis",
+    reconciler: Reconciler, uploader: Uploader, clock: SettableClock, redis_server: "redis.Redis"
 ) -> None:
     """In a cluster each of the two is a key of its own, on a node of its own."""
     ready, pending = stored(uploader), stored(uploader)
-    processor.process(ready.object_key)
+    reconciler.processor.process(ready.object_key)
     expected = uploader.store.page(10, None, UNRESTRICTED)
     redis_server.delete(naming.INDEX, naming.DUE)
     reconciler.audit()
@@ -206,16 +194,12 @@ def test_the_index_is_walked_once_where_a_page_is_full(
 
 
 def test_a_record_that_another_release_has_written_is_counted_and_left_alone(
-    reconciler: Reconciler,
-    uploader: Uploader,
-    clock: SettableClock,
-    processor: Processor,
-    redis_server: "redis.Redis",
+    reconciler: Reconciler, uploader: Uploader, clock: SettableClock, redis_server: "redis.Redis"
 ) -> None:
     """Its object, thumbnail and index entry stay, though nothing here knows whose they are."""
     records = [stored(uploader) for _ in range(2)]
     for record in records:
-        processor.process(record.object_key)
+        reconciler.processor.process(record.object_key)
     redis_server.hset(naming.record(records[0].id), "colour", "red")
     uploader.bucket.delete(*keys_in(uploader.bucket, f"thumbnails/{records[1].id}/"))
     before = redis_server.hgetall(naming.record(records[0].id))

@@ -20,12 +20,12 @@ import app
 from chalicelib import naming, services, triggers
 from chalicelib.objects.bucket import Bucket
 from chalicelib.records.lifecycle import IN_FLIGHT_MS
-from chalicelib.records.record import UNRESTRICTED, RemovalScope
 from chalicelib.work.audit import RECORDS_EVERY_MS
 from deploy import ROOT, template
 from local.owners import TRIAL, token
-from tests.conftest import Api, SettableClock, found, keys_in, picture, report
+from tests.conftest import Api, SettableClock, keys_in, picture, report
 from tests.inside import s3_of
+from tests.processing import remove_and_die
 
 if TYPE_CHECKING:
     import redis
@@ -284,7 +284,7 @@ def leftovers(api: Api, s3: "S3Client", clock: SettableClock, redis_server: "red
         Bucket=api.bucket.name, Key=naming.thumbnail(naming.new_id(), "e-0123456789abcdef"), Body=b"x"
     )
     empty(api.bucket, s3, f"thumbnails/{lost['id']}/")
-    api.store.start_removal(found(api.store, removed["id"]), RemovalScope.VISIBLE, UNRESTRICTED)
+    remove_and_die(api.store, api.bucket, removed["id"])
     # As release 1 has stored it.
     api.bucket.copy(naming.original(former["id"]), naming.ORIGINALS + former["id"])
     s3.delete_object(Bucket=api.bucket.name, Key=naming.original(former["id"]))

@@ -17,7 +17,7 @@ from chalicelib.work.remove import remove
 from chalicelib.work.upload import Uploader
 from tests.conftest import Api, SettableClock, found, keys_in, picture
 from tests.inside import s3_calls
-from tests.processing import assert_ready
+from tests.processing import assert_ready, remove_and_die
 from tests.reconciler import CLIENTS_KEY, LATE, Reconciler, put, state_of, stored
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def test_a_file_that_is_put_again_during_its_removal_is_not_swallowed(
     record_id = naming.record_id(CLIENTS_KEY)
     put(bucket, CLIENTS_KEY, picture())
     processor.process(CLIENTS_KEY)
-    assert store.start_removal(found(store, record_id), RemovalScope.VISIBLE, UNRESTRICTED)
+    remove_and_die(store, bucket, record_id)
     s3_clock.advance(seconds=1)
     put(bucket, CLIENTS_KEY, content)
     with pytest.raises(OriginalChanging):

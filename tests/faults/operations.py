@@ -7,7 +7,7 @@ from chalicelib import naming
 from chalicelib.errors import RetriesExhausted
 from chalicelib.records import codec
 from chalicelib.records.index import entry_of
-from chalicelib.records.record import UNRESTRICTED, Owner, Record, RemovalScope
+from chalicelib.records.record import UNRESTRICTED, Owner, Record
 from chalicelib.spec import ThumbnailSpec, parse_sizes
 from chalicelib.work.remake import Remake
 from chalicelib.work.remove import thumbnail_keys
@@ -15,6 +15,7 @@ from chalicelib.work.upload import OPAQUE, PresignedUploadRequest
 from tests.faults.operation import Kind, Operation, Party
 from tests.faults.s3_in_process import BUCKET
 from tests.faults.world import CLIENTS_KEY, NEW, SMALL, World
+from tests.processing import remove_and_die
 
 HOUR_MS = 3600 * 1000
 WEEKS = 4 * 7 * 24 * 3600
@@ -116,7 +117,7 @@ def _expired(set_up: Callable[[World], None]) -> Callable[[World], None]:
 def half_removed(world: World) -> None:
     """A delete that died after its first step, an hour ago."""
     _at_rest(a_ready)(world)
-    world.others.store.start_removal(_found(world), RemovalScope.VISIBLE, UNRESTRICTED)
+    remove_and_die(world.others.store, world.others.bucket, world.about["id"])
     world.promised.removed.add(world.about["id"])
     world.clock.ms += HOUR_MS
 
