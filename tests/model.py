@@ -9,7 +9,7 @@ What is not held against the service:
 
 - After FLUSHALL tombstones are forgotten: what is still in the bucket of a removed picture may bring it back.
 - FLUSHALL forgets the end that a download gave.
-- Two that write a client's own key at once: here, one step ends before the next one begins.
+- Two that write a client's own key simultaneously: here, one step ends before the next one begins.
 - An operation that was cut off has promised nothing, so that both is right; what it has hidden stays hidden.
 """
 
@@ -60,7 +60,7 @@ class Word(Enum):
 
     NOTHING = "nothing"
     PERHAPS = "perhaps"
-    """Nobody was answered: it may be there or not."""
+    """The client got no answer: it may be there or not."""
     ACCEPTED = "accepted"
     REMOVED = "removed"
 
@@ -95,7 +95,7 @@ class Told:
         return min((end for end in (self.end_ms, self.download_end_ms) if end is not None), default=None)
 
     def see(self, record: Record) -> None:
-        """Believe what nobody was told: what is ready stays, and what a client has put there is taken up."""
+        """Believe what no client was told: what is ready stays, what a client has put there is taken up."""
         is_settled = record.state in {State.READY, State.FAILED}
         if self.put is not None and record.etag == self.put.etag and is_settled:
             self.accept(self.put.etag, record.expires_ms, record.download_expires_ms)

@@ -272,7 +272,7 @@ class Machine(RuleBasedStateMachine):
         return these[-1 - index % len(these)]
 
     def _attempt(self, fault: Chosen, action: Callable[[], Answer]) -> list[Answer]:
-        """Do it, a second after whatever was before; no answer comes when it was cut off or has failed."""
+        """Do it, a second after what was before; no answer comes when it was cut off or has failed."""
         self.world.now_ms += 1000
         answer: list[Answer] = []
         try:
@@ -301,7 +301,7 @@ class Machine(RuleBasedStateMachine):
                 self.service.processor.process(event.object_key)
 
     def _look_for_removal(self, record_id: str) -> None:
-        """What has been hidden, though nobody was told, stays hidden."""
+        """What has been hidden, though no client was told, stays hidden."""
         found = self.service.store.find(record_id)
         if found is not None and lifecycle.is_gone(found):
             self.told[record_id].forget(Word.REMOVED)

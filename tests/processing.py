@@ -51,7 +51,7 @@ def remove_and_die(store: RecordStore, bucket: Bucket, record_id: str) -> Record
 
 
 def assert_ready(store: RecordStore, bucket: Bucket, record_id: str, *, abandoned: int = 0) -> Record:
-    """Invariant 2, and that no thumbnails lie about but those `abandoned`."""
+    """It has its thumbnail, and at most so many `abandoned` ones are stored besides."""
     record = store.get(record_id, UNRESTRICTED)
     assert record is not None
     assert record.state is State.READY

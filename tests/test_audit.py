@@ -81,9 +81,9 @@ def test_thumbnails_that_no_record_names_go_when_they_are_old(
     record = stored(uploader)
     processor.process(record.object_key)
     lost = naming.thumbnail(record.id, naming.new_thumbnail("of-another-version"))
-    nobodys = naming.thumbnail(naming.new_id(), naming.new_thumbnail("e"))
+    unnamed = naming.thumbnail(naming.new_id(), naming.new_thumbnail("e"))
     others = "thumbnails/readme.txt"
-    for key in (lost, nobodys, others):
+    for key in (lost, unnamed, others):
         put(uploader.bucket, key, b"x")
     before = keys_in(uploader.bucket)
     counts = reconciler.audit()
@@ -91,7 +91,7 @@ def test_thumbnails_that_no_record_names_go_when_they_are_old(
     assert keys_in(uploader.bucket) == before
     clock.advance(ms=RECORDS_EVERY_MS)
     assert reconciler.audit()["thumbnails removed"] == 2
-    assert keys_in(uploader.bucket) == sorted(set(before) - {lost, nobodys})
+    assert keys_in(uploader.bucket) == sorted(set(before) - {lost, unnamed})
 
 
 @pytest.mark.parametrize("content", [picture(), picture()[:300]], ids=["ready", "failed"])
@@ -290,7 +290,7 @@ class TestOriginalsAreNotKept:
     def test_originals_of_before_the_change_stay(
         self, reconciler: Reconciler, uploader: Uploader, processor: Processor, clock: SettableClock
     ) -> None:
-        """Their thumbnails do not say that they stand alone, so a rebuild would take them for nobody's."""
+        """Their thumbnails do not say that they stand alone, so that a rebuild would delete them."""
         record = stored(uploader)
         replace(processor, keep_originals=True).process(record.object_key)
         clock.advance(**LATE)

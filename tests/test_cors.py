@@ -57,7 +57,7 @@ def preflight(api: Api, path: str, method: str, origin: str) -> requests.Respons
 
 
 def assert_readable(reply: requests.Response, by: str | None) -> None:
-    """Hold an answer to whose pages may read it: None for nobody's."""
+    """Hold an answer to whose pages may read it: None for those of no other origin."""
     assert reply.headers.get("Access-Control-Allow-Origin") == by
     exposed = reply.headers.get("Access-Control-Expose-Headers")
     assert exposed == (None if by is None else ", ".join(cors.EXPOSED))

@@ -162,7 +162,7 @@ def test_more_than_the_quota_is_refused(
         (("NotFoundException", "Invalid Customer identifier specified"), False),
     ],
 )
-def test_an_account_that_never_had_an_api_lets_nobody_log(
+def test_an_account_without_an_api_has_no_role_that_may_log(
     monkeypatch: pytest.MonkeyPatch, answer: Any, may: bool
 ) -> None:
     stubber = hand_out(monkeypatch, "apigateway")

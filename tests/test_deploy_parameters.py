@@ -200,7 +200,7 @@ def test_the_template_takes_what_the_functions_take(
     except SettingsError:
         assert not takes
     else:
-        # The settings read leading zeros as the same number; nobody needs the template to.
+        # The settings read leading zeros as the same number; the template need not.
         assert takes or re.fullmatch(r"0\d+x.*|.*x0\d+", value)
 
 
@@ -253,5 +253,7 @@ def test_a_failover_is_turned_on_and_off_while_there_are_two_nodes(
         ("0", {"ExpireAfterDays": "2"}, False),
     ],
 )
-def test_nobody_loses_old_pictures_unasked(days: str, current: dict[str, str], asked: bool) -> None:
+def test_a_retention_that_ends_stored_pictures_is_confirmed_first(
+    days: str, current: dict[str, str], asked: bool
+) -> None:
     assert bool(parameters.shortened({"ExpireAfterDays": days}, current)) == asked

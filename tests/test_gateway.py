@@ -1,4 +1,4 @@
-"""The local gateway at its bounds: it refuses at once what is too much, and is well afterwards."""
+"""The local gateway at its bounds: it refuses what is too much, and serves again afterwards."""
 
 import re
 import socket
@@ -67,7 +67,7 @@ def full(api: Api) -> Iterator[ExitStack]:
         yield stack
 
 
-def test_what_is_too_much_at_once_is_refused(api: Api, full: ExitStack) -> None:
+def test_requests_beyond_the_slots_are_refused(api: Api, full: ExitStack) -> None:
     """And does not wait for a slot: none becomes free."""
     assert_refused(api("GET"))
     assert_refused(api("POST", files={"image": ("p.jpg", picture())}))

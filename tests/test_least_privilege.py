@@ -42,7 +42,7 @@ ACTION = {
     "HeadBucket": "s3:ListBucket",
     "ListObjectsV2": "s3:ListBucket",
 }
-# Whoever may not list a bucket is told 403, and not 404, of an object that is not there.
+# A role that may not list a bucket is told 403, and not 404, of an object that is not there.
 ASKS_FOR_WHAT_MAY_BE_MISSING = {"GetObject", "HeadObject"}
 
 LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}

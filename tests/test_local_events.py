@@ -52,7 +52,7 @@ def test_the_key_is_not_shown() -> None:
 
 
 @pytest.mark.parametrize("status", [302, 307, 400, 410, 429, 500, 503])
-def test_whatever_is_no_2xx_is_a_refusal(status: int) -> None:
+def test_every_status_but_2xx_is_a_refusal(status: int) -> None:
     with receiving(status) as receiver:
         webhook = Webhook.from_env({"EVENTS_URL": receiver.url, "EVENTS_SECRET": SECRET})
         assert webhook is not None

@@ -56,7 +56,7 @@ def world(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("keep_originals", [True, False], ids=["originals kept", "originals removed"])
-def test_whatever_happens(world: World, keep_originals: bool) -> None:
+def test_any_history_keeps_the_promises(world: World, keep_originals: bool) -> None:
     class ThisMachine(Machine):
         def __init__(self) -> None:
             super().__init__(world, keep_originals=keep_originals)
@@ -103,7 +103,7 @@ def ending(world: World) -> Service:
 
 
 def test_what_is_put_after_an_expiry_that_stopped_half_way_is_kept(ending: Service) -> None:
-    """Nobody has deleted anything: the old picture has ended, and the new one is lost."""
+    """No client has deleted anything: the old picture has ended, and the new one is lost."""
     ending.world.now_ms += RETENTION * 1000 + 1000
     just_before(ending.bucket, "DeleteObjects", die := Died())
     with pytest.raises(Died):

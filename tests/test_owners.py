@@ -132,7 +132,7 @@ def test_presigned_uploads_are_each_owners_own(owned: Api, alice: Client, bob: C
     assert keys_in(owned.bucket) == []
 
 
-def test_what_is_put_into_the_bucket_has_no_owner_and_is_seen_by_nobody(
+def test_what_is_put_into_the_bucket_has_no_owner_and_is_seen_by_no_owner(
     owned: Api, alice: Client, s3: "S3Client", store: RecordStore
 ) -> None:
     s3.put_object(Bucket=owned.bucket.name, Key="originals/a.jpg", Body=picture())
@@ -146,7 +146,7 @@ def test_what_is_put_into_the_bucket_has_no_owner_and_is_seen_by_nobody(
         assert alice(method, f"/{record_id}{path}").status_code == 404
 
 
-def test_what_was_uploaded_before_owners_were_on_is_seen_by_nobody(
+def test_what_was_uploaded_before_owners_were_on_is_seen_by_no_owner(
     api: Api, request: pytest.FixtureRequest
 ) -> None:
     record = api.upload()

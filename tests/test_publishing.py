@@ -62,7 +62,7 @@ def test_what_is_noted_is_handed_out_until_it_is_published(store: RecordStore) -
     record = finished(store)
     (waiting,) = relay(store, "a", [])
     assert kinds([waiting]) == ["ready"]
-    assert relay(store, "a", []) == [waiting], "as long as nobody says that it was published"
+    assert relay(store, "a", []) == [waiting], "until it is reported as published"
     assert relay(store, "a", [waiting.receipt]) == []
     assert found(store, record.id).outbox == ()
     assert store.outbox.due(10) == []

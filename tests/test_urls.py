@@ -182,7 +182,7 @@ def test_a_list_with_urls_costs_what_a_list_costs(api: Api, redis_server: "redis
         return {name: stat["calls"] for name, stat in stats.items() if "config" not in name}
 
     assert calls("?urls=900") == calls("")
-    assert asked == [], "signing asks nobody"
+    assert asked == [], "signing sends no request"
 
 
 # --- sizes ---

@@ -77,6 +77,16 @@ class Cells:
         self._again: list[Callable[[], object]] = []
         self._runs: dict[tuple[str, int, Column], list[str]] = {}
 
+    def rows(self, operation: Operation) -> list[Row]:
+        """The steps of an operation."""
+        return [Row(operation, number, name) for number, name in enumerate(self.world.steps(operation), 1)]
+
+    def run_all(self, operation: Operation, column: Column) -> list[str]:
+        """Run the cells of all steps of an operation, and give what did not hold in which."""
+        return [
+            f"{row} | {column} | {said}" for row in self.rows(operation) for said in self.run(row, column)
+        ]
+
     def run(self, row: Row, column: Column) -> list[str]:
         """Run one cell.
 
@@ -103,7 +113,7 @@ class Cells:
         return broken
 
     def _first_like(self, operation: Operation, step: int, column: Column) -> tuple[int, Column]:
-        """The first step at which a process dies with the same done, and nobody can tell the difference."""
+        """The first step at which a process dies with the same done, so that the outcome is the same."""
         steps = self.world.steps(operation)
         if column is Column.KILLED_BEFORE and step > 0:
             step, column = step - 1, Column.KILLED_AFTER

@@ -14,7 +14,7 @@ are none. First record an operation, then run it again for each of its steps and
     processor.process(key)                  # the event comes again
 
 `inject` fails when its step does not come. It yields the steps as `record` does, so that the way which an
-operation takes after a fault can be known; several at once share one count:
+operation takes after a fault can be known; several that are nested share one count:
 
     with injector.inject(2, Fault.ERROR_BEFORE), injector.inject(4, Meanwhile(delete)) as steps: ...
 

@@ -25,11 +25,6 @@ from tests.faults.world import World
 COMMAND = "fault-matrix"
 
 
-def rows(world: World, operation: Operation) -> list[Row]:
-    """The steps of an operation."""
-    return [Row(operation, number, name) for number, name in enumerate(world.steps(operation), 1)]
-
-
 def summary(all_rows: Iterable[Row], broken: Mapping[tuple[str, Column], Sequence[str]]) -> str:
     """Say in Markdown how many cells hold, of which operations, and which do not."""
     steps = Counter(row.operation.name for row in all_rows)
@@ -59,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     path = parser.parse_args(arguments).write
     broken: dict[tuple[str, Column], list[str]] = {}
     with valkey.running() as server, World.open(server.connection_url) as world:
-        all_rows = [row for operation in OPERATIONS for row in rows(world, operation)]
         cells = Cells(world)
+        all_rows = [row for operation in OPERATIONS for row in cells.rows(operation)]
         for row in all_rows:
             for column in Column:
                 if column.applies(row.operation) and (found := cells.run(row, column)):

@@ -160,7 +160,7 @@ def odd_originals(world: World) -> None:
 
 
 def odd_thumbnails(world: World) -> None:
-    """Thumbnails that nobody names: of a record that is there, of a removed one, and of none at all."""
+    """Thumbnails that no record names: of a record that is there, of a removed one, and of none at all."""
     a_ready(world)
     alive = world.about["id"]
     a_ready(world)

@@ -41,7 +41,7 @@ class MeanwhileFailed(BaseException):
 
 
 class Connection(Protocol):
-    """What carries a step: how it fails there, and what lies on the wire when nobody waits any more."""
+    """What carries a step: how it fails there, and what lies on the wire after its caller has given up."""
 
     def failed(self, *, heard: bool) -> Exception: ...
 

@@ -171,19 +171,15 @@ def test_what_is_none_of_our_errors_is_reported(world: World, cells: Cells, rais
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("operation", "column"), CELLS)
-def test_cells(world: World, cells: Cells, operation: Operation, column: Column) -> None:
+def test_cells(cells: Cells, operation: Operation, column: Column) -> None:
     """One fault at each step of one operation."""
-    broken = [
-        f"{row} | {column} | {said}"
-        for row in matrix.rows(world, operation)
-        for said in cells.run(row, column)
-    ]
+    broken = cells.run_all(operation, column)
     assert not broken, "\n".join(broken)
 
 
 @pytest.mark.slow
-def test_the_summary_in_the_documentation_is_the_runs(world: World) -> None:
-    all_rows = [row for operation in OPERATIONS for row in matrix.rows(world, operation)]
+def test_the_summary_in_the_documentation_is_the_runs(cells: Cells) -> None:
+    all_rows = [row for operation in OPERATIONS for row in cells.rows(operation)]
     begin, end = markers(matrix.COMMAND)
     written = DOCUMENT.read_text(encoding="utf-8").partition(begin)[2].partition(end)[0]
     assert written.strip("\n") == matrix.summary(all_rows, {}), "run: make fault-matrix"

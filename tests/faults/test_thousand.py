@@ -187,7 +187,7 @@ class Thousand:
             self._check_that_they_have_ended([one.event for one in events])
             taken = world.take(events)
             if self.random.random() < 0.1:
-                raise Killed  # the bus has them, and nobody knows
+                raise Killed  # the bus has them, and its answer is lost
             return taken
 
         publish(read, put, lambda: False)

@@ -78,7 +78,7 @@ class WatchedConnection(redis.Connection):
 
     @property
     def _plain(self) -> Any:
-        """What a connection does that nobody watches."""
+        """What an unwatched connection does."""
         return super()
 
     def on_connect_check_health(self, *args: Any, **kwargs: Any) -> None:

@@ -199,7 +199,7 @@ class World:
         self.promised.removed.add(record_id)
 
     def delete_all(self) -> None:
-        """Delete what the list shows, or whatever else can be seen."""
+        """Delete what the list shows, or what else can be seen."""
         for record in self.stored().visible():
             self.delete(record.id)
 
@@ -288,7 +288,7 @@ class World:
             return True
         except ServiceError:
             return False  # an answer
-        except (Exception, MeanwhileFailed) as error:  # noqa: BLE001 - whatever it is, it is reported
+        except (Exception, MeanwhileFailed) as error:  # noqa: BLE001 - every error is reported
             told = error.__cause__ if isinstance(error, MeanwhileFailed) else error
             broken.append(f"raised {type(told).__name__}: {told}")
         return False

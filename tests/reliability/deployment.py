@@ -79,7 +79,7 @@ class S3Faults:
 
 @dataclass
 class Deployment:
-    """What clients and the platform do with it. `s3` is the client of whoever owns the bucket."""
+    """What clients and the platform do with it. `s3` is the client of the bucket's owner."""
 
     url: str
     clock: Clock
@@ -265,7 +265,7 @@ def deployed(
         for module in ("app", "chalicelib.services", "chalicelib.triggers"):
             patch.setattr(f"{module}.now_ms", clock)
         patch.setattr(services, "s3_client", client)
-        # Nobody waits for a simulated outage.
+        # A simulated outage needs no waiting.
         patch.setattr("redis.retry.sleep", lambda _: None)
         for logger in (services.log, metrics.lines):
             stack.callback(logger.setLevel, logging.INFO)

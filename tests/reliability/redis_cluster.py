@@ -81,7 +81,7 @@ class Cluster:
         for first, last, (_, port, *_others), *_replicas in self.run(alive, "SLOTS"):
             if first <= slot <= last:
                 return next(server for server in self.servers if server.is_running() and server.port == port)
-        raise AssertionError(f"nobody has slot {slot}")
+        raise AssertionError(f"no server has slot {slot}")
 
     def migrate(self, slot: int, target: ValkeyServer, *, pause: float = 0) -> None:
         """Move a slot, key by key, as resharding does; `pause` seconds pass between two keys."""
