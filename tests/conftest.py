@@ -34,6 +34,8 @@ from chalicelib.work.process import Processor
 from chalicelib.work.upload import Uploader
 from local import valkey
 from tests import times
+from tests.inside import s3_of
+from tests.made_stack import resources, stack  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -71,30 +73,6 @@ def picture(width: int = 300, height: int = 200, *, image_format: str = "JPEG", 
     out = BytesIO()
     image.save(out, image_format)
     return out.getvalue()
-
-
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The template, made by Chalice under this Python: it only differs in the runtime's name."""
-    import sys
-    from pathlib import Path
-
-    from deploy import package, template
-
-    folder = tmp_path_factory.mktemp("stack")
-    package.stage(folder / "project")
-    made = template.run_chalice(Path(sys.executable), folder / "project", "arm64", folder / "out")
-    for properties in template.functions(made).values():
-        properties["Runtime"] = "python3.13"
-        properties["CodeUri"] = {"Bucket": "artifacts", "Key": "code.zip"}
-    return made
-
-
-@pytest.fixture(scope="session")
-def resources(stack: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The template's resources, by their logical ids."""
-    found: dict[str, dict[str, Any]] = stack["Resources"]
-    return found
 
 
 @pytest.fixture(scope="session")
@@ -224,7 +202,7 @@ def found(store: RecordStore, record_id: str) -> Record:
 
 def keys_in(bucket: Bucket, prefix: str = "") -> list[str]:
     """All object keys of a bucket, sorted, without the heartbeat, which is of no picture."""
-    listed = bucket._s3.list_objects_v2(Bucket=bucket.name, Prefix=prefix)
+    listed = s3_of(bucket).list_objects_v2(Bucket=bucket.name, Prefix=prefix)
     keys = [item["Key"] for item in listed.get("Contents", [])]
     return [key for key in keys if key != naming.HEARTBEAT_OBJECT]
 
@@ -253,7 +231,7 @@ def _once(target: Bucket, hook: str, action: Callable[[], object], skip: int) ->
         if next(calls) == skip:
             action()
 
-    target._s3.meta.events.register(hook, run)
+    s3_of(target).meta.events.register(hook, run)
 
 
 @dataclass

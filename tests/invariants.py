@@ -6,6 +6,7 @@ work. Both are pure: they compare what is stored (`Stored`) with what clients we
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from chalicelib import naming
 from chalicelib.records import lifecycle
@@ -65,6 +66,14 @@ def broken_now(stored: Stored, promised: Promises) -> list[str]:
         if stored.listed.count(one) != (record.state is not State.AWAITING_UPLOAD):
             broken.append(f"{one}: is visible, and {stored.listed.count(one)} times in the list")
     broken += [f"{one}: is listed, and not visible" for one in stored.listed if one not in visible]
+    newest_first = sorted(visible.values(), key=lambda one: (one.created_ms, one.id), reverse=True)
+    places = {record.id: place for place, record in enumerate(newest_first)}
+    listed = [one for one in stored.listed if one in places]
+    broken += [
+        f"{later}: is listed after {one}, which is older"
+        for one, later in pairwise(listed)
+        if places[later] < places[one]
+    ]
     return broken
 
 
@@ -104,6 +113,8 @@ def broken_for_good(stored: Stored, promised: Promises) -> list[str]:
     for one, record in stored.records.items():
         if record.state in {State.AWAITING_UPLOAD, State.PENDING, State.DELETING}:
             broken.append(f"{one}: is {record.state.value} for ever")
+        elif one not in visible and record.state is not State.TOMBSTONE:
+            broken.append(f"{one}: is not visible, and stays")
     for one, record in visible.items():
         named.update(thumbnail_keys(record) if record.state is State.READY else [])
         if record.state is State.FAILED and not promised.keep_originals:

@@ -9,16 +9,16 @@ What is not held against the service:
 
 - After FLUSHALL tombstones are forgotten: what is still in the bucket of a removed picture may bring it back.
 - FLUSHALL forgets the end that a download gave.
-- Two that write a client's own key at once: here, one step ends before the next one begins.
+- Two that write a client's own key simultaneously: here, one step ends before the next one begins.
 - An operation that was cut off has promised nothing, so that both is right; what it has hidden stays hidden.
 """
 
 import hashlib
 import itertools
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from chalicelib import naming
 from chalicelib.objects.bucket import Bucket, ObjectInfo
@@ -31,7 +31,9 @@ from chalicelib.work.process import Processor
 from chalicelib.work.upload import Uploader
 from tests.conftest import picture
 from tests.faults.injector import Injector
+from tests.invariants import Stored
 from tests.reconciler import Reconciler
+from tests.stored import look_at
 
 if TYPE_CHECKING:
     import redis
@@ -58,7 +60,7 @@ class Word(Enum):
 
     NOTHING = "nothing"
     PERHAPS = "perhaps"
-    """Nobody was answered: it may be there or not."""
+    """The client got no answer: it may be there or not."""
     ACCEPTED = "accepted"
     REMOVED = "removed"
 
@@ -93,7 +95,7 @@ class Told:
         return min((end for end in (self.end_ms, self.download_end_ms) if end is not None), default=None)
 
     def see(self, record: Record) -> None:
-        """Believe what nobody was told: what is ready stays, and what a client has put there is taken up."""
+        """Believe what no client was told: what is ready stays, what a client has put there is taken up."""
         is_settled = record.state in {State.READY, State.FAILED}
         if self.put is not None and record.etag == self.put.etag and is_settled:
             self.accept(self.put.etag, record.expires_ms, record.download_expires_ms)
@@ -171,24 +173,15 @@ class Service:
         found.pop(naming.HEARTBEAT_OBJECT, None)
         return found
 
-    def ids(self) -> list[str]:
-        """The ids of all records, visible or not."""
-        found: Any = self.world.client.keys(naming.record("*"))
-        return sorted(key.removeprefix(naming.record("")) for key in found)
-
     def put(self, object_key: str, number: int) -> Put:
         """What a client of S3 does."""
         self.world.plain.put_object(Bucket=self.bucket.name, Key=object_key, Body=CONTENTS[number])
         return Put(ETAGS[number], expiry_of(self.world.now_ms, self.retention))
 
-    def walk(self) -> list[Record]:
-        """The whole list, by pages of two."""
-        page = self.store.page(2, None, UNRESTRICTED)
-        records = page.records
-        while page.cursor is not None:
-            page = self.store.page(2, page.cursor, UNRESTRICTED)
-            records += page.records
-        return records
+    def stored(self) -> Stored:
+        """Look at everything; the list by pages of two."""
+        objects = {key: (one.etag, one.size) for key, one in self.objects().items()}
+        return look_at(self.world.client, self.store, objects, self.world.now_ms, page=2)
 
     def come_to_rest(self) -> None:
         """Reconcile until nothing changes any more."""
@@ -197,29 +190,8 @@ class Service:
             self.world.now_ms += RECORDS_EVERY_MS + IN_FLIGHT_MS
             self.reconciler.sweep()
             self.reconciler.audit()
-            hashes = [self.world.client.hgetall(naming.record(record_id)) for record_id in self.ids()]
-            after = (self.objects(), hashes, self.world.client.zrange(naming.INDEX, 0, -1))
+            after = replace(self.stored(), now_ms=0, due={})
             if after == before:
                 return
             before = after
         raise AssertionError("it does not come to rest")
-
-    def assert_nothing_left_over(self) -> None:
-        """What has to be so when everything is at rest: nothing but what visible records name."""
-        shown = {record.id: record for record in self.walk()}
-        assert {record.state for record in shown.values()} <= {State.READY, State.FAILED}
-        named = set()
-        for record in shown.values():
-            if record.state is State.READY:
-                named.add(naming.thumbnail(record.id, str(record.thumbnail)))
-            if record.state is State.FAILED or self.keep_originals:
-                named.add(record.object_key)
-        assert set(self.objects()) == named
-        found = self.store.find_all(self.ids())
-        states = {one.state for one in found if isinstance(one, Record) and one.id not in shown}
-        assert states <= {State.TOMBSTONE}
-        assert [entry.record_id for entry in reversed(self.store.index.newest(1000, None))] == [
-            record.id for record in sorted(shown.values(), key=lambda one: (one.created_ms, one.id))
-        ]
-        due: Any = self.world.client.zrange(naming.DUE, 0, -1)
-        assert set(due) == {record.id for record in shown.values() if record.ends_ms is not None}

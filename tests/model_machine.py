@@ -23,7 +23,8 @@ from chalicelib.records.lifecycle import IN_FLIGHT_MS
 from chalicelib.records.record import UNRESTRICTED, Record, RemovalScope, State
 from chalicelib.work.remove import remove
 from chalicelib.work.upload import Upload
-from tests.faults.injector import Fault, Killed, Meanwhile
+from tests.faults.steps import Fault, Killed, Meanwhile
+from tests.invariants import Promises, broken_for_good, broken_now
 from tests.model import (
     AFTER_DOWNLOAD,
     CLIENTS_KEYS,
@@ -74,6 +75,7 @@ class Machine(RuleBasedStateMachine):
         self.told: dict[str, Told] = {}
         self.events: list[Event] = []
         self.replica: list[tuple[Any, Any, Any]] = []
+        self.is_at_rest = False
 
     @initialize(retention=st.sampled_from([0, RETENTION]))
     def deploy(self, retention: int) -> None:
@@ -270,7 +272,7 @@ class Machine(RuleBasedStateMachine):
         return these[-1 - index % len(these)]
 
     def _attempt(self, fault: Chosen, action: Callable[[], Answer]) -> list[Answer]:
-        """Do it, a second after whatever was before; no answer comes when it was cut off or has failed."""
+        """Do it, a second after what was before; no answer comes when it was cut off or has failed."""
         self.world.now_ms += 1000
         answer: list[Answer] = []
         try:
@@ -299,7 +301,7 @@ class Machine(RuleBasedStateMachine):
                 self.service.processor.process(event.object_key)
 
     def _look_for_removal(self, record_id: str) -> None:
-        """What has been hidden, though nobody was told, stays hidden."""
+        """What has been hidden, though no client was told, stays hidden."""
         found = self.service.store.find(record_id)
         if found is not None and lifecycle.is_gone(found):
             self.told[record_id].forget(Word.REMOVED)
@@ -308,48 +310,32 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def holds(self) -> None:
-        now = self.world.now_ms
-        stored = self.service.objects()
-        visible: dict[str, Record] = {}
-        accepted: list[str] = []
+        stored, promised = self.service.stored(), Promises(self.keep_originals)
+        visible = {record.id: record for record in stored.visible()}
         for record_id, told in self.told.items():
-            record = self.service.store.get(record_id, UNRESTRICTED)
+            record = visible.get(record_id)
             if record is not None:
-                visible[record_id] = record
                 told.see(record)
-            expected = told.expected(now)
-            if record is None:
-                assert expected is not Word.ACCEPTED
-                continue
-            assert expected in {Word.ACCEPTED, Word.PERHAPS}
-            if expected is Word.ACCEPTED:
-                accepted.append(record_id)
-                self._assert_kept(told, record, stored)
-            if record.state is State.READY:
-                assert (
-                    stored[naming.thumbnail(record_id, str(record.thumbnail))].size == record.thumbnail_size
-                )
-        walked = self.service.walk()
-        assert walked == sorted(walked, key=lambda one: (one.created_ms, one.id), reverse=True)
-        listed = {record.id: record for record in walked}
-        assert len(listed) == len(walked)
-        # An event that was cut off may have made a record that is not listed yet.
-        assert listed == {record_id: visible[record_id] for record_id in {*listed, *accepted}}
-
-    def _assert_kept(self, told: Told, record: Record, stored: dict[str, ObjectInfo]) -> None:
-        if self.keep_originals or record.state is not State.READY:
-            assert told.object_key in stored
-        if told.put is None:
-            assert record.etag in {None, told.etag}
-            assert record.original_size == SIZES[told.etag]
-            assert record.ends_ms == told.ends_ms
+            match told.expected(stored.now_ms):
+                case Word.ACCEPTED:
+                    promised.answered.add(record_id)
+                    promised.accepted.add(record_id)
+                    if record is not None and told.put is None:
+                        assert record.etag in {None, told.etag}
+                        assert record.original_size == SIZES[told.etag]
+                        assert record.ends_ms == told.ends_ms
+                case Word.REMOVED | Word.NOTHING:
+                    promised.removed.add(record_id)
+        assert visible.keys() <= self.told.keys()
+        check = broken_for_good if self.is_at_rest else broken_now
+        assert check(stored, promised) == []
 
     def teardown(self) -> None:
         if sys.exc_info()[0] is not None:
             return  # a step has failed already, or Hypothesis has seen enough
         self.service.come_to_rest()
+        self.is_at_rest = True
         self.holds()
-        self.service.assert_nothing_left_over()
         for told in self.told.values():
             put = told.put
             assert put is None or (put.end_ms is not None and put.end_ms <= self.world.now_ms)

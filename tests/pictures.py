@@ -18,6 +18,9 @@ RED, GREEN, BLUE, YELLOW = (220, 30, 30), (30, 160, 60), (40, 60, 200), (230, 21
 CORNERS = (RED, GREEN, BLUE, YELLOW)
 """Of `chart`: top left, top right, bottom left, bottom right."""
 
+ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+"""PNG's passes (section 8.2): first column and row of each, and the steps to the next."""
+
 
 def chart(width: int = 240, height: int = 160) -> Image.Image:
     """Four quarters of one colour each: whatever turns, mirrors, crops or recolours it shows."""
@@ -117,15 +120,7 @@ def png(
     width, height = size
     passes = [(0, 0, 1, 1)]
     if interlaced:
-        passes = [
-            (0, 0, 8, 8),
-            (4, 0, 8, 8),
-            (0, 4, 4, 8),
-            (2, 0, 4, 4),
-            (0, 2, 2, 4),
-            (1, 0, 2, 2),
-            (0, 1, 1, 2),
-        ]
+        passes = ADAM7
     pixel = max(1, {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour_type] * bit_depth // 8)
     data = bytearray()
     for left, top, across, down in passes:

@@ -2,6 +2,7 @@
 
 from io import BytesIO
 
+import pytest
 from PIL import Image
 
 from chalicelib import naming
@@ -10,7 +11,8 @@ from chalicelib.records.codec import as_json, original_metadata
 from chalicelib.records.record import UNRESTRICTED, Record, RemovalScope, State
 from chalicelib.records.store import RecordStore
 from chalicelib.work.remove import remove as remove_picture
-from tests.conftest import keys_in, picture
+from tests.conftest import found, keys_in, picture
+from tests.reconciler import Died
 
 CLIENTS_KEY = "originals/holiday 2026/red+flower & ü.jpg"
 
@@ -39,8 +41,17 @@ def remove(store: RecordStore, bucket: Bucket, record_id: str) -> bool:
     return remove_picture(store, bucket, record_id, RemovalScope.VISIBLE, UNRESTRICTED) is not None
 
 
+def remove_and_die(store: RecordStore, bucket: Bucket, record_id: str) -> Record:
+    """The same, whose process dies before any object is deleted; what it leaves is the record."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bucket, "delete", Died())
+        with pytest.raises(Died):
+            remove(store, bucket, record_id)
+    return found(store, record_id)
+
+
 def assert_ready(store: RecordStore, bucket: Bucket, record_id: str, *, abandoned: int = 0) -> Record:
-    """Invariant 2, and that no thumbnails lie about but those `abandoned`."""
+    """It has its thumbnail, and at most so many `abandoned` ones are stored besides."""
     record = store.get(record_id, UNRESTRICTED)
     assert record is not None
     assert record.state is State.READY

@@ -22,7 +22,8 @@ class Proxy:
     """Forwards to `host:port`; a context manager that listens on `port`, a free one."""
 
     def __init__(self, host: str, port: int) -> None:
-        self._target = (host, port)
+        self.target = (host, port)
+        """Where new connections lead."""
         self._mode = Mode.OPEN
         self._requests_left: int | None = None
         self._open: set[socket.socket] = set()
@@ -70,7 +71,7 @@ class Proxy:
             self._enter(stack, client)
             if self._mode is Mode.CUT:
                 return
-            server = socket.create_connection(self._target, timeout=60)
+            server = socket.create_connection(self.target, timeout=60)
             server.settimeout(None)
             self._enter(stack, server)
             back = threading.Thread(target=self._copy, args=(server, client, False), daemon=True)

@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 from chalicelib.objects.bucket import Bucket
+from tests.inside import s3_of
 
 
 class Answer(NamedTuple):
@@ -30,7 +31,7 @@ class Refusals:
         self.answers: dict[tuple[str, str], Answer] = {}
         self.asked: list[tuple[str, str]] = []
         answer: Callable[..., Any] = self._answer
-        bucket._s3.meta.events.register("before-send.s3", answer)
+        s3_of(bucket).meta.events.register("before-send.s3", answer)
 
     def add(self, key: str, answer: Answer, *operations: str) -> None:
         """Refuse these operations, those that read if none are named."""

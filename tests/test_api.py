@@ -1,4 +1,8 @@
-"""The HTTP contract, over HTTP: statuses, headers and JSON keys that clients rely on."""
+"""The API over HTTP: what clients cannot see of a request, and what needs events in the test's hand.
+
+What clients rely on (statuses, keys, headers, bytes) is in tests/e2e/test_contract.py, which `make test-all`
+runs against the service of `make run`.
+"""
 
 import http.client
 import json
@@ -14,6 +18,7 @@ from PIL import Image
 from app import V1
 from chalicelib import naming
 from tests.conftest import Api, assert_error, just_before, keys_in, picture
+from tests.inside import s3_calls
 
 if TYPE_CHECKING:
     import redis
@@ -39,45 +44,6 @@ def raw(api: Api, method: str, path: str, headers: dict[str, str] | None = None)
         return Raw(reply.status, dict(reply.headers), reply.read())
 
 
-def test_a_picture_from_upload_to_removal(api: Api) -> None:
-    original = picture(640, 480)
-    reply = api("POST", files={"image": ("IMG_8932.png", original)})
-    assert reply.status_code == 201
-    record = reply.json()
-    assert record == {
-        "id": record["id"],
-        "filename": "IMG_8932.png",
-        "ready": False,
-        "size": {"original": len(original)},
-        "image": {"format": "JPEG", "width": 640, "height": 480},
-    }
-    assert reply.headers["Location"] == f"{V1}/thumbnail/{record['id']}"
-    assert api("GET", f"/{record['id']}").json() == record
-
-    api.deliver()
-    ready = api("GET", f"/{record['id']}").json()
-    thumbnail = api("GET", f"/{record['id']}/download")
-    assert ready == record | {
-        "ready": True,
-        "size": {"original": len(original), "thumbnail": len(thumbnail.content)},
-        "image": record["image"] | {"placeholder": ready["image"]["placeholder"]},
-        "thumbnail": {"width": 100, "height": 100},
-    }
-    assert thumbnail.status_code == 200
-    assert thumbnail.headers["Content-Type"] == "image/jpeg"
-    assert 'filename="IMG_8932.thumbnail.jpg"' in thumbnail.headers["Content-Disposition"]
-    with Image.open(BytesIO(thumbnail.content)) as image:
-        assert (image.format, image.size) == ("JPEG", (100, 100))
-    assert api("GET").json() == [ready]
-
-    removed = api("DELETE", f"/{record['id']}")
-    assert (removed.status_code, removed.json()) == (200, ready)
-    assert api("GET").json() == []
-    assert keys_in(api.bucket) == []
-    for method, path in (("GET", ""), ("GET", "/download"), ("DELETE", "")):
-        assert_error(api(method, f"/{record['id']}{path}"), 404)
-
-
 def test_the_original_is_stored_as_sent_with_what_its_record_needs(api: Api, s3: "S3Client") -> None:
     content = picture()
     record = api.upload(content, "naïve photo.jpg")
@@ -86,51 +52,29 @@ def test_the_original_is_stored_as_sent_with_what_its_record_needs(api: Api, s3:
     assert set(stored["Metadata"]) == {"filename", "created", "request-id"}
 
 
+def too_many_pixels() -> bytes:
+    out = BytesIO()
+    Image.new("1", (20_000, 10_000)).save(out, "PNG")
+    return out.getvalue()
+
+
 @pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        (b"GIF87 is not a format", 415),
-        (b"%PDF-1.7\n", 415),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415),
-        (b"\x00" * 1000, 415),
-        (b"", 400),
-        (picture() + bytes(4_500_000), 413),
-    ],
-    ids=["text", "pdf", "svg", "zeros", "empty", "4.5 MB"],
+    "body",
+    [b"GIF87 is not a format", b"", picture() + bytes(4_500_000), too_many_pixels()],
+    ids=["text", "empty", "4.5 MB", "pixels"],
 )
-def test_what_is_refused_leaves_nothing_behind(
-    api: Api, redis_server: "redis.Redis", body: bytes, status: int
-) -> None:
-    assert_error(api("POST", files={"image": ("x.jpg", body)}), status)
+def test_what_is_refused_leaves_nothing_behind(api: Api, redis_server: "redis.Redis", body: bytes) -> None:
+    assert api("POST", files={"image": ("x.jpg", body)}).status_code in {400, 413, 415}
     assert redis_server.dbsize() == 0
     assert keys_in(api.bucket) == []
 
 
-def test_too_many_pixels_are_refused_at_the_door(api: Api, redis_server: "redis.Redis") -> None:
-    out = BytesIO()
-    Image.new("1", (20_000, 10_000)).save(out, "PNG")
-    assert "pixels" in assert_error(api("POST", files={"image": ("x.png", out.getvalue())}), 413)
-    assert redis_server.dbsize() == 0
-
-
-@pytest.mark.parametrize(
-    ("headers", "body"),
-    [
-        ({"Content-Type": "application/json"}, b"{}"),
-        ({"Content-Type": "image/jpeg"}, picture()),
-        ({"Content-Type": "multipart/form-data"}, b""),
-        ({"Content-Type": "multipart/form-data; boundary=x"}, b"--x\r\n"),
-        ({}, b""),
-    ],
-    ids=["json", "bare picture", "no boundary", "broken", "nothing"],
-)
-def test_what_is_no_form_is_refused(api: Api, headers: dict[str, str], body: bytes) -> None:
-    assert "image" in assert_error(api("POST", headers=headers, data=body), 400)
-
-
-def test_other_fields_are_ignored(api: Api) -> None:
-    reply = api("POST", files={"other": ("o.jpg", b"x"), "image": ("p.jpg", picture())}, data={"a": "b"})
-    assert reply.status_code == 201
+def test_what_is_removed_leaves_nothing_behind(api: Api) -> None:
+    record_id = api.upload()["id"]
+    api.deliver()
+    assert api("DELETE", f"/{record_id}").ok
+    assert api("GET").json() == []
+    assert keys_in(api.bucket) == []
 
 
 def test_a_chunked_upload_arrives(api: Api) -> None:
@@ -141,58 +85,7 @@ def test_a_chunked_upload_arrives(api: Api) -> None:
     assert (reply.status_code, reply.json()["size"]) == (201, {"original": len(picture())})
 
 
-@pytest.mark.parametrize(
-    "accept",
-    [
-        None,
-        "*/*",
-        "image/*",
-        "image/jpeg",
-        "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8",
-        "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-        "application/json",
-        "IMAGE/JPEG;q=0.1",
-    ],
-)
-def test_a_download_is_bytes_whatever_is_accepted(api: Api, accept: str | None) -> None:
-    path = f"{V1}/thumbnail/{api.upload()['id']}/download"
-    api.deliver()
-    reply = raw(api, "GET", path, {} if accept is None else {"Accept": accept})
-    assert reply.status == 200
-    assert reply.headers["Content-Type"] == "image/jpeg"
-    assert reply.body.startswith(b"\xff\xd8\xff")
-
-
-@pytest.mark.parametrize(
-    "filename",
-    [
-        "photo with spaces.jpg",
-        'quo"ted.jpg',
-        "back\\slash.jpg",
-        "日本語の写真.png",
-        "🌍" * 251 + ".gif",
-        "x" * 251 + ".gif",
-        "../../etc/passwd",
-        "C:evil;name=x.jpg",
-        "no-extension",
-        ".hidden",
-        "percent%20sign.jpg",
-    ],
-)
-def test_file_names_come_back_as_given_and_are_safe_in_a_download(api: Api, filename: str) -> None:
-    record = api.upload(filename=filename)
-    assert record["filename"] == filename
-    api.deliver()
-    assert api("GET", f"/{record['id']}").json()["filename"] == filename
-    header = api("GET", f"/{record['id']}/download").headers["Content-Disposition"]
-    assert header.isascii()
-    assert header.startswith("attachment;")
-    assert ".thumbnail.jpg" in header
-    assert "/" not in header
-    assert "\\" not in header
-
-
-def test_head_is_get_without_a_body(api: Api) -> None:
+def test_head_has_every_header_of_get(api: Api) -> None:
     record_path = f"{V1}/thumbnail/{api.upload()['id']}"
     api.deliver()
     paths = [f"{V1}/system/pulse", f"{V1}/system/health", f"{V1}/thumbnail", f"{V1}/thumbnail/{UNKNOWN}"]
@@ -224,36 +117,13 @@ def test_a_download_before_its_time(api: Api) -> None:
     assert int(reply.headers["Retry-After"]) >= 1
 
 
-def test_a_picture_that_cannot_be_decoded(api: Api) -> None:
-    record = api.upload(picture()[:400], "cut.jpg")
-    api.deliver()
-    failed = api("GET", f"/{record['id']}").json()
-    assert failed == record | {"error": failed["error"]}
-    assert failed["error"].endswith(".")
-    assert assert_error(api("GET", f"/{record['id']}/download"), 422) == failed["error"]
-    assert api("DELETE", f"/{record['id']}").json() == failed
-
-
-@pytest.mark.parametrize("bad_id", ["1", "x" * 36, UNKNOWN[:-1] + "G", "%00", "{record_id}", "..%2Fx"])
-def test_what_is_no_id_is_unknown(api: Api, bad_id: str) -> None:
+def test_a_nul_in_an_id_is_unknown(api: Api) -> None:
     for method, path in (("GET", ""), ("GET", "/download"), ("DELETE", "")):
-        assert_error(api(method, f"/{bad_id}{path}"), 404)
+        assert_error(api(method, f"/%00{path}"), 404)
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [
-        ("GET", "/api/v2/thumbnail", 404),
-        ("GET", f"{V1}/thumbnail/{UNKNOWN}/upload", 404),
-        ("PUT", f"{V1}/thumbnail", 405),
-        ("DELETE", f"{V1}/thumbnail", 405),
-        ("POST", f"{V1}/thumbnail/{UNKNOWN}", 405),
-        ("PATCH", f"{V1}/thumbnail/{UNKNOWN}", 405),
-        ("BREW", f"{V1}/thumbnail", 405),
-    ],
-)
-def test_unknown_paths_and_methods(api: Api, method: str, path: str, status: int) -> None:
-    assert_error(requests.request(method, api.url + path, timeout=60), status)
+def test_a_method_that_http_does_not_know(api: Api) -> None:
+    assert_error(requests.request("BREW", f"{api.url}{V1}/thumbnail", timeout=60), 405)
 
 
 def test_get_takes_any_content_type_header(api: Api) -> None:
@@ -265,9 +135,8 @@ def test_a_trailing_slash_does_not_matter(api: Api) -> None:
     assert reply.headers["Location"] == f"{V1}/thumbnail/{reply.json()['id']}"
 
 
-def test_a_body_beyond_the_gateway_limit_gets_its_answer(api: Api) -> None:
-    for size in (11_000_000, 30_000_000):
-        assert_error(api("POST", files={"image": ("x.jpg", picture() + bytes(size))}), 413)
+def test_a_body_far_beyond_the_gateways_limit_gets_its_answer(api: Api) -> None:
+    assert_error(api("POST", files={"image": ("x.jpg", picture() + bytes(30_000_000))}), 413)
 
 
 FORM = {"Content-Type": "multipart/form-data; boundary=b"}
@@ -330,12 +199,11 @@ def test_each_request_costs_a_constant_number_of_calls(api: Api, redis_server: "
     """Commands are counted by Redis itself; a page's reads are bounded by its limit."""
 
     def cost(method: str, path: str = "", **kwargs: object) -> tuple[int, int]:
-        s3_calls: list[str] = []
-        api.bucket._s3.meta.events.register("before-call.s3", lambda model, **_: s3_calls.append(model.name))
+        calls = s3_calls(api.bucket)
         before = redis_server.info("stats")["total_commands_processed"]
         assert api(method, path, **kwargs).ok
         after = redis_server.info("stats")["total_commands_processed"]
-        return after - before - 1, len(s3_calls)
+        return after - before - 1, len(calls)
 
     def costs() -> list[tuple[int, int]]:
         found = [cost("POST", files={"image": ("p.jpg", picture())})]
@@ -366,6 +234,7 @@ def test_a_record_that_waits_says_when_to_ask_again(api: Api) -> None:
     sent = api("POST", files={"image": ("a.jpg", picture())}, headers={"Idempotency-Key": "polled"})
     assert (sent.status_code, sent.headers["Retry-After"]) == (201, "1")
     own = f"/{sent.json()['id']}"
+    assert api("GET", own).json() == sent.json()
     for method in ("GET", "HEAD"):
         assert api(method, own).headers["Retry-After"] == "1"
     api.deliver()

@@ -29,7 +29,7 @@ def assert_nothing_left(api: Api) -> None:
 
 
 @pytest.mark.parametrize("deliver_first", [False, True], ids=["pending", "ready"])
-def test_of_two_deletes_at_once_one_gets_the_record(api: Api, deliver_first: bool) -> None:
+def test_of_two_simultaneous_deletes_one_gets_the_record(api: Api, deliver_first: bool) -> None:
     record = api.upload()
     if deliver_first:
         api.deliver()
@@ -44,7 +44,7 @@ def test_of_two_deletes_at_once_one_gets_the_record(api: Api, deliver_first: boo
     assert_nothing_left(api)
 
 
-def test_of_many_deletes_at_once_one_gets_the_record(api: Api) -> None:
+def test_of_many_simultaneous_deletes_one_gets_the_record(api: Api) -> None:
     url = f"{api.url}{V1}/thumbnail/{api.upload()['id']}"
     barrier = threading.Barrier(8)
 

@@ -14,6 +14,7 @@ from chalicelib.work.process import Outcome, Processor
 from chalicelib.work.remove import remove
 from chalicelib.work.upload import Uploader
 from tests.conftest import SettableClock, just_before, keys_in, picture
+from tests.inside import small_pages
 from tests.reconciler import CLIENTS_KEY, LATE, Died, Reconciler, due, put, state_of, stored
 
 if TYPE_CHECKING:
@@ -80,9 +81,9 @@ def test_thumbnails_that_no_record_names_go_when_they_are_old(
     record = stored(uploader)
     processor.process(record.object_key)
     lost = naming.thumbnail(record.id, naming.new_thumbnail("of-another-version"))
-    nobodys = naming.thumbnail(naming.new_id(), naming.new_thumbnail("e"))
+    unnamed = naming.thumbnail(naming.new_id(), naming.new_thumbnail("e"))
     others = "thumbnails/readme.txt"
-    for key in (lost, nobodys, others):
+    for key in (lost, unnamed, others):
         put(uploader.bucket, key, b"x")
     before = keys_in(uploader.bucket)
     counts = reconciler.audit()
@@ -90,19 +91,15 @@ def test_thumbnails_that_no_record_names_go_when_they_are_old(
     assert keys_in(uploader.bucket) == before
     clock.advance(ms=RECORDS_EVERY_MS)
     assert reconciler.audit()["thumbnails removed"] == 2
-    assert keys_in(uploader.bucket) == sorted(set(before) - {lost, nobodys})
+    assert keys_in(uploader.bucket) == sorted(set(before) - {lost, unnamed})
 
 
 @pytest.mark.parametrize("content", [picture(), picture()[:300]], ids=["ready", "failed"])
 def test_a_record_of_which_nothing_is_left_goes(
-    reconciler: Reconciler,
-    uploader: Uploader,
-    clock: SettableClock,
-    processor: Processor,
-    content: bytes,
+    reconciler: Reconciler, uploader: Uploader, clock: SettableClock, content: bytes
 ) -> None:
     record = stored(uploader, content)
-    processor.process(record.object_key)
+    reconciler.processor.process(record.object_key)
     uploader.bucket.delete(*keys_in(uploader.bucket))
     assert reconciler.audit()["records removed"] == 0
     clock.advance(ms=RECORDS_EVERY_MS)
@@ -127,14 +124,10 @@ def test_a_lost_thumbnail_is_made_again(
 
 
 def test_a_picture_that_is_whole_stays_as_it_is(
-    reconciler: Reconciler,
-    uploader: Uploader,
-    clock: SettableClock,
-    processor: Processor,
-    redis_server: "redis.Redis",
+    reconciler: Reconciler, uploader: Uploader, clock: SettableClock, redis_server: "redis.Redis"
 ) -> None:
     record = stored(uploader)
-    processor.process(record.object_key)
+    reconciler.processor.process(record.object_key)
     clock.advance(**LATE)
     reconciler.sweep()
     before, objects = redis_server.hgetall(naming.record(record.id)), keys_in(uploader.bucket)
@@ -146,15 +139,11 @@ def test_a_picture_that_is_whole_stays_as_it_is(
 
 
 def test_index_entries_and_checks_that_redis_has_lost_are_added_again(
-    reconciler: Reconciler,
-    uploader: Uploader,
-    clock: SettableClock,
-    processor: Processor,
-    redis_server: "redis.Redis",
+    reconciler: Reconciler, uploader: Uploader, clock: SettableClock, redis_server: "redis.Redis"
 ) -> None:
     """In a cluster each of the two is a key of its own, on a node of its own."""
     ready, pending = stored(uploader), stored(uploader)
-    processor.process(ready.object_key)
+    reconciler.processor.process(ready.object_key)
     expected = uploader.store.page(10, None, UNRESTRICTED)
     redis_server.delete(naming.INDEX, naming.DUE)
     reconciler.audit()
@@ -179,7 +168,7 @@ def test_it_walks_when_it_is_time_and_goes_on_where_it_stopped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("chalicelib.objects.bucket.PAGE", 2)
-    monkeypatch.setattr("chalicelib.work.walk._PAGE", 2)
+    small_pages(monkeypatch, "walk", 2)
     for _ in range(5):
         stored(uploader)
     stopping = replace(reconciler, time_is_up=lambda: True)
@@ -198,23 +187,19 @@ def test_it_walks_when_it_is_time_and_goes_on_where_it_stopped(
 def test_the_index_is_walked_once_where_a_page_is_full(
     reconciler: Reconciler, uploader: Uploader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chalicelib.work.walk._PAGE", 2)
+    small_pages(monkeypatch, "walk", 2)
     for _ in range(4):
         stored(uploader)
     assert reconciler.audit()["records seen"] == 4
 
 
 def test_a_record_that_another_release_has_written_is_counted_and_left_alone(
-    reconciler: Reconciler,
-    uploader: Uploader,
-    clock: SettableClock,
-    processor: Processor,
-    redis_server: "redis.Redis",
+    reconciler: Reconciler, uploader: Uploader, clock: SettableClock, redis_server: "redis.Redis"
 ) -> None:
     """Its object, thumbnail and index entry stay, though nothing here knows whose they are."""
     records = [stored(uploader) for _ in range(2)]
     for record in records:
-        processor.process(record.object_key)
+        reconciler.processor.process(record.object_key)
     redis_server.hset(naming.record(records[0].id), "colour", "red")
     uploader.bucket.delete(*keys_in(uploader.bucket, f"thumbnails/{records[1].id}/"))
     before = redis_server.hgetall(naming.record(records[0].id))
@@ -305,7 +290,7 @@ class TestOriginalsAreNotKept:
     def test_originals_of_before_the_change_stay(
         self, reconciler: Reconciler, uploader: Uploader, processor: Processor, clock: SettableClock
     ) -> None:
-        """Their thumbnails do not say that they stand alone, so a rebuild would take them for nobody's."""
+        """Their thumbnails do not say that they stand alone, so that a rebuild would delete them."""
         record = stored(uploader)
         replace(processor, keep_originals=True).process(record.object_key)
         clock.advance(**LATE)

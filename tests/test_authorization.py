@@ -84,7 +84,7 @@ def test_a_bad_token_is_401_and_the_log_says_why(
         assert not any(part in str(vars(line)) for part in authorization.split(".") if len(part) > 12)
 
 
-def test_when_nobody_can_say_it_is_403_and_the_log_says_why(
+def test_an_authorizer_that_fails_refuses_with_403_and_logs_the_cause(
     owned: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("AUTH_ALGORITHM", "RS256")

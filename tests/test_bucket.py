@@ -10,6 +10,7 @@ import requests
 from chalicelib.clients import s3_client
 from chalicelib.errors import BucketUnavailable
 from chalicelib.objects.bucket import Bucket
+from tests.inside import s3_of
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -44,7 +45,7 @@ def test_an_object_that_is_refused_removal_is_reported(bucket: Bucket, s3: "S3Cl
     def refuse(parsed: dict[str, object], **_: object) -> None:
         parsed["Errors"] = [{"Key": "a", "Code": "InternalError"}]
 
-    bucket._s3.meta.events.register("after-call.s3.DeleteObjects", refuse)
+    s3_of(bucket).meta.events.register("after-call.s3.DeleteObjects", refuse)
     with pytest.raises(BucketUnavailable):
         bucket.delete("a")
 

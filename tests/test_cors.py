@@ -13,6 +13,7 @@ from chalicelib import services
 from chalicelib.http import cors
 from local.http_server import CONNECTIONS
 from tests.conftest import Api, picture
+from tests.inside import s3_of
 from tests.test_gateway import PULSE, connect, full
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def preflight(api: Api, path: str, method: str, origin: str) -> requests.Respons
 
 
 def assert_readable(reply: requests.Response, by: str | None) -> None:
-    """Hold an answer to whose pages may read it: None for nobody's."""
+    """Hold an answer to whose pages may read it: None for those of no other origin."""
     assert reply.headers.get("Access-Control-Allow-Origin") == by
     exposed = reply.headers.get("Access-Control-Expose-Headers")
     assert exposed == (None if by is None else ", ".join(cors.EXPOSED))
@@ -103,7 +104,7 @@ def test_without_an_origin_an_answer_still_says_that_it_depends_on_it(
 
 
 def test_a_preflight_touches_neither_redis_nor_s3(api: Api, redis_server: "redis.Redis") -> None:
-    api.bucket._s3.meta.events.register("before-call.s3", lambda **_: pytest.fail("S3 was called"))
+    s3_of(api.bucket).meta.events.register("before-call.s3", lambda **_: pytest.fail("S3 was called"))
     before = redis_server.info("stats")["total_commands_processed"]
     for path, method in ROUTES:
         assert preflight(api, path, method, OURS).status_code == 204

@@ -17,6 +17,7 @@ from deploy import UserError, deploy, destroy, template
 from deploy.account import Account, Concurrency, reservations
 from deploy.artifacts import Artifacts, Version
 from deploy.stack import Stack
+from tests.inside import s3_of
 
 pytestmark = pytest.mark.slow
 
@@ -161,7 +162,7 @@ def test_more_than_the_quota_is_refused(
         (("NotFoundException", "Invalid Customer identifier specified"), False),
     ],
 )
-def test_an_account_that_never_had_an_api_lets_nobody_log(
+def test_an_account_without_an_api_has_no_role_that_may_log(
     monkeypatch: pytest.MonkeyPatch, answer: Any, may: bool
 ) -> None:
     stubber = hand_out(monkeypatch, "apigateway")
@@ -289,7 +290,7 @@ def test_a_bucket_of_somebody_else_is_not_taken_over(monkeypatch: pytest.MonkeyP
 def test_every_call_names_the_owner_of_the_artifacts(tmp_path: Any) -> None:
     artifacts = Artifacts(ACCOUNT, endpoint=None)
     seen: dict[str, Any] = {}
-    artifacts._s3.meta.events.register(
+    s3_of(artifacts).meta.events.register(
         "provide-client-params.s3", lambda params, model, **_: seen.__setitem__(model.name, params)
     )
     code = tmp_path / "code.zip"

@@ -11,6 +11,7 @@ import pytest
 
 from chalicelib.settings import Settings, SettingsError
 from deploy import ROOT, UserError, parameters, template
+from tests.inside import parameter_problems
 
 AWKWARD = "a$b`c\"d'e\\f$(g)%&;|<>*?!#~{}[]=x,é/:@+" + "0" * 32
 
@@ -200,7 +201,7 @@ def test_the_template_takes_what_the_functions_take(
     """One set of bounds: what CloudFormation lets through and the code refuses is 500 for every request."""
     said = declared["Globals"]["Function"]["Environment"]["Variables"]
     variable = variable or next(name for name, of in said.items() if of == {"Ref": parameter})
-    takes = not list(parameters._problems(declared["Parameters"][parameter], value))
+    takes = not parameter_problems(declared["Parameters"][parameter], value)
     # What else a combination needs.
     around = {"WATERMARK": "assets/logo.png", "AUTH_ISSUER": "local", "AUTH_ALGORITHM": "HS256"}
     around |= {"BUCKET": "pictures", "REDIS_URL": "redis://localhost", "AUTH_SECRET": "s" * 32}
@@ -209,7 +210,7 @@ def test_the_template_takes_what_the_functions_take(
     except SettingsError:
         assert not takes
     else:
-        # The settings read leading zeros as the same number; nobody needs the template to.
+        # The settings read leading zeros as the same number; the template need not.
         assert takes or re.fullmatch(r"0\d+x.*|.*x0\d+", value)
 
 
@@ -262,5 +263,7 @@ def test_a_failover_is_turned_on_and_off_while_there_are_two_nodes(
         ("0", {"ExpireAfterDays": "2"}, False),
     ],
 )
-def test_nobody_loses_old_pictures_unasked(days: str, current: dict[str, str], asked: bool) -> None:
+def test_a_retention_that_ends_stored_pictures_is_confirmed_first(
+    days: str, current: dict[str, str], asked: bool
+) -> None:
     assert bool(parameters.shortened({"ExpireAfterDays": days}, current)) == asked

@@ -10,6 +10,7 @@ from botocore.stub import ANY, Stubber
 
 from deploy import UserError, changes, operation
 from deploy.stack import Stack
+from tests.inside import cloudformation_of
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation.type_defs import ChangeTypeDef
@@ -50,7 +51,7 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> Stack:
 
 @pytest.fixture
 def cloudformation(stack: Stack) -> Iterator[Stubber]:
-    with Stubber(stack._cloudformation) as stubber:
+    with Stubber(cloudformation_of(stack)) as stubber:
         yield stubber
         stubber.assert_no_pending_responses()
 
@@ -63,7 +64,7 @@ def pages(stubber: Stubber, *events: list[dict[str, Any]]) -> None:
 
 
 def wait(stack: Stack, wanted: str) -> None:
-    operation.wait(stack._cloudformation, ID, "ours", wanted=wanted, seconds=0)
+    operation.wait(cloudformation_of(stack), ID, "ours", wanted=wanted, seconds=0)
 
 
 def test_the_reason_is_found_behind_hundreds_of_events_of_the_clean_up(
@@ -104,7 +105,7 @@ def test_only_so_many_pages_are_read(stack: Stack, cloudformation: Stubber) -> N
     second = {"StackEvents": [event("Api", "UPDATE_COMPLETE", of="theirs")], "NextToken": "2"}
     cloudformation.add_response("describe_stack_events", first, {"StackName": ID})
     cloudformation.add_response("describe_stack_events", second, {"StackName": ID, "NextToken": "1"})
-    assert len(operation.events(stack._cloudformation, ID, "ours")) == 1
+    assert len(operation.events(cloudformation_of(stack), ID, "ours")) == 1
 
 
 @pytest.mark.parametrize(
@@ -135,7 +136,7 @@ def test_progress_is_shown_while_it_takes_minutes(
     cloudformation.add_response("describe_stacks", stack_is("DELETE_COMPLETE"))
     pages(cloudformation, second)
     with pytest.raises(UserError, match="Too many APIs"):
-        operation.wait(stack._cloudformation, ID, "ours", wanted="CREATE_COMPLETE", seconds=1)
+        operation.wait(cloudformation_of(stack), ID, "ours", wanted="CREATE_COMPLETE", seconds=1)
     said = capsys.readouterr().out
     assert "1 resources done, in progress: Redis" in said
     assert said.count("failed: Api: Too many APIs.") == 1

@@ -17,13 +17,13 @@ from chalicelib.errors import (
 from chalicelib.objects.bucket import Bucket
 from chalicelib.records import lifecycle
 from chalicelib.records.codec import thumbnail_metadata
-from chalicelib.records.record import UNRESTRICTED, Owner, Record, RemovalScope, Viewer
+from chalicelib.records.record import UNRESTRICTED, Owner, Record, Viewer
 from chalicelib.records.store import RecordStore
 from chalicelib.work.download import Downloader
 from chalicelib.work.process import Processor
-from chalicelib.work.remove import remove
 from chalicelib.work.upload import PresignedUploadRequest, Upload, Uploader
 from tests.conftest import SettableClock, just_before, picture
+from tests.processing import remove, remove_and_die
 from tests.reconciler import Died, Reconciler
 
 ALICE, BOB = Owner("alice"), Owner("bob")
@@ -109,25 +109,17 @@ def test_a_picture_that_failed_says_why(
     assert str(caught.value) == failed.error
 
 
-def removing(store: RecordStore, _: Bucket, record: Record) -> None:
-    store.start_removal(record, RemovalScope.VISIBLE, UNRESTRICTED)
-
-
-def removed(store: RecordStore, bucket: Bucket, record: Record) -> None:
-    assert remove(store, bucket, record.id, RemovalScope.VISIBLE, UNRESTRICTED)
-
-
-@pytest.mark.parametrize("gone", [removing, removed])
+@pytest.mark.parametrize("gone", [remove_and_die, remove], ids=["half", "wholly"])
 def test_what_is_removed_is_unknown(
-    downloader: Downloader, ready: Record, gone: Callable[[RecordStore, Bucket, Record], None]
+    downloader: Downloader, ready: Record, gone: Callable[[RecordStore, Bucket, str], object]
 ) -> None:
-    gone(downloader.store, downloader.bucket(), ready)
+    assert gone(downloader.store, downloader.bucket(), ready.id)
     with pytest.raises(UnknownThumbnail):
         downloader.find_ready(ready.id)
 
 
 def test_it_is_removed_after_it_was_found(downloader: Downloader, ready: Record) -> None:
-    removed(downloader.store, downloader.bucket(), ready)
+    assert remove(downloader.store, downloader.bucket(), ready.id)
     with pytest.raises(UnknownThumbnail):
         downloader.read(ready, is_download=True)
 
@@ -272,7 +264,7 @@ class TestExpiryAfterDownload:
         stored = downloader.bucket().get(key)
         assert stored is not None
         content = stored.read()
-        removed(downloader.store, downloader.bucket(), ready)
+        assert remove(downloader.store, downloader.bucket(), ready.id)
         downloader.bucket().put(key, content, content_type="image/jpeg")
         assert downloader.read(ready, is_download=True) == content
         with pytest.raises(UnknownThumbnail):

@@ -1,4 +1,4 @@
-"""The local gateway at its bounds: it refuses at once what is too much, and is well afterwards."""
+"""The local gateway at its bounds: it refuses what is too much, and serves again afterwards."""
 
 import re
 import socket
@@ -14,10 +14,10 @@ import pytest
 import requests
 
 from deploy import template
-from local import gateway
 from local.gateway import AT_ONCE, MAX_EVENT, create_server
 from local.http_server import CONNECTIONS, MAX_HEAD
 from tests.conftest import Api, picture
+from tests.inside import gateway_slots
 from tests.proxy import Mode, Proxy
 from tests.service import Service, eventually
 
@@ -62,12 +62,12 @@ def full(api: Api) -> Iterator[ExitStack]:
     """Every slot is taken until the stack is closed."""
     with ExitStack() as stack:
         for _ in range(AT_ONCE):
-            assert gateway._slots.acquire(timeout=60)
-            stack.callback(gateway._slots.release)
+            assert gateway_slots().acquire(timeout=60)
+            stack.callback(gateway_slots().release)
         yield stack
 
 
-def test_what_is_too_much_at_once_is_refused(api: Api, full: ExitStack) -> None:
+def test_requests_beyond_the_slots_are_refused(api: Api, full: ExitStack) -> None:
     """And does not wait for a slot: none becomes free."""
     assert_refused(api("GET"))
     assert_refused(api("POST", files={"image": ("p.jpg", picture())}))

@@ -16,6 +16,7 @@ from deploy import template
 from local import gateway
 from local.gateway import AT_ONCE, Authorizers, refuse
 from tests.conftest import Api, SettableClock
+from tests.inside import GatewayError, gateway_route, gateway_slots
 from tests.test_gateway import assert_is_gateway_response
 
 V1 = "/api/v1"
@@ -70,9 +71,9 @@ def test_a_function_that_fails_gives_its_slot_back(api: Api, fails: Callable[[st
     fails("raises")
     for _ in range(AT_ONCE + 1):
         assert api("GET").status_code == 503
-    taken = [gateway._slots.acquire(blocking=False) for _ in range(AT_ONCE)]
+    taken = [gateway_slots().acquire(blocking=False) for _ in range(AT_ONCE)]
     for _ in filter(None, taken):
-        gateway._slots.release()
+        gateway_slots().release()
     assert all(taken)
 
 
@@ -86,10 +87,10 @@ def test_a_path_that_is_none_is_404_for_every_method(api: Api, path: str) -> Non
 
 
 def test_a_path_without_a_parameter_wins_and_an_empty_parameter_is_none(api: Api) -> None:
-    assert gateway._route(f"{V1}/thumbnail/upload")[0] == f"{V1}/thumbnail/upload"
-    assert gateway._route(f"{V1}/thumbnail/x") == (f"{V1}/thumbnail/{{record_id}}", {"record_id": "x"})
-    assert gateway._route(f"{V1}/thumbnail/") == (f"{V1}/thumbnail", {})
-    assert gateway._route(f"{V1}/thumbnail/x/download/")[1] == {"record_id": "x"}
+    assert gateway_route(f"{V1}/thumbnail/upload")[0] == f"{V1}/thumbnail/upload"
+    assert gateway_route(f"{V1}/thumbnail/x") == (f"{V1}/thumbnail/{{record_id}}", {"record_id": "x"})
+    assert gateway_route(f"{V1}/thumbnail/") == (f"{V1}/thumbnail", {})
+    assert gateway_route(f"{V1}/thumbnail/x/download/")[1] == {"record_id": "x"}
     reply = requests.get(f"{api.url}{V1}/thumbnail//download", timeout=30)
     assert_is_gateway_response(reply, "MISSING_AUTHENTICATION_TOKEN")
 
@@ -195,7 +196,7 @@ def test_a_thousand_answers_are_kept_and_the_oldest_goes_first(monkeypatch: pyte
 @pytest.mark.parametrize("token", [None, "", "Bearer ü"])
 def test_no_authorizer_is_asked_about_what_can_be_no_token(token: str | None) -> None:
     asked = Authorizer(60)
-    with pytest.raises(gateway._GatewayError, match=r"^UNAUTHORIZED$"):
+    with pytest.raises(GatewayError, match=r"^UNAUTHORIZED$"):
         Authorizers().allow(asked, token, "GET", "/a")
     assert asked.asked == []
 

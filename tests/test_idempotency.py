@@ -80,7 +80,7 @@ def test_a_key_reused_with_another_body_is_refused(api: Api, other: dict[str, An
     assert send(api).json()["id"] == record["id"]
 
 
-def test_many_at_once_are_one_upload(api: Api) -> None:
+def test_many_simultaneous_requests_are_one_upload(api: Api) -> None:
     barrier = threading.Barrier(8)
 
     def client(_: int) -> requests.Response:
@@ -97,7 +97,7 @@ def test_many_at_once_are_one_upload(api: Api) -> None:
     assert record["ready"] is True
 
 
-def test_of_two_bodies_at_once_one_is_refused(api: Api) -> None:
+def test_of_two_simultaneous_bodies_one_is_refused(api: Api) -> None:
     replies = []
     just_before(api.bucket, "PutObject", lambda: replies.append(send(api, content=picture(64, 64))))
     replies.append(send(api))

@@ -1,4 +1,4 @@
-"""What an original is: told by its header at once, and by its decoder when the thumbnail is there."""
+"""What an original is: told by its header on upload, and by its decoder when the thumbnail is ready."""
 
 from base64 import b64decode
 from collections.abc import Callable
@@ -66,7 +66,7 @@ def test_a_picture_that_lies_on_its_side_is_counted_upright() -> None:
 # --- over HTTP ---
 
 
-def test_clients_see_it_at_once_and_the_rest_when_it_is_ready(api: Api) -> None:
+def test_clients_see_it_with_the_upload_and_the_rest_when_it_is_ready(api: Api) -> None:
     content = turned(6)
     record = api.upload(content)
     facts = {"format": "JPEG", "width": 160, "height": 240}

@@ -19,6 +19,7 @@ from chalicelib.imaging.shrink import by_bands, raw_by_bands, shrink, to_resizab
 from chalicelib.imaging.sniffing import sniff
 from chalicelib.spec import Fit, ThumbnailSpec
 from tests import pictures
+from tests.inside import small_bands, without_library
 from tests.pictures import chart, encode, photo
 from tests.test_imaging_formats import CHARTS
 
@@ -318,7 +319,7 @@ def test_webp_without_libwebp(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_calling_libwebp_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(libwebp, "_library", None)
+    without_library(monkeypatch, libwebp)
     with pytest.raises(RuntimeError, match="no libwebp"):
         libwebp.decode(b"", (1, 1), (1, 1), alpha=False)
 
@@ -330,7 +331,7 @@ def test_a_webp_of_another_size_than_declared_does_not_overflow() -> None:
 
 @pytest.mark.parametrize("mode", ["1", "P", "PA", "LA", "RGBA", "I;16"])
 def test_bands_give_what_the_whole_gives(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chalicelib.imaging.shrink._BAND_PIXELS", 5000)
+    small_bands(monkeypatch, 5000)
     image = photo(500, 400)
     image.putalpha(Image.radial_gradient("L").resize(image.size))
     image = image.convert("L").convert("I;16") if mode == "I;16" else image.convert(mode)
@@ -342,7 +343,7 @@ def test_bands_give_what_the_whole_gives(mode: str, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
 def test_raw_bands_give_what_the_whole_gives(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chalicelib.imaging.shrink._BAND_PIXELS", 5000)
+    small_bands(monkeypatch, 5000)
     image = photo(500, 400).convert(mode)
     stride = len(image.tobytes()) // 400
     wanted = plans(500, 400, 1, [ThumbnailSpec(30, 30)])

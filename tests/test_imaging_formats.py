@@ -223,7 +223,7 @@ def test_inks_are_not_inverted(adobe: bool, ycck: bool) -> None:
 
 
 def swapped_profile() -> bytes:
-    """sRGB with red and green exchanged: whoever applies it sees red where green is stored."""
+    """sRGB with red and green exchanged: a decoder that applies it sees red where green is stored."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     return profile.replace(b"rXYZ", b"xxxx", 1).replace(b"gXYZ", b"rXYZ", 1).replace(b"xxxx", b"gXYZ", 1)
 

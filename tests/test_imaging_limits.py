@@ -19,7 +19,7 @@ from chalicelib.imaging.headers import jpeg, tiff
 from chalicelib.spec import ThumbnailSpec
 from tests import pictures
 from tests.cost import cpu_within
-from tests.pictures import chunk, encode, photo
+from tests.pictures import ADAM7, chunk, encode, photo
 
 MAX_PIXELS = 100_000_000
 SPEC = ThumbnailSpec()
@@ -289,18 +289,9 @@ def png_of_light(side: int) -> bytes:
 
 
 def adam7(side: int) -> bytes:
-    passes = (
-        (0, 0, 8, 8),
-        (4, 0, 8, 8),
-        (0, 4, 4, 8),
-        (2, 0, 4, 4),
-        (0, 2, 2, 4),
-        (1, 0, 2, 2),
-        (0, 1, 1, 2),
-    )
     rows = sum(
         len(range(top, side, down)) * (1 + 3 * len(range(left, side, across)))
-        for left, top, across, down in passes
+        for left, top, across, down in ADAM7
     )
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 1)
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(rows))) + chunk(b"IEND", b"")

@@ -18,6 +18,7 @@ from chalicelib.imaging.headers import png as header
 from chalicelib.imaging.shrink import Reducer
 from chalicelib.spec import ThumbnailSpec
 from tests import pictures
+from tests.inside import small_bands
 from tests.pictures import chunk, encode
 
 KINDS = [(depth, 0) for depth in (1, 2, 4, 8, 16)] + [(8, 2), (16, 2)] + [(d, 3) for d in (1, 2, 4, 8)]
@@ -91,7 +92,7 @@ def test_every_sample(
     bit_depth: int, colour_type: int, transparency: bytes, interlaced: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Small bands, so that rows have to be filtered over their borders.
-    monkeypatch.setattr("chalicelib.imaging.shrink._BAND_PIXELS", 4 * SIZE[0])
+    small_bands(monkeypatch, 4 * SIZE[0])
     content = picture(bit_depth, colour_type, interlaced=interlaced, transparency=transparency)
     reading = header.read(content)
     small = decoder.decode(reading, content, [ThumbnailSpec(*SIZE)]).images[0]
@@ -114,7 +115,7 @@ def test_every_sample(
 def test_bands_give_what_the_whole_gives(
     bit_depth: int, colour_type: int, spec: ThumbnailSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chalicelib.imaging.shrink._BAND_PIXELS", 4 * SIZE[0])
+    small_bands(monkeypatch, 4 * SIZE[0])
     content = picture(bit_depth, colour_type, interlaced=False)
     reading = header.read(content)
     wanted = plans(*SIZE, 1, [spec])

@@ -19,6 +19,7 @@ from chalicelib.imaging.decoders import unfilter
 from chalicelib.imaging.geometry import plans
 from chalicelib.imaging.headers import png as header
 from chalicelib.spec import ThumbnailSpec
+from tests.inside import png_decoder, small_bands, use_png_decoder
 from tests.pictures import chunk, png
 from tests.service import ROOT
 
@@ -81,19 +82,19 @@ def shrunk(content: bytes) -> bytes:
 def test_the_bits_that_fill_up_a_row_count_for_the_row_below(
     bit_depth: int, colour_type: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chalicelib.imaging.shrink._BAND_PIXELS", 4 * SIZE[0])
+    small_bands(monkeypatch, 4 * SIZE[0])
     content = filtered(bit_depth, colour_type, 1)
     [whole] = decoder.whole(header.read(content), content, plans(*SIZE, 1, [SPEC]))
     assert shrunk(content) == whole.tobytes()
 
 
 def test_here_pillow_undoes_them_as_on_lambda() -> None:
-    assert unfilter._decode is None, "kornia-rs is installed here, so that Lambda's way is not tested"
+    assert png_decoder() is None, "kornia-rs is installed here, so that Lambda's way is not tested"
 
 
 @pytest.mark.slow
 def test_it_is_used_where_it_is_importable(folder: Path) -> None:
-    program = "from chalicelib.imaging.decoders import unfilter; print(unfilter._decode.__name__)"
+    program = "from tests.inside import png_decoder; print(png_decoder().__name__)"
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=ROOT,
@@ -117,7 +118,7 @@ def test_both_give_the_same_samples(
     filters: tuple[int, ...],
 ) -> None:
     # Small bands, so that rows have to be filtered over their borders.
-    monkeypatch.setattr("chalicelib.imaging.shrink._BAND_PIXELS", 4 * SIZE[0])
+    small_bands(monkeypatch, 4 * SIZE[0])
     calls = []
 
     def counted(*arguments: Any) -> Any:
@@ -126,9 +127,9 @@ def test_both_give_the_same_samples(
 
     for seed in range(5):
         content = filtered(bit_depth, colour_type, seed, filters=filters)
-        monkeypatch.setattr(unfilter, "_decode", None)
+        use_png_decoder(monkeypatch, None)
         by_pillow = shrunk(content)
-        monkeypatch.setattr(unfilter, "_decode", counted)
+        use_png_decoder(monkeypatch, counted)
         assert shrunk(content) == by_pillow
     # Pixels of two bytes are none of kornia-rs's modes.
     assert bool(calls) is ((bit_depth, colour_type) not in {(16, 0), (8, 4)})
@@ -139,12 +140,12 @@ def test_a_large_band_is_left_to_pillow(decode: Decode, monkeypatch: pytest.Monk
     content = filtered(8, 2, 1)
     by_pillow = shrunk(content)
     monkeypatch.setattr(unfilter, "_MOST_BYTES", 100)
-    monkeypatch.setattr(unfilter, "_decode", lambda *_: pytest.fail("it is too large for this"))
+    use_png_decoder(monkeypatch, lambda *_: pytest.fail("it is too large for this"))
     assert shrunk(content) == by_pillow
 
 
 @pytest.mark.slow
 def test_what_pillow_refuses_is_refused(decode: Decode, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unfilter, "_decode", decode)
+    use_png_decoder(monkeypatch, decode)
     with pytest.raises(UndecodablePicture):
         make_thumbnail(filtered(8, 2, 1, filters=(5,)), SPEC, max_pixels=10**6)

@@ -17,6 +17,7 @@ from chalicelib.imaging.headers import tiff_layout
 from chalicelib.spec import ThumbnailSpec
 from tests import tiffs
 from tests.cost import cpu_within
+from tests.inside import without_library
 from tests.pictures import chunk, encode, photo
 from tests.test_imaging_bmp import MASKS, bmp
 from tests.test_imaging_gif import gif
@@ -276,7 +277,7 @@ def test_a_webp_that_has_another_size_than_its_canvas_is_refused(
 
 
 def test_without_a_libtiff_rare_layouts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(libtiff, "_library", None)
+    without_library(monkeypatch, libtiff)
     with pytest.raises(UndecodablePicture):
         make_thumbnail(lying(), SPEC, max_pixels=MAX_PIXELS)
     with pytest.raises(RuntimeError, match="no libtiff"):

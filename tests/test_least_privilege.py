@@ -20,11 +20,12 @@ import app
 from chalicelib import naming, services, triggers
 from chalicelib.objects.bucket import Bucket
 from chalicelib.records.lifecycle import IN_FLIGHT_MS
-from chalicelib.records.record import UNRESTRICTED, RemovalScope
 from chalicelib.work.audit import RECORDS_EVERY_MS
 from deploy import ROOT, template
 from local.owners import TRIAL, token
-from tests.conftest import Api, SettableClock, found, keys_in, picture, report
+from tests.conftest import Api, SettableClock, keys_in, picture, report
+from tests.inside import s3_of
+from tests.processing import remove_and_die
 
 if TYPE_CHECKING:
     import redis
@@ -41,7 +42,7 @@ ACTION = {
     "HeadBucket": "s3:ListBucket",
     "ListObjectsV2": "s3:ListBucket",
 }
-# Whoever may not list a bucket is told 403, and not 404, of an object that is not there.
+# A role that may not list a bucket is told 403, and not 404, of an object that is not there.
 ASKS_FOR_WHAT_MAY_BE_MISSING = {"GetObject", "HeadObject"}
 
 LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
@@ -98,7 +99,7 @@ def calls(api: Api, s3: "S3Client") -> Callable[[], set[Grant]]:
         return taken
 
     for adapter in (services.bucket(), services.processor().bucket):
-        adapter._s3.meta.events.register("before-parameter-build.s3", record)
+        s3_of(adapter).meta.events.register("before-parameter-build.s3", record)
     return take
 
 
@@ -293,7 +294,7 @@ def leftovers(api: Api, s3: "S3Client", clock: SettableClock, redis_server: "red
         Bucket=api.bucket.name, Key=naming.thumbnail(naming.new_id(), "e-0123456789abcdef"), Body=b"x"
     )
     empty(api.bucket, s3, f"thumbnails/{lost['id']}/")
-    api.store.start_removal(found(api.store, removed["id"]), RemovalScope.VISIBLE, UNRESTRICTED)
+    remove_and_die(api.store, api.bucket, removed["id"])
     # As release 1 has stored it.
     api.bucket.copy(naming.original(former["id"]), naming.ORIGINALS + former["id"])
     s3.delete_object(Bucket=api.bucket.name, Key=naming.original(former["id"]))
@@ -370,4 +371,4 @@ def watch_head(bucket: Bucket, key: str, refuse: Callable[[], None]) -> None:
         if left and params["url_path"].endswith(key):
             left.pop()()
 
-    bucket._s3.meta.events.register("before-call.s3.HeadObject", run)
+    s3_of(bucket).meta.events.register("before-call.s3.HeadObject", run)

@@ -8,6 +8,7 @@ from chalice.package import YAMLTemplateSerializer
 
 from deploy import ROOT
 from local.processes import MEMORY, Child
+from tests.inside import pid_of
 
 TEMPLATE = ROOT / ".chalice" / "stack" / "functions.yaml"
 
@@ -31,8 +32,7 @@ def test_each_process_is_given_them_unless_the_user_has_set_others(
     child.start()
     try:
         assert child.first_line()
-        assert child._process is not None
-        given = Path(f"/proc/{child._process.pid}/environ").read_bytes().decode()
+        given = Path(f"/proc/{pid_of(child)}/environ").read_bytes().decode()
         told = dict(line.split("=", 1) for line in given.rstrip("\0").split("\0"))
         assert {name: told.get(name) for name in MEMORY} == MEMORY | own
         assert told["PATH"] == os.environ["PATH"]

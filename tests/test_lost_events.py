@@ -67,14 +67,12 @@ def test_a_rebuild_publishes_nothing_again_but_what_is_recent_or_was_tried_again
 
 def test_what_had_just_ended_is_published_when_its_record_is_made_again(
     store: RecordStore,
-    bucket: Bucket,
-    processor: Processor,
     reconciler: Reconciler,
     redis_server: "redis.Redis",
     published: Callable[[], list[Waiting]],
 ) -> None:
-    put(bucket, "originals/a.jpg", picture())
-    processor.process("originals/a.jpg")
+    put(reconciler.bucket, "originals/a.jpg", picture())
+    reconciler.processor.process("originals/a.jpg")
     (first,) = relay(store, "publisher", [])
     redis_server.flushall()
     assert published() == []
@@ -87,13 +85,11 @@ def test_what_had_just_ended_is_published_when_its_record_is_made_again(
 
 def test_an_outbox_that_a_cluster_has_lost_without_the_records_is_filled_again(
     store: RecordStore,
-    bucket: Bucket,
-    processor: Processor,
     reconciler: Reconciler,
     redis_server: "redis.Redis",
     published: Callable[[], list[Waiting]],
 ) -> None:
-    processor.process(uploaded(store, bucket).object_key)
+    reconciler.processor.process(uploaded(store, reconciler.bucket).object_key)
     redis_server.delete(naming.OUTBOX)
     assert published() == []
     reconciler.audit()

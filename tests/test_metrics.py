@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chalicelib import metrics
-from chalicelib.imaging import headers
 from chalicelib.imaging.sniffing import FORMATS, UNKNOWN
 from chalicelib.records.lifecycle import IN_FLIGHT_MS
 from chalicelib.work.retry import MOST_ATTEMPTS
 from tests.conftest import Api, SettableClock, picture, report
+from tests.inside import formats_with_headers
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -99,7 +99,7 @@ def test_what_is_no_picture_has_no_format(api: Api, s3: "S3Client", emitted: lis
 def test_formats_are_a_closed_list_that_is_documented() -> None:
     (line,) = [line for line in OPERATIONS.splitlines() if line.startswith("| `Thumbnails` |")]
     assert re.findall(r"`([^`]+)`", line.split("|")[3])[:9] == [*FORMATS, UNKNOWN]
-    assert set(headers._READERS) == set(FORMATS)
+    assert formats_with_headers() == set(FORMATS)
 
 
 def test_what_is_put_into_the_bucket_counts_as_an_upload(

@@ -24,7 +24,8 @@ from chalicelib.work import repair
 from chalicelib.work.audit import BUCKET_EVERY_MS
 from chalicelib.work.remove import remove
 from tests.conftest import just_before
-from tests.faults.injector import Fault, Injector, Killed
+from tests.faults.injector import Injector
+from tests.faults.steps import Fault, Killed
 from tests.model import AFTER_DOWNLOAD, CLIENTS_KEYS, DAY_MS, RETENTION, Service, World
 from tests.model_machine import Machine
 from tests.reconciler import Died
@@ -55,7 +56,7 @@ def world(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("keep_originals", [True, False], ids=["originals kept", "originals removed"])
-def test_whatever_happens(world: World, keep_originals: bool) -> None:
+def test_any_history_keeps_the_promises(world: World, keep_originals: bool) -> None:
     class ThisMachine(Machine):
         def __init__(self) -> None:
             super().__init__(world, keep_originals=keep_originals)
@@ -102,7 +103,7 @@ def ending(world: World) -> Service:
 
 
 def test_what_is_put_after_an_expiry_that_stopped_half_way_is_kept(ending: Service) -> None:
-    """Nobody has deleted anything: the old picture has ended, and the new one is lost."""
+    """No client has deleted anything: the old picture has ended, and the new one is lost."""
     ending.world.now_ms += RETENTION * 1000 + 1000
     just_before(ending.bucket, "DeleteObjects", die := Died())
     with pytest.raises(Died):
@@ -193,4 +194,4 @@ def test_a_record_whose_event_died_is_listed_and_due(world: World) -> None:
     service.put(KEY, 0)
     for step in range(5):
         kill(service, step, lambda: service.processor.process(KEY))
-        assert (service.store.get(ID, UNRESTRICTED) is None) == (service.walk() == [])
+        assert (service.store.get(ID, UNRESTRICTED) is None) == (service.stored().listed == [])

@@ -1,4 +1,4 @@
-"""Upload bodies as curl, browsers and requests send them, and as nobody should."""
+"""Upload bodies as curl, browsers and requests send them, and as no client should."""
 
 import dataclasses
 from collections.abc import Callable

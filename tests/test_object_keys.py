@@ -7,6 +7,7 @@ import pytest
 
 from chalicelib import naming, services
 from tests.conftest import Api, assert_error, picture
+from tests.inside import s3_calls
 from tests.owned import Client, alice, bob, owned, upload
 
 if TYPE_CHECKING:
@@ -109,8 +110,7 @@ def test_what_is_no_original_has_no_record(api: Api, key: str) -> None:
 def test_its_cost_is_the_same_whatever_is_stored(
     api: Api, s3: "S3Client", redis_server: "redis.Redis"
 ) -> None:
-    asked: list[str] = []
-    services.bucket()._s3.meta.events.register("before-call.s3", lambda model, **_: asked.append(model.name))
+    asked = s3_calls(services.bucket())
 
     def calls(key: str) -> dict[str, int]:
         redis_server.config_resetstat()

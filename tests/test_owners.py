@@ -12,6 +12,7 @@ from chalicelib import naming, services
 from chalicelib.records.record import UNRESTRICTED
 from chalicelib.records.store import RecordStore
 from tests.conftest import Api, keys_in, picture
+from tests.inside import s3_calls
 from tests.owned import UNKNOWN, Client, alice, bob, client, owned, upload
 
 if TYPE_CHECKING:
@@ -60,10 +61,7 @@ def test_asking_for_anothers_costs_what_asking_for_none_does(
     """The same calls of Redis and S3, and as many bytes from Redis: no clock can tell one from the other."""
     record = upload(alice)
     owned.deliver()
-    asked_s3: list[str] = []
-    services.bucket()._s3.meta.events.register(
-        "before-call.s3", lambda model, **_: asked_s3.append(model.name)
-    )
+    asked_s3 = s3_calls(services.bucket())
 
     def calls(record_id: str) -> tuple[dict[str, int], list[str], int]:
         redis_server.config_resetstat()
@@ -134,7 +132,7 @@ def test_presigned_uploads_are_each_owners_own(owned: Api, alice: Client, bob: C
     assert keys_in(owned.bucket) == []
 
 
-def test_what_is_put_into_the_bucket_has_no_owner_and_is_seen_by_nobody(
+def test_what_is_put_into_the_bucket_has_no_owner_and_is_seen_by_no_owner(
     owned: Api, alice: Client, s3: "S3Client", store: RecordStore
 ) -> None:
     s3.put_object(Bucket=owned.bucket.name, Key="originals/a.jpg", Body=picture())
@@ -148,7 +146,7 @@ def test_what_is_put_into_the_bucket_has_no_owner_and_is_seen_by_nobody(
         assert alice(method, f"/{record_id}{path}").status_code == 404
 
 
-def test_what_was_uploaded_before_owners_were_on_is_seen_by_nobody(
+def test_what_was_uploaded_before_owners_were_on_is_seen_by_no_owner(
     api: Api, request: pytest.FixtureRequest
 ) -> None:
     record = api.upload()

@@ -13,6 +13,7 @@ from chalicelib.records.record import UNRESTRICTED, State
 from chalicelib.records.store import RecordStore
 from chalicelib.work.process import Outcome, Processor
 from tests.conftest import just_before, keys_in, picture
+from tests.inside import s3_calls
 from tests.processing import CLIENTS_KEY, assert_nothing_left, assert_ready, remove, uploaded
 from tests.proxy import Mode, Proxy
 
@@ -160,8 +161,7 @@ def test_only_a_key_that_may_be_written_twice_is_asked_for_again(
         key = uploaded(store, bucket, presigned=kind == "presigned").object_key
     else:
         bucket.put(key, picture(), content_type="image/jpeg")
-    sent: list[str] = []
-    bucket._s3.meta.events.register("before-call.s3", lambda model, **_: sent.append(model.name))
+    sent = s3_calls(bucket)
     assert processor.process(key) is Outcome.READY
     assert sent == ["GetObject", "PutObject", *(["HeadObject"] if is_compared else [])]
 

@@ -1,6 +1,7 @@
 """Processing that meets uploads, removals, other runs and crashes, forced at the step where it hurts."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,12 +11,19 @@ from chalicelib.clients import s3_client
 from chalicelib.errors import OriginalChanging
 from chalicelib.objects.bucket import Bucket
 from chalicelib.records.codec import original_metadata
-from chalicelib.records.record import UNRESTRICTED, Record, RemovalScope
+from chalicelib.records.record import Record
 from chalicelib.records.store import RecordStore
 from chalicelib.work.process import Outcome, Processor
-from tests.conftest import found, just_after, just_before, keys_in, picture
-from tests.processing import CLIENTS_KEY, assert_nothing_left, assert_ready, remove, uploaded
-from tests.reconciler import Died
+from tests.conftest import SettableClock, just_after, just_before, keys_in, picture
+from tests.processing import (
+    CLIENTS_KEY,
+    assert_nothing_left,
+    assert_ready,
+    remove,
+    remove_and_die,
+    uploaded,
+)
+from tests.reconciler import LATE, Died, Reconciler
 
 if TYPE_CHECKING:
     import redis
@@ -37,161 +45,135 @@ STEP_NAMES = ["before read", "after read", "before store", "after store", "befor
 Hook = Callable[[Bucket, str, Callable[[], object]], None]
 
 
-def died(processor: Processor, store: RecordStore, bucket: Bucket, operation: str, hook: Hook) -> Record:
+@dataclass(frozen=True)
+class Step:
+    """A call of S3 by a run, and what it runs on."""
+
+    operation: str
+    hook: Hook
+    processor: Processor
+    other: Processor
+    s3: "S3Client"
+
+    @property
+    def store(self) -> RecordStore:
+        return self.processor.store
+
+    @property
+    def bucket(self) -> Bucket:
+        return self.processor.bucket
+
+    def meanwhile(self, action: Callable[[], object]) -> None:
+        """Let something happen at this step of the next run."""
+        self.hook(self.bucket, self.operation, action)
+
+
+@pytest.fixture(params=STEPS, ids=STEP_NAMES)
+def step(request: pytest.FixtureRequest, processor: Processor, other: Processor, s3: "S3Client") -> Step:
+    operation, hook = request.param
+    return Step(operation, hook, processor, other, s3)
+
+
+def died(step: Step) -> Record:
     """An upload whose first run has died at this step."""
-    record = uploaded(store, bucket, presigned=operation == CHECK)
-    hook(bucket, operation, die := Died())
+    record = uploaded(step.store, step.bucket, presigned=step.operation == CHECK)
+    step.meanwhile(die := Died())
     with pytest.raises(Died):
-        processor.process(record.object_key)
+        step.processor.process(record.object_key)
     assert die.raised
     return record
 
 
-@pytest.mark.parametrize(("operation", "hook"), STEPS, ids=STEP_NAMES)
 class TestMeanwhile:
     """At each step of a run, something else happens."""
 
     @pytest.mark.parametrize("key", [None, CLIENTS_KEY], ids=["upload", "client's key"])
     @pytest.mark.parametrize("content", [picture(), picture()[:300]], ids=["good", "broken"])
-    def test_it_is_deleted(
-        self,
-        processor: Processor,
-        other: Processor,
-        store: RecordStore,
-        bucket: Bucket,
-        s3: "S3Client",
-        operation: str,
-        hook: Hook,
-        key: str | None,
-        content: bytes,
-    ) -> None:
+    def test_it_is_deleted(self, step: Step, key: str | None, content: bytes) -> None:
         if key is None:
-            key = uploaded(store, bucket, content, presigned=operation == CHECK).object_key
+            key = uploaded(step.store, step.bucket, content, presigned=step.operation == CHECK).object_key
         else:
-            s3.put_object(Bucket=bucket.name, Key=key, Body=content)
+            step.s3.put_object(Bucket=step.bucket.name, Key=key, Body=content)
         record_id = naming.record_id(key)
         was_there: list[bool] = []
-        hook(bucket, operation, lambda: was_there.append(remove(store, other.bucket, record_id)))
-        processor.process(key)
+        step.meanwhile(lambda: was_there.append(remove(step.store, step.other.bucket, record_id)))
+        step.processor.process(key)
         if was_there != [True]:
             # Before a client's object has been read, there is no record that could be deleted; and a
             # broken picture has no store step.
             assert key == CLIENTS_KEY or content != picture()
-            assert remove(store, bucket, record_id)
+            assert remove(step.store, step.bucket, record_id)
         for _ in range(2):  # and the event comes again, late
-            assert processor.process(key) in {Outcome.DELETED, Outcome.ABSENT}
-            assert_nothing_left(store, bucket, record_id)
+            assert step.processor.process(key) in {Outcome.DELETED, Outcome.ABSENT}
+            assert_nothing_left(step.store, step.bucket, record_id)
 
-    def test_the_same_event_is_handled_as_well(
-        self,
-        processor: Processor,
-        other: Processor,
-        store: RecordStore,
-        bucket: Bucket,
-        operation: str,
-        hook: Hook,
-    ) -> None:
-        record = uploaded(store, bucket, presigned=operation == CHECK)
-        hook(bucket, operation, lambda: other.process(record.object_key))
-        assert processor.process(record.object_key) in {Outcome.READY, Outcome.UNCHANGED}
-        assert_ready(store, bucket, record.id)
+    def test_the_same_event_is_handled_as_well(self, step: Step) -> None:
+        record = uploaded(step.store, step.bucket, presigned=step.operation == CHECK)
+        step.meanwhile(lambda: step.other.process(record.object_key))
+        assert step.processor.process(record.object_key) in {Outcome.READY, Outcome.UNCHANGED}
+        assert_ready(step.store, step.bucket, record.id)
 
-    def test_the_object_is_replaced(
-        self,
-        processor: Processor,
-        store: RecordStore,
-        bucket: Bucket,
-        s3: "S3Client",
-        operation: str,
-        hook: Hook,
-    ) -> None:
-        s3.put_object(Bucket=bucket.name, Key=CLIENTS_KEY, Body=picture())
+    def test_the_object_is_replaced(self, step: Step) -> None:
+        step.s3.put_object(Bucket=step.bucket.name, Key=CLIENTS_KEY, Body=picture())
         newer = picture(500, 100)
-        hook(bucket, operation, lambda: s3.put_object(Bucket=bucket.name, Key=CLIENTS_KEY, Body=newer))
-        processor.process(CLIENTS_KEY)
-        if (operation, hook) == (CHECK, just_after):
-            processor.process(CLIENTS_KEY)  # too late for this run; the replacement has an event of its own
-        assert assert_ready(store, bucket, naming.record_id(CLIENTS_KEY)).original_size == len(newer)
+        step.meanwhile(lambda: step.s3.put_object(Bucket=step.bucket.name, Key=CLIENTS_KEY, Body=newer))
+        step.processor.process(CLIENTS_KEY)
+        if (step.operation, step.hook) == (CHECK, just_after):
+            # Too late for this run; the replacement has an event of its own.
+            step.processor.process(CLIENTS_KEY)
+        record_id = naming.record_id(CLIENTS_KEY)
+        assert assert_ready(step.store, step.bucket, record_id).original_size == len(newer)
 
-    def test_the_object_is_replaced_and_the_newer_event_overtakes(
-        self,
-        processor: Processor,
-        other: Processor,
-        store: RecordStore,
-        bucket: Bucket,
-        s3: "S3Client",
-        operation: str,
-        hook: Hook,
-    ) -> None:
-        s3.put_object(Bucket=bucket.name, Key=CLIENTS_KEY, Body=picture())
+    def test_the_object_is_replaced_and_the_newer_event_overtakes(self, step: Step) -> None:
+        step.s3.put_object(Bucket=step.bucket.name, Key=CLIENTS_KEY, Body=picture())
         newer = picture(500, 100)
 
         def overtake() -> None:
-            s3.put_object(Bucket=bucket.name, Key=CLIENTS_KEY, Body=newer)
-            other.process(CLIENTS_KEY)
+            step.s3.put_object(Bucket=step.bucket.name, Key=CLIENTS_KEY, Body=newer)
+            step.other.process(CLIENTS_KEY)
 
-        hook(bucket, operation, overtake)
-        processor.process(CLIENTS_KEY)
-        assert assert_ready(store, bucket, naming.record_id(CLIENTS_KEY)).original_size == len(newer)
+        step.meanwhile(overtake)
+        step.processor.process(CLIENTS_KEY)
+        record_id = naming.record_id(CLIENTS_KEY)
+        assert assert_ready(step.store, step.bucket, record_id).original_size == len(newer)
 
-    def test_it_is_deleted_and_put_again(
-        self,
-        processor: Processor,
-        other: Processor,
-        store: RecordStore,
-        bucket: Bucket,
-        s3: "S3Client",
-        operation: str,
-        hook: Hook,
-    ) -> None:
+    def test_it_is_deleted_and_put_again(self, step: Step) -> None:
         newer = picture(500, 100)
         record_id = naming.record_id(CLIENTS_KEY)
-        s3.put_object(Bucket=bucket.name, Key=CLIENTS_KEY, Body=picture())
-        processor.process(CLIENTS_KEY)
-        s3.put_object(Bucket=bucket.name, Key=CLIENTS_KEY, Body=picture(200, 100))
+        step.s3.put_object(Bucket=step.bucket.name, Key=CLIENTS_KEY, Body=picture())
+        step.processor.process(CLIENTS_KEY)
+        step.s3.put_object(Bucket=step.bucket.name, Key=CLIENTS_KEY, Body=picture(200, 100))
 
         def swap() -> None:
-            assert remove(store, other.bucket, record_id)
-            s3.put_object(Bucket=bucket.name, Key=CLIENTS_KEY, Body=newer)
+            assert remove(step.store, step.other.bucket, record_id)
+            step.s3.put_object(Bucket=step.bucket.name, Key=CLIENTS_KEY, Body=newer)
 
-        hook(bucket, operation, swap)
-        processor.process(CLIENTS_KEY)
-        processor.process(CLIENTS_KEY)  # the event of the object that was put again
-        assert assert_ready(store, bucket, record_id).original_size == len(newer)
+        step.meanwhile(swap)
+        step.processor.process(CLIENTS_KEY)
+        step.processor.process(CLIENTS_KEY)  # the event of the object that was put again
+        assert assert_ready(step.store, step.bucket, record_id).original_size == len(newer)
 
-    def test_redis_forgets_everything(
-        self,
-        processor: Processor,
-        store: RecordStore,
-        bucket: Bucket,
-        redis_server: "redis.Redis",
-        operation: str,
-        hook: Hook,
-    ) -> None:
-        record = uploaded(store, bucket, presigned=operation == CHECK)
-        hook(bucket, operation, redis_server.flushall)
-        processor.process(record.object_key)
-        if operation == CHECK:
-            assert store.find(record.id) is None  # the run had ended: this is for a rebuild to repair
-            processor.process(record.object_key)
+    def test_redis_forgets_everything(self, step: Step, redis_server: "redis.Redis") -> None:
+        record = uploaded(step.store, step.bucket, presigned=step.operation == CHECK)
+        step.meanwhile(redis_server.flushall)
+        step.processor.process(record.object_key)
+        if step.operation == CHECK:
+            assert step.store.find(record.id) is None  # the run had ended: this is for a rebuild to repair
+            step.processor.process(record.object_key)
         # The record of before named its thumbnail; without it the audit finds that thumbnail.
-        repaired = assert_ready(store, bucket, record.id, abandoned=1)
+        repaired = assert_ready(step.store, step.bucket, record.id, abandoned=1)
         assert (repaired.filename, repaired.created_ms) == (record.filename, record.created_ms)
 
-    def test_it_dies_there_and_the_event_comes_again(
-        self, processor: Processor, store: RecordStore, bucket: Bucket, operation: str, hook: Hook
-    ) -> None:
-        record = died(processor, store, bucket, operation, hook)
-        assert processor.process(record.object_key) in {Outcome.READY, Outcome.UNCHANGED}
-        assert_ready(store, bucket, record.id)
+    def test_it_dies_there_and_the_event_comes_again(self, step: Step) -> None:
+        record = died(step)
+        assert step.processor.process(record.object_key) in {Outcome.READY, Outcome.UNCHANGED}
+        assert_ready(step.store, step.bucket, record.id)
 
-    def test_it_dies_there_and_is_deleted_before_the_event_comes_again(
-        self, processor: Processor, store: RecordStore, bucket: Bucket, operation: str, hook: Hook
-    ) -> None:
-        record = died(processor, store, bucket, operation, hook)
-        assert remove(store, bucket, record.id)
-        processor.process(record.object_key)
-        assert_nothing_left(store, bucket, record.id)
+    def test_it_dies_there_and_is_deleted_before_the_event_comes_again(self, step: Step) -> None:
+        record = died(step)
+        assert remove(step.store, step.bucket, record.id)
+        step.processor.process(record.object_key)
+        assert_nothing_left(step.store, step.bucket, record.id)
 
 
 def test_a_stored_thumbnail_of_a_deleted_record_goes_with_the_repeated_event(
@@ -264,18 +246,24 @@ def test_a_version_that_came_while_another_was_half_stored(
 
 
 def test_a_clients_object_that_came_after_a_removal_that_stopped_half_way_is_kept(
-    processor: Processor, store: RecordStore, bucket: Bucket, s3: "S3Client"
+    processor: Processor,
+    store: RecordStore,
+    bucket: Bucket,
+    s3: "S3Client",
+    reconciler: Reconciler,
+    s3_clock: SettableClock,
 ) -> None:
     record_id = naming.record_id(CLIENTS_KEY)
     s3.put_object(Bucket=bucket.name, Key=CLIENTS_KEY, Body=picture(seed=1))
     processor.process(CLIENTS_KEY)
-    half_removed = store.start_removal(found(store, record_id), RemovalScope.ANY, UNRESTRICTED)
-    assert half_removed is not None
+    remove_and_die(store, bucket, record_id)
+    s3_clock.advance(seconds=1)
     s3.put_object(Bucket=bucket.name, Key=CLIENTS_KEY, Body=picture(seed=2))
     with pytest.raises(OriginalChanging):
         processor.process(CLIENTS_KEY)
     assert keys_in(bucket, "originals/") == [CLIENTS_KEY]
-    assert store.finish_removal(half_removed, "tombstone")
+    s3_clock.advance(**LATE)
+    assert reconciler.sweep() == {"removals finished": 1}
     assert processor.process(CLIENTS_KEY) is Outcome.READY
     assert_ready(store, bucket, record_id, abandoned=1)
 
@@ -302,7 +290,7 @@ def test_a_removal_that_stopped_half_way_is_finished_by_the_event(
 ) -> None:
     record = uploaded(store, bucket)
     processor.process(record.object_key)
-    store.start_removal(found(store, record.id), RemovalScope.ANY, UNRESTRICTED)
+    remove_and_die(store, bucket, record.id)
     assert processor.process(record.object_key) is Outcome.DELETED
     assert_nothing_left(store, bucket, record.id)
     assert remove(store, bucket, record.id), "the client may still finish its own removal"

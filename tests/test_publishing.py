@@ -24,6 +24,7 @@ from chalicelib.work.publish import publish
 from chalicelib.work.relay import BATCH, TURN_MS, Waiting, relay
 from chalicelib.work.sweep import UNREADABLE_MS
 from tests.conftest import Api, SettableClock, found, picture
+from tests.inside import hooks_of, s3_calls
 from tests.lifecycle_steps import KEPT_FOR_EVER, version
 from tests.test_least_privilege import FUNCTION, Grant, allowed, by_the_platform, policy_of
 
@@ -61,7 +62,7 @@ def test_what_is_noted_is_handed_out_until_it_is_published(store: RecordStore) -
     record = finished(store)
     (waiting,) = relay(store, "a", [])
     assert kinds([waiting]) == ["ready"]
-    assert relay(store, "a", []) == [waiting], "as long as nobody says that it was published"
+    assert relay(store, "a", []) == [waiting], "until it is reported as published"
     assert relay(store, "a", [waiting.receipt]) == []
     assert found(store, record.id).outbox == ()
     assert store.outbox.due(10) == []
@@ -76,10 +77,12 @@ def test_events_of_one_record_come_one_after_the_other(store: RecordStore) -> No
     assert relay(store, "a", [deleted.receipt]) == []
 
 
-def test_an_event_that_is_noted_while_another_is_published_is_not_lost(store: RecordStore) -> None:
+def test_an_event_that_is_noted_while_another_is_published_is_not_lost(
+    store: RecordStore, clock: SettableClock
+) -> None:
     record = finished(store)
     (ready,) = relay(store, "a", [])
-    store._clock.advance(ms=1)  # type: ignore[attr-defined]
+    clock.advance(ms=1)
     remove(store, record)
     assert kinds(relay(store, "a", [ready.receipt])) == ["deleted"]
 
@@ -325,7 +328,7 @@ def test_what_is_refused_fails_the_run_and_comes_with_the_next(
 ) -> None:
     record = api.upload()
     api.deliver()
-    hooks = (services.bus()._events if ".events." in hook else services.outbox()._lambda).meta.events
+    hooks = hooks_of(services.bus() if ".events." in hook else services.outbox())
     hooks.register(hook, refusal)
     for _ in range(2):
         with pytest.raises(EventBusUnavailable):
@@ -341,7 +344,7 @@ def test_an_outbox_that_fails_fails_the_run(on_aws: object) -> None:
     def failed(parsed: dict[str, Any], **_: object) -> None:
         parsed["FunctionError"] = "Unhandled"
 
-    services.outbox()._lambda.meta.events.register("after-call.lambda.Invoke", failed)
+    hooks_of(services.outbox()).register("after-call.lambda.Invoke", failed)
     with pytest.raises(EventBusUnavailable):
         run_publisher()
 
@@ -350,8 +353,7 @@ def test_each_role_allows_what_its_function_does(
     api: Api, on_aws: Callable[[], list[dict[str, Any]]]
 ) -> None:
     used: set[Grant] = set()
-    to_s3: list[str] = []
-    services.bus()._events.meta.events.register(
+    hooks_of(services.bus()).register(
         "before-call.events",
         lambda model, **_: used.add(
             Grant(
@@ -360,7 +362,7 @@ def test_each_role_allows_what_its_function_does(
             )
         ),
     )
-    services.outbox()._lambda.meta.events.register(
+    hooks_of(services.outbox()).register(
         "before-call.lambda",
         lambda model, **_: used.add(
             Grant(f"lambda:{model.name}Function", f"{FUNCTION}:${{AWS::StackName}}-outbox")
@@ -368,8 +370,7 @@ def test_each_role_allows_what_its_function_does(
     )
     api.upload()
     api.deliver()
-    for bucket in (services.bucket(), services.processor().bucket):
-        bucket._s3.meta.events.register("before-call.s3", lambda model, **_: to_s3.append(model.name))
+    to_s3 = s3_calls(services.bucket(), services.processor().bucket)
     assert run_publisher() == 1
     assert used | by_the_platform("Publish") == allowed(policy_of("publish"))
     assert not to_s3

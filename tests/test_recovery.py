@@ -1,4 +1,4 @@
-"""A Redis that lost writes is noticed by the next run of the reconciler, and healed both ways at once."""
+"""A Redis that lost writes is noticed by the next run of the reconciler, and healed both ways in that run."""
 
 import json
 from collections.abc import Callable

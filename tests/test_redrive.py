@@ -7,6 +7,7 @@ import pytest
 from chalicelib.errors import RetriesExhausted
 from chalicelib.work.upload import Uploader
 from tests.conftest import SettableClock
+from tests.inside import small_pages
 from tests.reconciler import Reconciler, stored
 
 DAY_MS = 24 * 3600 * 1000
@@ -17,7 +18,7 @@ def stopped(
     reconciler: Reconciler, uploader: Uploader, s3_clock: SettableClock, monkeypatch: pytest.MonkeyPatch
 ) -> Reconciler:
     """Four pictures that have failed, of which a redrive has seen the two newest."""
-    monkeypatch.setattr("chalicelib.work.redrive._PAGE", 2)
+    small_pages(monkeypatch, "redrive", 2)
     for _ in range(4):
         reconciler.processor.fail(stored(uploader).object_key, None, RetriesExhausted())
         s3_clock.advance(ms=5)

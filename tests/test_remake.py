@@ -20,6 +20,7 @@ from chalicelib.work.remake import Remake
 from chalicelib.work.sweep import Counts
 from chalicelib.work.upload import Uploader
 from tests.conftest import SettableClock, found, just_after, just_before, keys_in, picture
+from tests.inside import small_pages
 from tests.processing import remove
 from tests.reconciler import CLIENTS_KEY, Died, Reconciler, put, stored
 
@@ -128,7 +129,7 @@ def test_what_an_earlier_release_has_made_is_made_again(
 def test_it_goes_on_where_it_stopped(
     uploader: Uploader, processor: Processor, changed: Processor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chalicelib.work.remake._PAGE", 2)
+    small_pages(monkeypatch, "remake", 2)
     records = ready(uploader, processor, 5)
     made, runs = Counts(), 0
     done = False

@@ -13,6 +13,7 @@ from chalicelib.work.process import Outcome, Processor, ignore
 from chalicelib.work.retry import MOST_ATTEMPTS, Retried, retry_record
 from chalicelib.work.upload import Uploader
 from tests.conftest import SettableClock, found, just_before, picture
+from tests.inside import small_pages
 from tests.reconciler import LATE, Died, Reconciler, state_of, stored
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def test_a_redrive_processes_again_what_failed_for_this_reason(
 def test_a_redrive_goes_on_where_it_stopped_and_tells_when_it_is_done(
     reconciler: Reconciler, uploader: Uploader, monkeypatch: pytest.MonkeyPatch, clock: SettableClock
 ) -> None:
-    monkeypatch.setattr("chalicelib.work.redrive._PAGE", 2)
+    small_pages(monkeypatch, "redrive", 2)
     for _ in range(5):
         reconciler.processor.fail(stored(uploader).object_key, None, RetriesExhausted())
         clock.advance(ms=5)

@@ -14,6 +14,7 @@ from chalicelib.clock import now_ms
 from chalicelib.errors import BucketUnavailable
 from chalicelib.objects.bucket import Bucket
 from chalicelib.objects.signing import PresignedUrl
+from tests.inside import s3_of
 from tests.sigv4 import SECRETS, answer_of_s3
 
 KEY = "thumbnails/2301fc52-2c41-4a65-bde8-a1215771a3b9/0a1b-2c3d.jpg"
@@ -23,7 +24,7 @@ OTHER_KEYS = ["thumbnails/a b+c/~ü%41&=?#.jpg", "thumbnails//x", "thumbnails/..
 @pytest.fixture
 def signing(bucket: Bucket) -> Bucket:
     """A bucket whose URLs are signed."""
-    return Bucket(bucket._s3, bucket.name, credentials=s3_credentials())
+    return Bucket(s3_of(bucket), bucket.name, credentials=s3_credentials())
 
 
 def sign(bucket: Bucket, key: str = KEY, *, seconds: float = 900) -> PresignedUrl:
@@ -53,7 +54,7 @@ def test_the_sdk_signs_likewise(signing: Bucket) -> None:
     params = {"Bucket": signing.name, "Key": KEY, "ResponseCacheControl": "private, max-age=900"}
     for _ in range(3):
         ours = sign(signing).url
-        theirs = signing._s3.generate_presigned_url("get_object", Params=params, ExpiresIn=900)
+        theirs = s3_of(signing).generate_presigned_url("get_object", Params=params, ExpiresIn=900)
         if query(ours)["X-Amz-Date"] == query(theirs)["X-Amz-Date"]:
             break
     assert urlsplit(ours)[:3] == urlsplit(theirs)[:3]
@@ -99,7 +100,7 @@ def test_it_ends_with_the_session_that_signs_it(
     session = RefreshableCredentials("role", "secret", "token", ends, fail, "test")
     # It would be renewed now; that is for the SDK, and another test's matter.
     monkeypatch.setattr(session, "_refresh", lambda: None)
-    given = sign(Bucket(signing._s3, signing.name, credentials=session))
+    given = sign(Bucket(s3_of(signing), signing.name, credentials=session))
     assert abs(int(query(given.url)["X-Amz-Expires"]) - signed) <= 1
     assert moment(given) <= max(ends, datetime.now(UTC) + timedelta(seconds=1))
     assert query(given.url)["X-Amz-Security-Token"] == "token"
@@ -116,7 +117,7 @@ def test_a_session_that_was_renewed_signs_with_its_new_secret(signing: Bucket) -
     }
     ending = datetime.now(UTC) + timedelta(seconds=30)
     session = RefreshableCredentials("old", "old-secret", "old-token", ending, lambda: new, "test")
-    given = sign(Bucket(signing._s3, signing.name, credentials=session))
+    given = sign(Bucket(s3_of(signing), signing.name, credentials=session))
     assert query(given.url)["X-Amz-Credential"].startswith("new/")
     assert query(given.url)["X-Amz-Expires"] == "900"
 
@@ -131,7 +132,7 @@ def test_signing_sends_nothing(signing: Bucket, monkeypatch: pytest.MonkeyPatch)
         raise AssertionError("a connection is opened")
 
     monkeypatch.setattr(socket.socket, "connect", connect)
-    signing._s3.meta.events.register("before-send", lambda **_: pytest.fail("a request is sent"))
+    s3_of(signing).meta.events.register("before-send", lambda **_: pytest.fail("a request is sent"))
     assert sign(signing).url
 
 
@@ -162,7 +163,7 @@ def test_urls_lead_to_the_buckets_own_region(
 
 def test_the_host_that_is_signed_is_the_one_that_clients_reach(signing: Bucket, s3_endpoint: str) -> None:
     elsewhere = s3_endpoint.replace("127.0.0.1", "localhost")
-    shown = Bucket(signing._s3, signing.name, public_url=elsewhere, credentials=s3_credentials())
+    shown = Bucket(s3_of(signing), signing.name, public_url=elsewhere, credentials=s3_credentials())
     signing.put(KEY, b"jpeg", content_type="image/jpeg")
     given = sign(shown)
     assert given.url.startswith(f"{elsewhere}/{signing.name}/{KEY}?")

@@ -30,7 +30,7 @@ PERSONAL = "holiday"
 
 
 def every_field(state: State) -> Record:
-    """A record in which every field of its state has a value, and whatever is personal names itself."""
+    """A record in which every field of its state has a value; personal ones contain PERSONAL."""
     return Record(
         id=ID,
         object_key=f"originals/{PERSONAL}.jpg",

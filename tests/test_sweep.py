@@ -122,15 +122,11 @@ def test_a_removal_that_stopped_half_way_is_finished(
 
 @pytest.mark.parametrize("content", [picture(), picture()[:300], None], ids=["ready", "failed", "pending"])
 def test_an_expired_picture_is_removed(
-    reconciler: Reconciler,
-    uploader: Uploader,
-    clock: SettableClock,
-    processor: Processor,
-    content: bytes | None,
+    reconciler: Reconciler, uploader: Uploader, clock: SettableClock, content: bytes | None
 ) -> None:
     record = stored(replace(uploader, retention=100), content)
     if content is not None:
-        processor.process(record.object_key)
+        reconciler.processor.process(record.object_key)
     assert record.expires_ms is not None
     clock.advance(ms=record.expires_ms - clock() - 500)
     assert uploader.store.get(record.id, UNRESTRICTED) is not None
@@ -139,18 +135,14 @@ def test_an_expired_picture_is_removed(
     assert uploader.store.get(record.id, UNRESTRICTED) is None
     assert reconciler.sweep() == {"expired": 1}
     assert keys_in(uploader.bucket) == []
-    assert processor.process(record.object_key) is Outcome.DELETED, "a late event changes nothing"
+    assert reconciler.processor.process(record.object_key) is Outcome.DELETED, "a late event changes nothing"
 
 
 def test_a_ready_record_is_scheduled_for_its_expiry(
-    reconciler: Reconciler,
-    uploader: Uploader,
-    clock: SettableClock,
-    processor: Processor,
-    redis_server: "redis.Redis",
+    reconciler: Reconciler, uploader: Uploader, clock: SettableClock, redis_server: "redis.Redis"
 ) -> None:
     record = stored(replace(uploader, retention=100_000))
-    processor.process(record.object_key)
+    reconciler.processor.process(record.object_key)
     clock.advance(**LATE)
     reconciler.sweep()
     assert due(redis_server) == {record.id: record.expires_ms}

@@ -220,7 +220,7 @@ def test_parameters_decide_whether_tokens_and_keys_are_asked_for(stack: template
             {"Fn::If": ["LimitsClients", [{"api_key": []}], {"Ref": "AWS::NoValue"}]},
         ]
     }
-    # Methods that a path does not take are answered by the app, with 405 whoever asks.
+    # Methods that a path does not take are answered by the app, with 405 to every client.
     opened = {
         (method, path)
         for path in ("/", f"{app.V1}/openapi.json", f"{app.V1}/system/pulse")

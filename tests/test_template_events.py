@@ -57,7 +57,7 @@ def test_it_runs_every_minute_and_after_each_thumbnail(resources: Resources) -> 
     properties = resources["Publish"]["Properties"]
     (schedule,) = properties["Events"].values()
     assert (schedule["Type"], schedule["Properties"]["Schedule"]) == ("Schedule", "rate(1 minute)")
-    # What is refused now is published by the next run: a run that comes late helps nobody.
+    # What is refused now is published by the next run: a run that comes late is of no use.
     assert properties["EventInvokeConfig"] == {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60}
     success = resources["MakeThumbnailEventInvokeConfig"]["Properties"]["DestinationConfig"]["OnSuccess"]
     started = {"Destination": {"Fn::GetAtt": ["Publish", "Arn"]}}

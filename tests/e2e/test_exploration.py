@@ -50,7 +50,7 @@ def test_with_owners_every_answer_is_described_too(subject: str | None) -> None:
     with Service({"OWNERS": "1"}) as service:
         options = ["--max-examples", "10"]
         if subject is None:
-            # Nobody is let in, whatever is sent.
+            # No request is let in.
             options += ["--exclude-checks", "positive_data_acceptance"]
         else:
             options += ["--header", f"Authorization: Bearer {token(subject, {})}"]

@@ -62,7 +62,7 @@ def test_owners_are_turned_on_and_off_by_parameters(
     assert "AUTH_JWKS_URL must be set for every AUTH_ALGORITHM but HS256" in impossible.stderr
     wrong = deploy("AuthAlgorithm=ES256 AuthSecret= AuthJwksUrl=https://127.0.0.1:1/keys")
     assert wrong.returncode == 1
-    assert "403" in wrong.stderr, "nobody can say whether a token is good"
+    assert "403" in wrong.stderr, "without its keys, no token can be checked"
     off = deploy(OFF)
     assert "Smoke test passed" in off.stdout, off.stdout + off.stderr
     reply = ask("GET", f"{url_of(off)}{API}/{mine}")

@@ -1,4 +1,4 @@
-"""What happens behind the API: many at once, objects put into the bucket, and pictures that fail for good."""
+"""What happens behind the API: many pictures, objects put into the bucket, failures for good."""
 
 import json
 import time
@@ -20,7 +20,7 @@ from tests.service import eventually
 CLIENTS = 6
 
 
-def test_several_clients_at_once_each_live_a_full_life(target: Target) -> None:
+def test_several_simultaneous_clients_each_go_from_upload_to_removal(target: Target) -> None:
     def client(number: int) -> None:
         for image_format in ("JPEG", "PNG", "WEBP"):
             content = picture(200 + number, 300, image_format=image_format, seed=number)
@@ -79,7 +79,7 @@ def test_an_object_beside_the_originals_is_left_alone(target: Target) -> None:
 
 @contextmanager
 def no_thumbnails(target: Target) -> Iterator[None]:
-    """Let S3 refuse to store thumbnails, whoever asks."""
+    """Let S3 refuse to store thumbnails, for every role."""
     s3, bucket = target.storage
     before = None
     with suppress(ClientError):  # there is none

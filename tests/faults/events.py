@@ -15,8 +15,10 @@ from chalicelib.work.process import Outcome, Processor
 from chalicelib.work.publish import publish
 from chalicelib.work.relay import TURN_MS, Waiting, relay
 from tests.faults import operations
+from tests.faults.cells import LOSSES, Column
+from tests.faults.operation import Kind, Operation, Party
 from tests.faults.operations import OPERATIONS
-from tests.faults.world import LOSSES, Column, Kind, Operation, Party, World
+from tests.faults.world import World
 from tests.invariants import Stored
 
 
@@ -53,19 +55,19 @@ class EventWorld(World):
         """Keep what is on the bus when an operation begins."""
         self._bus_at[operation] = list(self.bus)
 
-    def _begin(self, operation: Operation) -> None:
-        super()._begin(operation)
+    def begin(self, operation: Operation) -> None:
+        super().begin(operation)
         self.bus = list(self._bus_at[operation.name])
 
-    def _later(self, ms: int, action: Callable[[], object], broken: list[str]) -> object:
-        super()._later(max(ms, TURN_MS), action, broken)
-        self._attempt(self.publish, broken)
-        return self._state()
+    def later(self, ms: int, action: Callable[[], object], broken: list[str]) -> object:
+        super().later(max(ms, TURN_MS), action, broken)
+        self.attempt(self.publish, broken)
+        return self.state()
 
-    def _come_to_rest(self, broken: list[str]) -> None:
-        super()._come_to_rest(broken)
+    def come_to_rest(self, broken: list[str]) -> None:
+        super().come_to_rest(broken)
         self.clock.ms += TURN_MS
-        self._attempt(self.publish, broken)
+        self.attempt(self.publish, broken)
         broken += broken_events(self.bus, self.stored())
 
 

@@ -5,7 +5,7 @@
 An *operation* is what a request, an event or the scheduler sets off. It is recorded once without a fault,
 which gives its steps. A *cell* is one step with one fault: the world is put back to where the operation
 begins, the operation runs with the fault, then everything happens that the platform and the client would do,
-and the reconciler runs with a clock moved on, until all holds or nothing changes any more. `World.run` gives
+and the reconciler runs with a clock moved on, until all holds or nothing changes any more. `Cells.run` gives
 what did not hold.
 """
 
@@ -17,15 +17,12 @@ from pathlib import Path
 
 from benchmarks import documents
 from local import valkey
+from tests.faults.cells import LOSSES, Cells, Column, Row
+from tests.faults.operation import Operation
 from tests.faults.operations import NOT_KEPT, OPERATIONS
-from tests.faults.world import LOSSES, Column, Operation, Row, World
+from tests.faults.world import World
 
 COMMAND = "fault-matrix"
-
-
-def rows(world: World, operation: Operation) -> list[Row]:
-    """The steps of an operation."""
-    return [Row(operation, number, name) for number, name in enumerate(world.steps(operation), 1)]
 
 
 def summary(all_rows: Iterable[Row], broken: Mapping[tuple[str, Column], Sequence[str]]) -> str:
@@ -57,10 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     path = parser.parse_args(arguments).write
     broken: dict[tuple[str, Column], list[str]] = {}
     with valkey.running() as server, World.open(server.connection_url) as world:
-        all_rows = [row for operation in OPERATIONS for row in rows(world, operation)]
+        cells = Cells(world)
+        all_rows = [row for operation in OPERATIONS for row in cells.rows(operation)]
         for row in all_rows:
             for column in Column:
-                if column.applies(row.operation) and (found := world.run(row, column)):
+                if column.applies(row.operation) and (found := cells.run(row, column)):
                     broken[str(row), column] = found
     documents.write(path, COMMAND, summary(all_rows, broken))
     for (row_name, column), found in broken.items():

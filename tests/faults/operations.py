@@ -7,12 +7,15 @@ from chalicelib import naming
 from chalicelib.errors import RetriesExhausted
 from chalicelib.records import codec
 from chalicelib.records.index import entry_of
-from chalicelib.records.record import UNRESTRICTED, Owner, Record, RemovalScope
+from chalicelib.records.record import UNRESTRICTED, Owner, Record
 from chalicelib.spec import ThumbnailSpec, parse_sizes
 from chalicelib.work.remake import Remake
 from chalicelib.work.remove import thumbnail_keys
 from chalicelib.work.upload import OPAQUE, PresignedUploadRequest
-from tests.faults.world import BUCKET, CLIENTS_KEY, NEW, SMALL, Kind, Operation, Party, World
+from tests.faults.operation import Kind, Operation, Party
+from tests.faults.s3_in_process import BUCKET
+from tests.faults.world import CLIENTS_KEY, NEW, SMALL, World
+from tests.processing import remove_and_die
 
 HOUR_MS = 3600 * 1000
 WEEKS = 4 * 7 * 24 * 3600
@@ -114,7 +117,7 @@ def _expired(set_up: Callable[[World], None]) -> Callable[[World], None]:
 def half_removed(world: World) -> None:
     """A delete that died after its first step, an hour ago."""
     _at_rest(a_ready)(world)
-    world.others.store.start_removal(_found(world), RemovalScope.VISIBLE, UNRESTRICTED)
+    remove_and_die(world.others.store, world.others.bucket, world.about["id"])
     world.promised.removed.add(world.about["id"])
     world.clock.ms += HOUR_MS
 
@@ -157,7 +160,7 @@ def odd_originals(world: World) -> None:
 
 
 def odd_thumbnails(world: World) -> None:
-    """Thumbnails that nobody names: of a record that is there, of a removed one, and of none at all."""
+    """Thumbnails that no record names: of a record that is there, of a removed one, and of none at all."""
     a_ready(world)
     alive = world.about["id"]
     a_ready(world)
@@ -185,7 +188,7 @@ def odd_entries(world: World) -> None:
     a_ready(world)
     world.redis.delete(naming.record(world.about["id"]))
     world.others.bucket.delete(world.about["key"])
-    for name in [name for name in world._keys() if world.about["id"] in name]:
+    for name in [name for name in world.objects() if world.about["id"] in name]:
         world.others.bucket.delete(name)
     _unpromised(world, world.about["id"])
     a_ready(world)

@@ -7,9 +7,9 @@ import pytest
 
 from chalicelib import naming
 from chalicelib.records.record import EventKind, OutboxEvent, Record, State
-from tests.faults import matrix
+from tests.faults.cells import Cells, Column
 from tests.faults.events import COLUMNS, PUBLISHING, WITH_EVENTS, EventWorld, broken_events, broken_story
-from tests.faults.world import Column, Operation
+from tests.faults.operation import Operation
 from tests.invariants import Stored
 
 CELLS = [
@@ -36,21 +36,21 @@ def world(redis_url: str) -> Iterator[EventWorld]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def cells(world: EventWorld) -> Cells:
+    return Cells(world)
+
+
 @pytest.mark.parametrize(("operation", "column"), CELLS)
-def test_cells(world: EventWorld, operation: Operation, column: Column) -> None:
-    broken = [
-        f"{row} | {column} | {said}"
-        for row in matrix.rows(world, operation)
-        for said in world.run(row, column)
-    ]
+def test_cells(cells: Cells, operation: Operation, column: Column) -> None:
+    broken = cells.run_all(operation, column)
     assert not broken, "\n".join(broken)
 
 
 @pytest.mark.parametrize("operation", PUBLISHING, ids=lambda one: one.name)
-def test_killed_publishers(world: EventWorld, operation: Operation) -> None:
+def test_killed_publishers(cells: Cells, operation: Operation) -> None:
     """The quick part of all this."""
-    for row in matrix.rows(world, operation):
-        assert not world.run(row, Column.KILLED_AFTER)
+    assert not cells.run_all(operation, Column.KILLED_AFTER)
 
 
 def test_what_is_whole_is_not_reported() -> None:

@@ -26,7 +26,8 @@ from chalicelib.records.store import RecordStore
 from chalicelib.work.process import Outcome, Processor
 from chalicelib.work.remove import thumbnail_keys
 from tests.conftest import keys_in, picture
-from tests.faults.injector import Fault, Injector, Killed, Meanwhile, MeanwhileFailed
+from tests.faults.injector import Injector
+from tests.faults.steps import Fault, Killed, Meanwhile, MeanwhileFailed
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -155,7 +156,7 @@ def test_a_repeat_by_the_client_itself_does_it_twice(injector: Injector, target:
 
 def test_what_timed_out_lands_later(injector: Injector, target: Target) -> None:
     if target.refused_late:
-        pytest.skip("nobody is there to load the script")
+        pytest.skip("the dead process cannot load the script")
     with (
         injector.inject(target.step, Fault.TIMEOUT),
         pytest.raises((redis.TimeoutError, ReadTimeoutError)),
@@ -214,7 +215,7 @@ def test_what_fails_meanwhile_fails_the_test(injector: Injector, target: Target)
         target.take()
 
 
-def test_each_fault_is_over_at_once(
+def test_each_fault_ends_without_waiting(
     injector: Injector, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The client's own pauses between its tries would make a matrix of faults slow."""

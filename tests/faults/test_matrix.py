@@ -12,9 +12,11 @@ from chalicelib import naming
 from chalicelib.records.record import Record, State
 from tests import invariants
 from tests.faults import matrix, operations
-from tests.faults.injector import MeanwhileFailed
+from tests.faults.cells import Cells, Column, Row
+from tests.faults.operation import Kind, Operation
 from tests.faults.operations import OPERATIONS
-from tests.faults.world import Column, Kind, Operation, Row, World
+from tests.faults.steps import MeanwhileFailed
+from tests.faults.world import World
 from tests.invariants import Promises, Stored
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
@@ -31,6 +33,11 @@ CELLS = [
 def world(redis_url: str) -> Iterator[World]:
     with World.open(redis_url) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def cells(world: World) -> Cells:
+    return Cells(world)
 
 
 # --- the checks ---
@@ -102,6 +109,14 @@ def test_what_is_removed_and_visible_is_reported() -> None:
     assert invariants.broken_now(WHOLE, Promises(removed={ID})) == [f"{ID}: is removed, and visible"]
 
 
+def test_a_list_that_is_not_newest_first_is_reported() -> None:
+    newer = replace(READY, id="f" * 36, created_ms=NOW + 1)
+    both = replace(WHOLE, records={ID: READY, newer.id: newer})
+    said = f"{newer.id}: is listed after {ID}, which is older"
+    assert said in invariants.broken_now(replace(both, listed=[ID, newer.id]), promises())
+    assert said not in invariants.broken_now(replace(both, listed=[newer.id, ID]), promises())
+
+
 @pytest.mark.parametrize(
     ("stored", "said"),
     [
@@ -124,6 +139,7 @@ def test_what_is_removed_and_visible_is_reported() -> None:
         (replace(WHOLE, index=[]), f"{NOW}:{ID}: is visible, and not in the index"),
         (replace(WHOLE, index=[*WHOLE.index, "1:x"]), "1:x: is in the index, and not visible"),
         (replace(WHOLE, due={ID: NOW}), f"{ID}: has come due, and stays"),
+        (replace(WHOLE, records={ID: replace(READY, expires_ms=NOW)}), f"{ID}: is not visible, and stays"),
         (replace(WHOLE, records={ID: ENDS}), f"{ID}: has an end, and never comes due"),
     ],
     ids=lambda value: value.rpartition(": ")[2] if isinstance(value, str) else "",
@@ -139,14 +155,14 @@ def test_an_original_that_is_not_to_be_kept_is_reported() -> None:
 
 
 @pytest.mark.parametrize("raised", [TypeError("x"), redis.ConnectionError("x"), MeanwhileFailed()])
-def test_what_is_none_of_our_errors_is_reported(world: World, raised: BaseException) -> None:
+def test_what_is_none_of_our_errors_is_reported(world: World, cells: Cells, raised: BaseException) -> None:
     def run(*_: object) -> None:
         world.watched.store.find(ID)
         raise raised
 
     operation = Operation("raises", Kind.REQUEST, operations.nothing, run)
-    world._scenes[operation.name] = replace(world._scene(OPERATIONS[0]), steps=["HGETALL record:"])
-    (broken, *_) = world.run(Row(operation, 1, "HGETALL record:"), Column.ERROR_ONCE)
+    world.scenes[operation.name] = replace(world.scene(OPERATIONS[0]), steps=["HGETALL record:"])
+    (broken, *_) = cells.run(Row(operation, 1, "HGETALL record:"), Column.ERROR_ONCE)
     assert broken.startswith("raised ")
 
 
@@ -155,19 +171,15 @@ def test_what_is_none_of_our_errors_is_reported(world: World, raised: BaseExcept
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("operation", "column"), CELLS)
-def test_cells(world: World, operation: Operation, column: Column) -> None:
+def test_cells(cells: Cells, operation: Operation, column: Column) -> None:
     """One fault at each step of one operation."""
-    broken = [
-        f"{row} | {column} | {said}"
-        for row in matrix.rows(world, operation)
-        for said in world.run(row, column)
-    ]
+    broken = cells.run_all(operation, column)
     assert not broken, "\n".join(broken)
 
 
 @pytest.mark.slow
-def test_the_summary_in_the_documentation_is_the_runs(world: World) -> None:
-    all_rows = [row for operation in OPERATIONS for row in matrix.rows(world, operation)]
+def test_the_summary_in_the_documentation_is_the_runs(cells: Cells) -> None:
+    all_rows = [row for operation in OPERATIONS for row in cells.rows(operation)]
     begin, end = markers(matrix.COMMAND)
     written = DOCUMENT.read_text(encoding="utf-8").partition(begin)[2].partition(end)[0]
     assert written.strip("\n") == matrix.summary(all_rows, {}), "run: make fault-matrix"

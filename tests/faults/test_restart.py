@@ -145,7 +145,7 @@ def test_what_was_promised_outlives_every_process(
         for how in (signal.SIGTERM, signal.SIGKILL):
             work_goes_on(clients, working)
             running[-1].stop(how)
-            # At once: of one that was killed, the children may be at work still.
+            # Without a pause: of one that was killed, the children may be at work still.
             running.append(stack.enter_context(Service(environment)))
         work_goes_on(clients, working)
         stop.set()

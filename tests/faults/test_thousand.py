@@ -23,9 +23,11 @@ from chalicelib.work.publish import publish
 from chalicelib.work.relay import Waiting, relay
 from chalicelib.work.upload import OPAQUE, PresignedUploadRequest
 from tests.faults.events import EventWorld, broken_events, broken_story
-from tests.faults.injector import Fault, Killed
+from tests.faults.operation import Party
 from tests.faults.operations import BROKEN
-from tests.faults.world import BUCKET, SMALL, Party
+from tests.faults.s3_in_process import BUCKET
+from tests.faults.steps import Fault, Killed
+from tests.faults.world import SMALL
 from tests.reconciler import LATE
 
 MINUTE_MS = 60_000
@@ -101,7 +103,7 @@ class Thousand:
         died = True
         with injector.record() as steps:
             if self.random.random() < 0.35:
-                injector._faults = _Deaths(kind, steps, self.story, self.random)
+                injector.faults = _Deaths(kind, steps, self.story, self.random)
             try:
                 action(world.watched)
                 died = False
@@ -110,7 +112,7 @@ class Thousand:
             except ServiceError:
                 died = False
             finally:
-                injector._faults = {}
+                injector.faults = {}
             self.story.seen.update(named(kind, step) for step in steps)
         injector.revive()
         world.clock.ms += self.random.randrange(2 * STEP_MS)
@@ -155,7 +157,7 @@ class Thousand:
 
     def _see_what_was_stored(self) -> None:
         """The event of an upload whose client was never answered: S3 may have the original."""
-        for key in list(self.world._keys()):
+        for key in list(self.world.objects()):
             if key.startswith("uploads/") and key not in self.story.accepted.values():
                 self.story.accepted[key.removeprefix("uploads/")] = key
                 self.again("event", self._event(key))
@@ -185,7 +187,7 @@ class Thousand:
             self._check_that_they_have_ended([one.event for one in events])
             taken = world.take(events)
             if self.random.random() < 0.1:
-                raise Killed  # the bus has them, and nobody knows
+                raise Killed  # the bus has them, and its answer is lost
             return taken
 
         publish(read, put, lambda: False)
@@ -258,7 +260,7 @@ def world(redis_url: str) -> Iterator[EventWorld]:
     ("count", "seed"), [(60, 1), pytest.param(1000, 2, marks=pytest.mark.slow)], ids=["sixty", "thousand"]
 )
 def test_all_that_has_ended_is_published_and_nothing_else(world: EventWorld, count: int, seed: int) -> None:
-    world._empty()
+    world.empty()
     world.bus = []
     run = Thousand(world, count, seed)
     run.run()

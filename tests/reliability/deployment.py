@@ -25,7 +25,9 @@ from chalicelib.clients import s3_client
 from chalicelib.records.lifecycle import IN_FLIGHT_MS
 from chalicelib.records.record import UNRESTRICTED, Record
 from chalicelib.records.store import RecordStore
-from tests.faults.world import Clock, s3_without_wire
+from tests.faults.operation import Clock
+from tests.faults.s3_in_process import s3_without_wire
+from tests.inside import http_session, use_http_session
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -77,7 +79,7 @@ class S3Faults:
 
 @dataclass
 class Deployment:
-    """What clients and the platform do with it. `s3` is the client of whoever owns the bucket."""
+    """What clients and the platform do with it. `s3` is the client of the bucket's owner."""
 
     url: str
     clock: Clock
@@ -247,7 +249,7 @@ def deployed(
     def client(**_: object) -> "S3Client":
         made: Any = s3_client(timeout=30, attempts=1)
         if not wire:
-            made._endpoint.http_session = in_process._endpoint.http_session
+            use_http_session(made, http_session(in_process))
         return faults.watch(made)
 
     with contextlib.ExitStack() as stack:
@@ -263,7 +265,7 @@ def deployed(
         for module in ("app", "chalicelib.services", "chalicelib.triggers"):
             patch.setattr(f"{module}.now_ms", clock)
         patch.setattr(services, "s3_client", client)
-        # Nobody waits for a simulated outage.
+        # A simulated outage needs no waiting.
         patch.setattr("redis.retry.sleep", lambda _: None)
         for logger in (services.log, metrics.lines):
             stack.callback(logger.setLevel, logging.INFO)
@@ -272,7 +274,7 @@ def deployed(
         stack.callback(_forget)
         plain: Any = boto3.client("s3")
         if not wire:
-            plain._endpoint.http_session = in_process._endpoint.http_session
+            use_http_session(plain, http_session(in_process))
         plain.create_bucket(Bucket=bucket)
         services.bucket()  # before threads need them: making clients is not thread-safe in boto3
         services.processor()

@@ -24,7 +24,7 @@ class Address(Proxy):
     def move(self, port: int) -> None:
         """Close all connections and let new ones lead elsewhere, as the name of a primary does."""
         self.become(Mode.CUT)
-        self._target = ("127.0.0.1", port)
+        self.target = ("127.0.0.1", port)
         self.become(Mode.OPEN)
 
 

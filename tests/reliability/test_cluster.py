@@ -192,7 +192,7 @@ def test_a_cluster_that_is_away_is_503_and_comes_back(
         assert (health.status_code, health.json()["redis"]) == (503, "down")
         pulse = deployment.session.get(f"{deployment.url}/api/v1/system/pulse", timeout=60)
         assert pulse.json() == {"alive": True}
-        address._target = ("127.0.0.1", cluster.servers[0].port)
+        address.target = ("127.0.0.1", cluster.servers[0].port)
         assert deployment("GET").status_code == 200
         redis_cluster.disconnect(services.store())
 

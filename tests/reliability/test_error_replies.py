@@ -155,7 +155,7 @@ def test_a_replica_whose_primary_is_gone_is_left_for_the_new_one() -> None:
         for call in CALLS:
             with pytest.raises(RecordStoreUnavailable):
                 call(store)
-        address._target = ("127.0.0.1", new.port)  # connections to the replica stay open
+        address.target = ("127.0.0.1", new.port)  # connections to the replica stay open
         for call in CALLS:
             call(store)
 

@@ -49,7 +49,7 @@ class Pair:
         self.repoint()
 
     def repoint(self) -> None:
-        self.address._target = ("127.0.0.1", self.replica.port)
+        self.address.target = ("127.0.0.1", self.replica.port)
 
 
 @pytest.fixture

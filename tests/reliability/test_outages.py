@@ -14,6 +14,7 @@ from chalicelib.spec import ThumbnailSpec
 from chalicelib.work import look
 from local import valkey
 from tests.conftest import picture
+from tests.inside import redis_of
 from tests.proxy import Mode, Proxy
 from tests.reliability.deployment import DAY_MS, HOUR_MS, LATE_MS, MINUTE_MS, Deployment, deployed, kind_of
 from tests.reliability.lambda_sqs import VISIBILITY_MS, KilledAtTheTimeLimit, LambdaAndSqs
@@ -39,7 +40,7 @@ def redis_proxy() -> Iterator[Proxy]:
 @pytest.fixture
 def deployment(redis_proxy: Proxy, s3_endpoint: str, api_server: tuple[str, str]) -> Iterator[Deployment]:
     with deployed(api_server[0], f"redis://127.0.0.1:{redis_proxy.port}", s3_endpoint) as made:
-        made.store._redis.flushall()
+        redis_of(made.store).flushall()
         yield made
 
 

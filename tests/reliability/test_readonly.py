@@ -26,7 +26,7 @@ class Switch:
     def take_over(self) -> None:
         with client(self._old) as old:
             old.replicaof("127.0.0.1", self._new.port)
-        self.address._target = ("127.0.0.1", self._new.port)
+        self.address.target = ("127.0.0.1", self._new.port)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from chalicelib.clock import now_ms
 from chalicelib.objects.bucket import Bucket
 from deploy import UserError
 from tests.e2e import ministack
+from tests.inside import s3_of
 
 pytestmark = pytest.mark.slow
 
@@ -113,7 +114,7 @@ def test_a_session_signs_with_its_token(strict: Bucket, endpoint: str) -> None:
     """As a role's does, on Lambda."""
     made = boto3.client("sts", endpoint_url=endpoint).get_session_token(DurationSeconds=900)["Credentials"]
     session = Credentials(made["AccessKeyId"], made["SecretAccessKey"], made["SessionToken"])
-    url = sign(Bucket(strict._s3, strict.name, credentials=session))
+    url = sign(Bucket(s3_of(strict), strict.name, credentials=session))
     assert "X-Amz-Security-Token" in urlsplit(url).query
     assert status(url) == 200
     assert status(bit_of("X-Amz-Security-Token=")(url)) in {400, 403}

@@ -30,6 +30,7 @@ from chalicelib.records.record import UNRESTRICTED, Finished
 from chalicelib.records.store import RecordStore
 from local import valkey
 from tests.conftest import picture
+from tests.inside import redis_of
 from tests.reliability import redis_cluster
 from tests.reliability.deployment import deployed
 from tests.reliability.local_redis import Address, client
@@ -54,7 +55,7 @@ class TlsFront(Address):
             suppress(OSError),
             client,
             self._context.wrap_socket(client, server_side=True) as outside,
-            socket.create_connection(self._target) as inside,
+            socket.create_connection(self.target) as inside,
         ):
             _pass_on(outside, inside)
 
@@ -146,7 +147,7 @@ def test_records_behind_tls_and_a_password(front: TlsFront, authority: Authority
     with redis_client(url_of(front.port, authority), timeout=30) as using:
         used(RecordStore(using))
         # The connection is dropped meanwhile: the next one shakes hands and logs in again.
-        front.move(front._target[1])
+        front.move(front.target[1])
         used(RecordStore(using))
 
 
@@ -170,7 +171,7 @@ def test_what_is_not_to_be_trusted_is_not_used(
         if kind == "unknown authority":
             url = url_of(front.port, Authority(tmp_path))
         elif kind == "another's address":
-            other = stack.enter_context(TlsFront(front._target[1], authority.certificate("127.0.0.2")))
+            other = stack.enter_context(TlsFront(front.target[1], authority.certificate("127.0.0.2")))
             url = url_of(other.port, authority)
         elif kind == "no TLS":
             url = url.replace("rediss:", "redis:").partition("?")[0]
@@ -195,7 +196,7 @@ def test_a_picture_from_upload_to_download(
         deployment.process_upload(record_id)
         assert deployment("GET", f"/{record_id}/download").status_code == 200
         assert deployment.reconcile().get("losses noticed", 0) == 0
-        services.store()._redis.close()
+        redis_of(services.store()).close()
 
 
 def test_a_cluster_behind_tls_and_a_password(authority: Authority) -> None:
