@@ -73,12 +73,6 @@ def scripts_of(store: RecordStore) -> dict[str, Script]:
     }
 
 
-def pid_of(child: Child) -> int:
-    """The process that a started child runs as."""
-    assert child._process is not None
-    return child._process.pid
-
-
 def http_session(client: Any) -> Any:
     """What a client of boto3 sends its requests with."""
     return client._endpoint.http_session
@@ -160,7 +154,7 @@ VALKEY_TRIES = valkey._TRIES
 """How many ports are tried for a server."""
 
 
-def pid_of(server: ValkeyServer) -> int:
+def pid_of(server: ValkeyServer | Child) -> int:
     """The process that serves."""
     process: Any = server._process
     pid: int = process.pid
