@@ -39,7 +39,7 @@ colours, a single colour, or a dark mark in the exact centre. No program's outpu
   statements about colour counts, what is ignored, and how highlights beyond white are brought down. Where
   nothing is brighter than white, it halves all light of PQ and HLG all the same, unless the file states its
   peak; this service measures the peak, and leaves such pictures as bright as they are
-  ([decision](decisions/0107-colours-by-numbers.md)).
+  ([decision](decisions/0012-colours-by-numbers.md)).
 
 The chart is shown whole, at 96 x 64; other pictures go into a box of 100 x 100, cropped to fill it (`cover`)
 unless `contain` is said. The alternatives are asked for the same: upright, sRGB, white under transparency,

@@ -71,7 +71,7 @@ _PRIMARIES: dict[int, tuple[Primaries, Chromaticity]] = {
 _TRANSFERS: dict[int, Transfer] = {4: 2.2, 5: 2.8, 8: 1.0, 13: SRGB, 16: PQ, 18: HLG}
 _TRANSFERS |= dict.fromkeys((1, _UNSPECIFIED, 6, 7, 11, 12, 14, 15), SRGB)
 """ITU-T H.273, table 3. The curves of cameras for television (BT.709 and its kin) count as sRGB's:
-docs/decisions/0107 says why."""
+docs/decisions/0012 says why."""
 _NEAR_SRGB = 0.05
 """libpng's threshold: a power law this near to 1/2.2 is not corrected (png.h, PNG_GAMMA_THRESHOLD_FIXED)."""
 _ROUNDING = 0.002
