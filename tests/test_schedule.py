@@ -179,3 +179,14 @@ def test_a_walk_adds_the_check_that_redis_has_lost(
     assert record.expires_ms is not None
     expected = since + checked if state is State.PENDING else record.expires_ms
     assert due(redis_server) == {record.id: expected}
+
+
+def test_a_check_that_was_set_again_to_the_same_time_is_not_removed(store: RecordStore) -> None:
+    """As when a record ends twice in one millisecond while its first event is being published."""
+    check = ScheduledCheck(naming.new_id(), store.now_ms() - MINUTE_MS)
+    store.schedule.set(check)
+    read = store.schedule.due(10)
+    assert read == [check]
+    store.schedule.set(check)
+    store.schedule.reschedule([(check, None) for check in read])
+    assert store.schedule.due(10) == [check._replace(at_ms=check.at_ms + 1)]
