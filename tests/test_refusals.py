@@ -19,6 +19,7 @@ from chalicelib.records.store import RecordStore
 from chalicelib.work.process import Outcome, Processor, SeenVersion
 from chalicelib.work.upload import Uploader
 from tests.conftest import Api, SettableClock, found, picture, report
+from tests.inside import s3_of
 from tests.reconciler import LATE, Reconciler, put, state_of, stored
 from tests.refusing import Answer, Refusals
 
@@ -284,3 +285,14 @@ def test_a_thumbnail_that_s3_does_not_hand_out_is_not_taken_for_a_lost_one(
     clock.advance(seconds=8 * 24 * 3600)
     reconciler.audit()
     assert state_of(uploader.store, record.id) is State.READY
+
+
+def test_an_expired_picture_whose_original_s3_refuses_is_removed(
+    processor: Processor, reconciler: Reconciler, clock: SettableClock, bucket: Bucket, refusals: Refusals
+) -> None:
+    s3_of(bucket).put_object(Bucket=bucket.name, Key=KEY, Body=picture())
+    assert replace(processor, retention=1000).process(KEY) is Outcome.READY
+    refusals.add(KEY, Answer(403, "InvalidObjectState"), "HeadObject")
+    clock.advance(seconds=1010)
+    assert reconciler.sweep() == {"expired": 1}
+    assert state_of(processor.store, naming.record_id(KEY)) is State.TOMBSTONE

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from chalicelib import naming
 from chalicelib.clock import now_ms
+from chalicelib.records.lifecycle import AWAITING_SECONDS
 from chalicelib.records.record import UNRESTRICTED, State
 from chalicelib.records.store import RecordStore
 from tests.test_store import found, ids, new_record, version
@@ -31,3 +32,11 @@ def test_a_presigned_upload_whose_thumbnail_is_adopted_is_listed(store: RecordSt
     assert store.adopt(alone, seen=found(store, awaited))
     assert ids(store.page(10, None, UNRESTRICTED).records) == [awaited.id]
     assert not store.adopt(alone, seen=awaited), "it has changed since"
+
+
+def test_a_presigned_upload_that_is_never_used_leaves_redis_by_itself(
+    store: RecordStore, redis_server: "redis.Redis"
+) -> None:
+    awaited = replace(new_record(), state=State.AWAITING_UPLOAD, presigned_until_ms=now_ms() + 900_000)
+    store.create(awaited)
+    assert 0 < redis_server.ttl(naming.record(awaited.id)) <= AWAITING_SECONDS
