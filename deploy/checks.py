@@ -169,10 +169,15 @@ def handlers(out: Path, tools: Path, *, native: bool) -> Iterator[str]:
 
 
 def imports(source: Path) -> set[str]:
-    """Top-level names of the modules that a source file imports when it runs, sooner or later."""
+    """Top-level names of the modules that a source file needs when it runs, sooner or later.
+
+    What it can do without, an import whose ImportError it handles, is left out.
+    """
     tree = ast.parse(source.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            node.body = []
+        elif isinstance(node, ast.Try) and "ImportError" in map(_caught, node.handlers):
             node.body = []
     found: set[str] = set()
     for node in ast.walk(tree):
@@ -181,6 +186,10 @@ def imports(source: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found.add(node.module.partition(".")[0])
     return found
+
+
+def _caught(handler: ast.ExceptHandler) -> str | None:
+    return handler.type.id if isinstance(handler.type, ast.Name) else None
 
 
 def defines(source: Path) -> set[str]:

@@ -120,6 +120,8 @@ def test_what_is_not_used_is_removed(tmp_path: Path) -> None:
         ("def f():\n    import redis", {"redis"}),
         ("from . import sibling", set()),
         ("if TYPE_CHECKING:\n    import stubs\nelse:\n    import real", {"real"}),
+        ("try:\n    import fast\nexcept ImportError:\n    import slow", {"slow"}),
+        ("try:\n    import one\nexcept ValueError:\n    import two", {"one", "two"}),
     ],
 )
 def test_what_a_file_imports(tmp_path: Path, source: str, found: set[str]) -> None:
