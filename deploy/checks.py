@@ -175,9 +175,7 @@ def imports(source: Path) -> set[str]:
     """
     tree = ast.parse(source.read_text())
     for node in ast.walk(tree):
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            node.body = []
-        elif isinstance(node, ast.Try) and "ImportError" in map(_caught, node.handlers):
+        if (isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING") or (isinstance(node, ast.Try) and "ImportError" in map(_caught, node.handlers)):
             node.body = []
     found: set[str] = set()
     for node in ast.walk(tree):
