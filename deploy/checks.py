@@ -175,7 +175,7 @@ def imports(source: Path) -> set[str]:
     """
     tree = ast.parse(source.read_text())
     for node in ast.walk(tree):
-        if (isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING") or (isinstance(node, ast.Try) and "ImportError" in map(_caught, node.handlers)):
+        if isinstance(node, ast.If | ast.Try) and _is_done_without(node):
             node.body = []
     found: set[str] = set()
     for node in ast.walk(tree):
@@ -186,8 +186,11 @@ def imports(source: Path) -> set[str]:
     return found
 
 
-def _caught(handler: ast.ExceptHandler) -> str | None:
-    return handler.type.id if isinstance(handler.type, ast.Name) else None
+def _is_done_without(node: ast.If | ast.Try) -> bool:
+    if isinstance(node, ast.If):
+        return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    caught = [handler.type for handler in node.handlers]
+    return any(isinstance(name, ast.Name) and name.id == "ImportError" for name in caught)
 
 
 def defines(source: Path) -> set[str]:
