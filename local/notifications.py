@@ -31,7 +31,7 @@ _RULES = {"thumbnails": naming.ORIGINALS, "thumbnails-of-uploads": naming.UPLOAD
 # that was lost on its way.
 _TIMEOUT_SECONDS = 20
 _LONGEST_PAUSE_SECONDS = 10
-# A worker that is killed while it waits may leave a reply that nobody gets: so it does not wait for long.
+# A worker that is killed while it waits may leave a reply that no worker gets: so it does not wait for long.
 _POLL_SECONDS = 1
 _BATCH = 10
 """Most messages that SQS hands out, and deletes, in one request."""

@@ -26,7 +26,7 @@ def token(subject: str, env: Mapping[str, str]) -> str:
     """Make a token that the service takes for `subject`'s for a day, if it runs with this environment.
 
     Raises:
-        SettingsError: the environment names an issuer whose tokens nobody else can make.
+        SettingsError: the environment names another issuer, which makes its tokens itself.
 
     """
     places = {"BUCKET": "any", "REDIS_URL": "redis://any"}

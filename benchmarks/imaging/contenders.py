@@ -117,7 +117,7 @@ class Worker:
             path: of the picture.
             spec: box, fit and quality.
             repeat: how many times in a row, in each thread; the time is that of one.
-            threads: how many at once; only Python's engines have them.
+            threads: how many run simultaneously; only Python's engines have them.
 
         Raises:
             RefusedError: the engine raised, or its process died.

@@ -5,7 +5,7 @@
 To be run with an interpreter that has cosmic-ray (`make mutants`); the tests are run by that of `.venv`, in a
 copy of the project below `build/mutants`. A run can be broken off: the same one goes on where it stopped, as
 long as code and tests stay the same. What survives is printed with its difference. Mutants that change what
-nobody could see are listed with the reason in `equivalent.json`, and do not count.
+no test could see (equivalent mutants) are listed with the reason in `equivalent.json`, and do not count.
 """
 
 import argparse
@@ -39,7 +39,7 @@ PYTHON = ROOT / ".venv" / "bin" / "python"
 COMMAND = "mutants"
 EQUIVALENT = Path(__file__).with_name("equivalent.json")
 _MOST = 100
-"""Of a greater number, nobody could tell one more or one less."""
+"""The largest number that is changed by one; one more or less of a larger bound is an equivalent mutant."""
 _LIFECYCLE = ("lifecycle", "lifecycle_rules", "schedule", "full_redis", "store", "retry")
 _STORE = (
     "schedule",
@@ -132,7 +132,7 @@ def mutants(chosen: Mapping[str, Any]) -> Iterator[list[Mutant]]:
                 if node.type == "number" and float(node.value) > _MOST:
                     continue
                 if node.search_ancestor("decorator") is not None:
-                    continue  # such as the slots of a dataclass: nobody could tell
+                    continue  # such as the slots of a dataclass: the mutant is equivalent
                 place = (at, name.partition("_")[0])
                 places.setdefault(place, []).append(Mutant(module, code, name, occurrence, at[0][0]))
         yield from places.values()
@@ -267,7 +267,7 @@ class Run:
 
 
 def is_equivalent(result: Mapping[str, Any]) -> bool:
-    """Tell whether a mutant is listed as one that nobody could notice."""
+    """Tell whether a mutant is listed as equivalent."""
     listed = json.loads(EQUIVALENT.read_text())
     return any(
         one["module"] == result["mutant"]["module"]

@@ -29,7 +29,7 @@ RETRIED = frozenset({409, 429, 503})
 
 
 class BadPlan(Exception):
-    """One sentence for whoever typed the command."""
+    """One sentence for the user of the command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def checked_url(url: str, *, allow_remote: bool) -> str:
     """The base URL without a trailing slash.
 
     Raises:
-        BadPlan: it is no HTTP URL, or leads to another machine and nobody has allowed that.
+        BadPlan: it is no HTTP URL, or leads to another machine and `ALLOW_REMOTE` is not set.
 
     """
     if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:

@@ -56,7 +56,7 @@ READY_SECONDS = 60
 
 
 class BenchmarkFailed(Exception):
-    """One sentence for whoever typed the command."""
+    """One sentence for the user of the command."""
 
 
 @dataclass
@@ -273,7 +273,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--url", help="a service that runs already; otherwise one is started and stopped")
     parser.add_argument("--against", help="another one that runs already, measured in turns with the first")
     parser.add_argument("--count", type=_whole_number(2, MOST_PHOTOS), default=48, help="photos of each kind")
-    parser.add_argument("--clients", type=_whole_number(1, MOST_CLIENTS), default=4, help="clients at once")
+    parser.add_argument(
+        "--clients", type=_whole_number(1, MOST_CLIENTS), default=4, help="simultaneous clients"
+    )
     parser.add_argument("--quick", action="store_true", help="few photos: shows that it works, no more")
     parser.add_argument("--write", type=Path, help="document to put the table into")
     options = parser.parse_args(arguments)
@@ -281,7 +283,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("the document holds full runs of this service only: --write goes without other services")
     count, clients = (4, 2) if options.quick else (options.count, options.clients)
     load = load_average()
-    lines = [f"{count} photos of each kind, {clients} clients at once. {conditions(load)}", "", HEADER]
+    lines = [f"{count} photos of each kind, {clients} simultaneous clients. {conditions(load)}", "", HEADER]
     print("\n".join(lines), flush=True)
     try:
         with contextlib.ExitStack() as stack:

@@ -71,7 +71,7 @@ PATH: Part = {"parameters": [ref("parameters", "record_id")]} | get(
     "ThumbnailUrl",
     "A URL that shows the thumbnail for a while",
     description="A presigned GET of the thumbnail in S3, for an `<img>`: it needs no header, works from "
-    "every origin, and shows the picture to whoever has it.",
+    "every origin, and shows the picture to anyone who has it.",
     parameters=[
         {
             "name": "seconds",

@@ -140,7 +140,7 @@ class Bucket:
         return self._for_clients(url)
 
     def presign_get(self, key: str, *, now_ms: int, until_ms: int) -> PresignedUrl:
-        """Let whoever has the answer read one object, without credentials, until `until_ms` at most.
+        """Let anyone who has the answer read one object, without credentials, until `until_ms` at most.
 
         Nothing is sent. Times are in milliseconds since the epoch; see `UrlSigner.sign`.
         """

@@ -21,7 +21,7 @@ from chalicelib.work.sweep import UNREADABLE_MS
 BATCH = 100
 """Most events that are handed out together."""
 TURN_MS = 150_000
-"""How long nobody else gets events after a publisher has asked last: longer than a publisher lives."""
+"""How long other publishers get no events after one has asked last: longer than a publisher runs."""
 _PUBLISHER = "publisher"
 DETAIL_TYPE = {
     EventKind.READY: "Thumbnail Ready",
@@ -54,7 +54,7 @@ def relay(
 
     Args:
         store: the records.
-        publisher: who asks. While it has its turn, nobody else gets events.
+        publisher: who asks. While it has its turn, other publishers get no events.
         published: what it has published of what it got before.
         last: it asks for no more, and gives up its turn.
 

@@ -117,7 +117,7 @@ class Remake:
         transition = lifecycle.replace_thumbnail
         change = self.processor.store.change(record.id, transition, record.thumbnail, new, result)
         if change.after is None or change.after.thumbnail != new:
-            # Removed, or of another version by now: what was stored is nobody's.
+            # Removed, or of another version by now: no record names what was stored.
             stored = replace(fresh, sizes=result.sizes, stale_thumbnails=())
             bucket.delete(*thumbnail_keys(stored))
             return "changed meanwhile"
