@@ -72,7 +72,7 @@ class ForThisMachine:
         return [_REFUSED]
 
 
-class _Parser(HTTPRequestParser):  # type: ignore[misc]
+class _Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
     """Keeps object metadata whose names have an underscore; waitress drops such headers."""
 
     names: dict[str, str]
@@ -89,7 +89,7 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]
                 self.headers[key.removeprefix("HTTP_")] = value.strip(" \t")
 
 
-class _Task(WSGITask):  # type: ignore[misc]
+class _Task(WSGITask):  # type: ignore[misc]  # waitress has no types
     """Hands requests to moto as they were on the wire, and answers as moto gave them."""
 
     def get_environment(self) -> Environ:
@@ -105,11 +105,11 @@ class _Task(WSGITask):  # type: ignore[misc]
         return _METADATA.sub(lambda name: name[0].lower(), head)
 
 
-class _Channel(HTTPChannel):  # type: ignore[misc]
+class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     parser_class, task_class = _Parser, _Task
 
 
-class _Server(TcpWSGIServer):  # type: ignore[misc]
+class _Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
     channel_class = _Channel
 
 

@@ -1,23 +1,19 @@
-"""The watermark: where it is drawn and where not, how it is written down, and what happens without it."""
+"""The watermark of a deployment: its settings, what gets it, and what happens while it is missing."""
 
 from collections.abc import Callable
 from dataclasses import replace
-from io import BytesIO
 from typing import TYPE_CHECKING
 
-import numpy
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image
 
 from chalicelib import naming
 from chalicelib.errors import BucketUnavailable, UndecodablePicture, WatermarkUnavailable
-from chalicelib.imaging import Thumbnail, make_thumbnail
-from chalicelib.imaging.watermark import MOST_BYTES, Watermark, read
+from chalicelib.imaging.watermark import MOST_BYTES
 from chalicelib.objects.bucket import Bucket, StoredObject
 from chalicelib.records.codec import ObjectMetadata
 from chalicelib.records.record import Record, State
 from chalicelib.settings import Claim, Settings, SettingsError, WatermarkSettings
-from chalicelib.spec import Fit, ThumbnailSpec, parse_sizes
 from chalicelib.work.look import FRESH_MS, Watermarks
 from chalicelib.work.process import Processor
 from chalicelib.work.remake import Remake
@@ -25,130 +21,13 @@ from chalicelib.work.upload import Uploader
 from tests.conftest import SettableClock, found, just_before, picture
 from tests.pictures import encode
 from tests.reconciler import CLIENTS_KEY, LATE, Died, Reconciler, put, stored
+from tests.watermarks import BLUE, CUT, SIZES, drawn_box, logo, opened
 
 if TYPE_CHECKING:
     import redis
 
 KEY = "assets/logo.png"
-GREEN, BLUE = (0, 255, 0), (0, 0, 255)
 PICTURE = encode(Image.new("RGB", (300, 200), BLUE), "JPEG")
-SIZES = parse_sizes("plain=60x40 card=60x40:watermark", ThumbnailSpec())
-
-
-def logo(size: tuple[int, int] = (400, 200), colour: tuple[int, int, int] = GREEN) -> bytes:
-    return encode(Image.new("RGB", size, colour), "PNG")
-
-
-def mark(share: int = 50, size: tuple[int, int] = (400, 200)) -> Watermark:
-    return read(logo(size), share, "version")
-
-
-def opened(content: bytes) -> Image.Image:
-    return Image.open(BytesIO(content))
-
-
-def drawn_box(image: Image.Image) -> tuple[int, int, int, int] | None:
-    """Where an image is green: left, top, right, bottom."""
-    pixels = numpy.asarray(image.convert("RGB")).astype(int)
-    green = (pixels[..., 1] > 200) & (pixels[..., 0] < 90) & (pixels[..., 2] < 90)
-    return Image.fromarray(green).getbbox()
-
-
-def made(size: str, watermark: Watermark, source: Image.Image | None = None) -> Image.Image:
-    content = encode(Image.new("RGB", (1200, 900), BLUE) if source is None else source, "PNG")
-    sizes = parse_sizes(f"one={size}", ThumbnailSpec(fit=Fit.COVER))
-    thumbnail = make_thumbnail(
-        content, ThumbnailSpec(), max_pixels=2_000_000, sizes=sizes, watermark=watermark
-    )
-    assert drawn_box(opened(thumbnail.content)) is None
-    return opened(thumbnail.sizes["one"].content)
-
-
-# --- pixels ---
-
-
-@pytest.mark.parametrize("form", ["jpeg:q95", "webp:q95", "avif:q95", "png"])
-@pytest.mark.parametrize(
-    ("box", "share", "size", "expected"),
-    [
-        # Half of the width, and a 32nd of 64 to the right and below.
-        ("128x64", 50, (400, 200), (62, 30, 126, 62)),
-        ("64x128", 50, (400, 200), (30, 110, 62, 126)),
-        # All of the width, so that there is no room for a margin.
-        ("128x96", 100, (400, 200), (0, 29, 128, 93)),
-        # Never higher than the thumbnail.
-        ("128x64", 90, (200, 400), (94, 0, 126, 64)),
-        # Never enlarged.
-        ("128x64", 50, (32, 16), (94, 46, 126, 62)),
-    ],
-)
-def test_it_is_where_it_belongs_and_nowhere_else(
-    form: str, box: str, share: int, size: tuple[int, int], expected: tuple[int, int, int, int]
-) -> None:
-    image = made(f"{box}:watermark:{form}", mark(share, size))
-    found_at = drawn_box(image)
-    assert found_at is not None
-    # Lossy formats blur its edge.
-    assert all(abs(a - b) <= 1 for a, b in zip(found_at, expected, strict=True)), found_at
-    pixels = numpy.asarray(image.convert("RGB")).astype(int)
-    left, top, right, bottom = expected
-    outside = numpy.ones(pixels.shape[:2], dtype=bool)
-    outside[max(0, top - 8) : bottom + 8, max(0, left - 8) : right + 8] = False
-    assert int(numpy.abs(pixels[outside] - numpy.array(BLUE)).max()) <= 12
-
-
-def test_a_size_that_does_not_ask_is_the_same_to_the_byte() -> None:
-    content = picture()
-    with_mark, without = (
-        make_thumbnail(content, ThumbnailSpec(), max_pixels=1_000_000, sizes=SIZES, watermark=one)
-        for one in (mark(), None)
-    )
-    assert with_mark.content == without.content
-    assert with_mark.sizes["plain"] == without.sizes["plain"] == without.sizes["card"]
-    assert with_mark.sizes["card"] != without.sizes["card"]
-    assert with_mark.settings != without.settings
-
-
-@pytest.mark.parametrize("form", ["webp", "png", "avif"])
-def test_what_is_transparent_stays_so_around_it(form: str) -> None:
-    image = made(f"64x64:watermark:{form}", mark(50), Image.new("RGBA", (200, 200), (0, 0, 0, 0)))
-    alpha = numpy.asarray(image.getchannel("A"))
-    assert alpha[-10, -10] == 255
-    assert alpha[0, 0] == 0
-    assert alpha[-1, 0] == 0
-
-
-def test_what_is_transparent_of_it_shows_the_picture() -> None:
-    half = Image.new("RGBA", (200, 100), (0, 255, 0, 255))
-    half.paste((255, 0, 0, 0), (0, 0, 100, 100))
-    image = made("64x64:watermark:png", read(encode(half, "PNG"), 100, "version"))
-    assert drawn_box(image) == (32, 30, 64, 62)
-    assert image.convert("RGB").getpixel((10, 40)) == BLUE
-    # Without a fringe of what it hides.
-    assert numpy.asarray(image.convert("RGB"))[..., 0].max() <= 2
-
-
-def test_its_colours_are_converted() -> None:
-    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    plain = read(encode(Image.new("L", (40, 20), 99), "PNG", icc_profile=lab), 50, "version")
-    assert plain.image.mode == "RGBA"
-    palette = read(encode(Image.new("P", (40, 20)), "PNG"), 50, "version")
-    assert palette.image.size == (40, 20)
-
-
-BAD: dict[str, tuple[bytes, str]] = {
-    "jpeg": (picture(), "not PNG"),
-    "text": (b"hello", "not PNG"),
-    "empty": (b"", "not PNG"),
-    "cut": (encode(Image.effect_noise((90, 90), 99), "PNG")[:3000], "damaged"),
-    "too many pixels": (logo((5000, 4000)), "pixels"),
-}
-
-
-@pytest.mark.parametrize(("content", "said"), BAD.values(), ids=BAD)
-def test_what_is_no_watermark_is_refused_with_the_reason(content: bytes, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        read(content, 50, "version")
 
 
 # --- settings ---
@@ -336,7 +215,7 @@ def test_the_default_thumbnail_tells_what_made_it(uploader: Uploader, marking: P
 BROKEN: dict[str, bytes | None] = {
     "missing": None,
     "no PNG": picture(),
-    "cut": BAD["cut"][0],
+    "cut": CUT,
     "too large": b"\x89PNG\r\n\x1a\n" + bytes(MOST_BYTES),
 }
 
@@ -414,11 +293,3 @@ def test_a_bad_picture_fails_all_the_same(uploader: Uploader, marking: Processor
     record = stored(uploader, picture()[:300])
     marking.process(record.object_key)
     assert found(uploader.store, record.id).error_code == UndecodablePicture.code
-
-
-def test_the_placeholder_shows_it() -> None:
-    def thumbnail(watermark: Watermark | None) -> Thumbnail:
-        spec = ThumbnailSpec(watermark=True)
-        return make_thumbnail(picture(), spec, max_pixels=1_000_000, watermark=watermark)
-
-    assert thumbnail(mark(100)).placeholder != thumbnail(None).placeholder

@@ -195,7 +195,7 @@ def requests(server: "redis.Redis") -> dict[str, Request]:
 
 def _app() -> ModuleType:
     import app  # noqa: PLC0415 - after the environment says where Redis and S3 are
-    from chalicelib import services  # noqa: PLC0415 - likewise
+    from chalicelib import services  # noqa: PLC0415 - it reads that environment, too
 
     services.log.setLevel("ERROR")
     metrics.lines.setLevel("ERROR")

@@ -37,7 +37,7 @@ SIZES = (
 
 def together() -> Engine:
     """This service's function, with further sizes of the same picture."""
-    from chalicelib.imaging import make_thumbnail  # noqa: PLC0415 - likewise
+    from chalicelib.imaging import make_thumbnail  # noqa: PLC0415 - not there where thumbor's Pillow is
 
     return lambda content, spec: make_thumbnail(content, spec, max_pixels=MAX_PIXELS, sizes=SIZES).content
 
@@ -56,7 +56,7 @@ def apart() -> Engine:
 
 def unencoded() -> Engine:
     """This service's picture before it becomes a JPEG, as a PNG: for its similarity alone, never timed."""
-    from chalicelib.imaging import headers, render  # noqa: PLC0415 - likewise
+    from chalicelib.imaging import headers, render  # noqa: PLC0415 - not there where thumbor's Pillow is
 
     def run(content: bytes, spec: ThumbnailSpec) -> bytes:
         source_format, header = headers.read(content)
@@ -143,7 +143,7 @@ def floor() -> Engine:
     alone. AVIF, HEIC and GIF have no cheaper scale than the whole.
     """
     from chalicelib.imaging import headers  # noqa: PLC0415 - not there where thumbor's Pillow is
-    from chalicelib.imaging.decoders import libwebp  # noqa: PLC0415 - likewise
+    from chalicelib.imaging.decoders import libwebp  # noqa: PLC0415 - not there where thumbor's Pillow is
 
     pi_heif: Any = import_module("pi_heif")
     isal_zlib: Any = import_module("isal.isal_zlib")

@@ -13,7 +13,7 @@ Place = tuple[Any, Any]
 """Where something can be changed: line and column of its beginning and of its end."""
 
 
-class _Own(Operator):  # type: ignore[misc]
+class _Own(Operator):  # type: ignore[misc]  # cosmic-ray has no types
     @classmethod
     def examples(cls) -> tuple[()]:
         """Give none: cosmic-ray's own tests use them."""
