@@ -85,7 +85,7 @@ def _without_own_redis(template: Template) -> Template:
         "CreateApiLogsRole",
     ):
         del changed["Parameters"][name]
-    for name in (*_OWN_REDIS, "ClusterMode", "HasReplicas", "HasStandby", "ZonesNamed", "AllowsApiLogs"):
+    for name in (*_OWN_REDIS, "ClusterMode", "HasStandby", "ZonesNamed", "AllowsApiLogs"):
         del changed["Conditions"][name]
     del changed["Metadata"]
     return changed

@@ -5,7 +5,6 @@ when an event comes again, and `webhook-signature` is the HMAC-SHA256 of id, tim
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -56,12 +55,11 @@ class Webhook:
         url, secret = env.get("EVENTS_URL", "").strip(), env.get("EVENTS_SECRET", "").strip()
         if not url:
             return None
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        if not _is_http(url):
             raise UserError(f"EVENTS_URL must be an http:// or https:// URL, not {url!r}.")
         try:
             key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-        except binascii.Error:
+        except ValueError:
             key = b""
         if len(key) not in _KEY_BYTES:
             raise UserError(
@@ -86,6 +84,16 @@ class Webhook:
         }
         request = urllib.request.Request(self.url, body, headers)  # noqa: S310 - the scheme was checked
         _OPENER.open(request, timeout=_TIMEOUT_SECONDS).close()
+
+
+def _is_http(url: str) -> bool:
+    """Tell whether requests can be sent to a URL; for others urllib raises when the first one is sent."""
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").encode("idna")
+        return parts.scheme in {"http", "https"} and bool(host) and url.isascii() and parts.port != 0
+    except ValueError:
+        return False
 
 
 def signature(key: bytes, event_id: str, timestamp: int, body: bytes) -> str:

@@ -33,14 +33,27 @@ def test_without_a_url_there_is_no_webhook() -> None:
     assert Webhook.from_env({"EVENTS_URL": " ", "EVENTS_SECRET": "whatever"}) is None
 
 
-@pytest.mark.parametrize("secret", ["", "whsec_", "whsec_AAAA", "whsec_not base64", "whsec_" + "A" * 88])
+@pytest.mark.parametrize(
+    "secret", ["", "whsec_", "whsec_ü", "whsec_AAAA", "whsec_not base64", "whsec_" + "A" * 88]
+)
 def test_a_secret_that_is_none_stops_the_start(secret: str) -> None:
     with pytest.raises(UserError, match=r"^EVENTS_SECRET must be whsec_") as caught:
         Webhook.from_env({"EVENTS_URL": "https://a.example/hook", "EVENTS_SECRET": secret})
     assert not secret.removeprefix("whsec_") or secret not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["a.example", "ftp://a.example", "https:///hook"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "a.example",
+        "ftp://a.example",
+        "https:///hook",
+        "http://a/höok",
+        "http://a..b/",
+        "http://[::1/",
+        "http://a:b/",
+    ],
+)
 def test_a_url_that_is_none_stops_the_start(url: str) -> None:
     with pytest.raises(UserError, match=r"^EVENTS_URL must be an http:// or https:// URL"):
         Webhook.from_env({"EVENTS_URL": url, "EVENTS_SECRET": SECRET})

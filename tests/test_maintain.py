@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from botocore.exceptions import ConnectionClosedError
 import app
 from deploy import ROOT, maintain
 from deploy.stack import Stack
+from local.running import NOTED
 from tests.conftest import Api, picture
 from tests.inside import MAINTENANCE_READ_SECONDS
 
@@ -170,3 +172,10 @@ def test_no_call_is_longer_than_a_nat_gateway_remembers() -> None:
         assert functions[name]["lambda_timeout"] + 30 <= MAINTENANCE_READ_SECONDS < 350
     # It takes up nothing more when a thumbnail could take the rest of its time, and does some work before.
     assert functions["rebuild"]["lambda_timeout"] * 1000 >= 2 * app.STOP_MS
+
+
+def test_maintenance_has_the_settings_of_the_running_service() -> None:
+    """All but those that only the API reads, and the name of a function on AWS."""
+    source = (ROOT / "chalicelib" / "settings.py").read_text()
+    of_the_api = {"ALLOWED_ORIGINS", "MAX_UPLOAD_BYTES", "PUBLIC_STORAGE_URL", "OUTBOX_FUNCTION"}
+    assert set(re.findall(r'env, "([A-Z_]+)"', source)) - set(NOTED) == of_the_api

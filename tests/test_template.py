@@ -315,6 +315,24 @@ def test_access_logs_are_json(resources: Resources) -> None:
     assert entry["status"] == "$context.status"
 
 
+def test_the_page_on_costs_counts_the_methods(resources: Resources) -> None:
+    paths = resources["RestAPI"]["Properties"]["DefinitionBody"]["paths"]
+    methods = sum(len(of_path) for of_path in paths.values())
+    page = (ROOT / "docs" / "deploy.md").read_text()
+    assert (
+        f"with {methods} methods at `ThrottleRate=100`, an open API may take {methods * 100:,} requests"
+        in page
+    )
+
+
+@pytest.mark.parametrize("name", ["Redis", "ShardedRedis"])
+def test_zones_are_used_by_the_update_after_the_one_that_changes_nodes(
+    resources: Resources, name: str
+) -> None:
+    """ElastiCache refuses both in one; deploy.parameters.steps makes two, with RedisFailover off between."""
+    assert resources[name]["Properties"]["MultiAZEnabled"] == {"Fn::If": ["HasStandby", True, False]}
+
+
 def test_bytes_pass_the_gateway_both_ways(resources: Resources) -> None:
     types = {name.replace("~1", "/") for name in resources["RestAPI"]["Properties"]["BinaryMediaTypes"]}
     assert types == {*app.app.api.binary_types, "*/*"}
