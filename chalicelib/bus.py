@@ -29,12 +29,12 @@ class Bus:
         """Use a client of EventBridge."""
         self._events = client
 
-    def put(self, events: Sequence[BusEvent]) -> list[bool]:
-        """Put events onto the bus, in their order; tell of each whether the bus has taken it.
+    def put(self, events: Sequence[BusEvent]) -> list[str | None]:
+        """Put events onto the bus, in their order; tell of each why it was refused, None if it was taken.
 
         A request that fails as a whole is the last one: of the events from there on, none is taken.
         """
-        taken: list[bool] = []
+        refused: list[str | None] = []
         for start in range(0, len(events), ENTRIES):
             part = events[start : start + ENTRIES]
             try:
@@ -49,10 +49,13 @@ class Bus:
                         for event in part
                     ]
                 )
-            except (BotoCoreError, ClientError):
-                break
-            taken += ["ErrorCode" not in entry for entry in reply["Entries"]]
-        return taken + [False] * (len(events) - len(taken))
+            except (BotoCoreError, ClientError) as error:
+                return refused + [str(error)] * (len(events) - len(refused))
+            refused += [
+                f"{entry['ErrorCode']}: {entry.get('ErrorMessage', '')}" if "ErrorCode" in entry else None
+                for entry in reply["Entries"]
+            ]
+        return refused
 
 
 class RemoteFunction:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from aws_lambda_powertools import Logger
 
 from chalicelib import naming
-from chalicelib.bus import Bus, RemoteFunction
 from chalicelib.clients import aws_client, redis_client, s3_client, s3_credentials
 from chalicelib.clock import now_ms
 from chalicelib.http.page import Page, make_page
@@ -21,6 +20,7 @@ from chalicelib.settings import Settings
 
 if TYPE_CHECKING:
     from chalicelib.auth.tokens import Tokens
+    from chalicelib.bus import Bus, RemoteFunction
     from chalicelib.objects.bucket import Bucket
     from chalicelib.work.process import Processor
     from chalicelib.work.walk import Walker
@@ -94,14 +94,18 @@ def tokens() -> "Tokens":
 
 
 @functools.cache
-def bus() -> Bus:
+def bus() -> "Bus":
     """Where events are published."""
+    from chalicelib.bus import Bus  # imports botocore
+
     return Bus(aws_client("events", timeout=5, attempts=2))
 
 
 @functools.cache
-def outbox() -> RemoteFunction:
+def outbox() -> "RemoteFunction":
     """The function that reads the outbox, which this one cannot reach."""
+    from chalicelib.bus import RemoteFunction  # likewise
+
     name = settings().outbox_function
     assert name is not None, "only the publisher is told its name"  # noqa: S101 - for the type checker
     return RemoteFunction(aws_client("lambda", timeout=10, attempts=2), name)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from chalicelib import naming
-from chalicelib.bus import BusEvent
 from chalicelib.clock import now_ms
 from chalicelib.errors import (
     ExpiredInQueue,
@@ -228,6 +227,7 @@ def publish_events(time_is_up: Callable[[], bool], request_id: str) -> dict[str,
         Unavailable: the bus has refused some, or the outbox cannot be read. The next run publishes them.
 
     """
+    from chalicelib.bus import BusEvent
     from chalicelib.work.publish import publish
 
     def relay(published: Sequence[dict[str, Any]], *, last: bool = False) -> list[dict[str, Any]]:
@@ -236,10 +236,12 @@ def publish_events(time_is_up: Callable[[], bool], request_id: str) -> dict[str,
         return events
 
     def put(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        taken = bus().put(
+        refused = bus().put(
             [BusEvent(one["detail_type"], json.dumps(one["detail"]), one["time_ms"]) for one in events]
         )
-        return [event for event, is_taken in zip(events, taken, strict=True) if is_taken]
+        if reasons := sorted({reason for reason in refused if reason is not None}):
+            log.warning("events refused", extra={"request_id": request_id, "reasons": reasons[:5]})
+        return [event for event, reason in zip(events, refused, strict=True) if reason is None]
 
     try:
         count = publish(relay, put, time_is_up)

@@ -11,7 +11,7 @@ import requests
 
 from benchmarks import documents
 from benchmarks.imaging import scorecard
-from benchmarks.service import load, rebuild, throughput
+from benchmarks.service import load, load_plan, rebuild, throughput
 from benchmarks.service.load_plan import EXPECTED, PROFILES, Picture
 from benchmarks.service.processes import service_processes
 from tests.conftest import Api, picture
@@ -196,3 +196,22 @@ def test_redis_cost_is_what_the_documentation_says() -> None:
         # Hash tables double at times, so that the share of one record depends on how many there are.
         assert int(size.replace(",", "")) == pytest.approx(int(documented.replace(",", "")), rel=0.15)
     assert poll.startswith("A poll takes ")
+
+
+def test_a_load_stays_within_its_bounds_and_on_this_machine() -> None:
+    assert load_plan.checked_url("http://127.0.0.1:1/", allow_remote=False) == "http://127.0.0.1:1"
+    for url in ("http://10.0.0.1", "http://localhost.example.com"):
+        with pytest.raises(load_plan.BadPlan):
+            load_plan.checked_url(url, allow_remote=False)
+    for name in ("users", "seconds", "requests"):
+        for value in (0, 10**9):
+            with pytest.raises(load_plan.BadPlan):
+                load_plan.profile("steady", **{name: value})
+
+
+@pytest.mark.parametrize("end", ["pending", "unknown"])
+def test_a_load_complains_of_what_was_lost_or_came_back(end: str) -> None:
+    seen = load_plan.Seen([load_plan.Sample("upload", 500, 1)], [Picture("a"), Picture("b", deleted=True)])
+    text = "\n".join(load_plan.Result(PROFILES["steady"], seen, {"a": end, "b": "ready"}).complaints())
+    for part in ("upload: status 500", "lost: a", "there again: b"):
+        assert part in text

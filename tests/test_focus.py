@@ -1,7 +1,6 @@
 """The focal point of a picture: how it comes, what it does, and that it stays with the record."""
 
 import hashlib
-import time
 from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -331,20 +330,20 @@ def test_it_changes_while_it_is_processed(
 
 
 def test_the_event_of_the_change_is_lost(
-    reconciler: Reconciler, s3: "S3Client", clock: SettableClock
+    reconciler: Reconciler, s3: "S3Client", s3_clock: SettableClock
 ) -> None:
     processor, bucket = reconciler.processor, reconciler.bucket
     put(s3, bucket, "0,0.5")
     processor.process(CLIENTS_KEY)
-    time.sleep(1.1)  # S3 keeps whole seconds
+    s3_clock.advance(seconds=2)  # S3 keeps whole seconds
     put(s3, bucket, "1,0.5")
-    clock.advance(**LATE)
+    s3_clock.advance(**LATE)
     assert reconciler.audit()["originals claimed"] == 1
-    clock.advance(**LATE)
+    s3_clock.advance(**LATE)
     reconciler.sweep()
     record = assert_ready(processor.store, bucket, naming.record_id(CLIENTS_KEY))
     assert (record.focus, shown(thumbnail_of(bucket, record))) == (Focus(1, 0.5), "blue")
-    clock.advance(seconds=24 * 3600)
+    s3_clock.advance(seconds=24 * 3600)
     assert reconciler.audit()["originals claimed"] == 0
 
 

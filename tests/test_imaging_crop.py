@@ -1,6 +1,7 @@
 """What a crop keeps: the middle, a focal point, or the part to which eyes are drawn."""
 
 from dataclasses import replace
+from io import BytesIO
 
 import pytest
 from hypothesis import given
@@ -43,8 +44,8 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> list[Start]:
     found: list[Start] = []
     place = attention.place
 
-    def observed(image: Image.Image, size: tuple[int, int]) -> Start:
-        found.append(place(image, size))
+    def observed(image: Image.Image, size: tuple[int, int], background: tuple[int, int, int]) -> Start:
+        found.append(place(image, size, background))
         return found[-1]
 
     monkeypatch.setattr(attention, "place", observed)
@@ -128,7 +129,7 @@ def test_the_part_is_of_the_upright_picture(
 def test_a_flat_picture_is_cropped_in_the_middle(mode: str) -> None:
     content = encode(Image.new(mode, (400, 200)), "TIFF" if mode in {"CMYK", "I;16"} else "PNG")
     assert thumbnail(content, ATTENTION) == thumbnail(content, ThumbnailSpec())
-    assert attention.place(Image.new("RGB", (400, 100)), (100, 100)) == (148, 0)
+    assert attention.place(Image.new("RGB", (400, 100)), (100, 100), (255, 255, 255)) == (148, 0)
 
 
 @pytest.mark.parametrize(
@@ -173,16 +174,29 @@ def test_named_sizes_are_cropped_likewise(scenes: list[Scene]) -> None:
     for focus in (None, Focus(0, 0)):
         several = make_thumbnail(content, ATTENTION, max_pixels=MAX_PIXELS, sizes=sizes, focus=focus)
         for size, spec in zip(sizes, specs, strict=True):
-            alone, _ = made(content, spec.focused(focus)), several.sizes[size.name]
-            assert (several.sizes[size.name].width, several.sizes[size.name].height) == alone.size
+            alone, shown = made(content, spec.focused(focus)), several.sizes[size.name]
+            with Image.open(BytesIO(shown.content)) as image:
+                assert image.size == (shown.width, shown.height) == alone.size
+                assert ssim(image.convert("RGB"), alone) >= 0.9
 
 
 def test_transparency_stays(scenes: list[Scene]) -> None:
     image = scenes[6].image.convert("RGBA")
-    image.paste((0, 0, 0, 0), (0, 0, image.width // 4, image.height))
+    image.putalpha(128)
     cut = made(encode(image, "PNG"), replace(ATTENTION, format=ImageFormat.PNG))
     assert cut.size == (100, 100)
-    assert cut.mode in {"RGB", "RGBA"}
+    assert cut.mode == "RGBA"
+    assert cut.getchannel("A").getextrema() == (128, 128)
+
+
+@pytest.mark.parametrize("form", list(ImageFormat))
+def test_what_is_transparent_is_judged_on_the_background(form: ImageFormat) -> None:
+    """Invisible pixels are black: a dark subject beside them is seen only on what shows through."""
+    image = Image.new("RGBA", (800, 200), (0, 0, 0, 0))
+    image.paste((0, 0, 0, 255), (50, 50, 150, 150))
+    cut = made(encode(image, "PNG"), replace(ATTENTION, format=form)).convert("RGBA")
+    shown = Image.alpha_composite(Image.new("RGBA", cut.size, "white"), cut).convert("L")
+    assert sum(shown.histogram()[:40]) > 1500, "a quarter of it is the subject"
 
 
 # --- a focal point ---

@@ -105,7 +105,17 @@ def test_a_turn_ends_with_the_last_request_and_with_the_last_event(store: Record
     finished(store)
     (waiting,) = relay(store, "a", [])
     assert relay(store, "a", [] if last else [waiting.receipt], last=last) == []
-    assert len(relay(store, "b", [])) == last
+    if not last:
+        finished(store, 1)
+    assert len(relay(store, "b", [])) == 1
+
+
+def test_a_turn_that_a_faster_clock_began_is_one(store: RecordStore, clock: SettableClock) -> None:
+    finished(store)
+    relay(store, "a", [])
+    clock.advance(ms=-50)
+    finished(store, 1)
+    assert relay(store, "b", []) == []
 
 
 def test_a_turn_of_the_future_is_none(store: RecordStore, clock: SettableClock) -> None:
@@ -235,6 +245,25 @@ def test_it_stops_when_its_time_is_up_and_gives_up_its_turn(store: RecordStore) 
     assert len(relay(store, "b", [])) == 1
 
 
+def test_those_behind_one_that_is_always_refused_are_published(store: RecordStore) -> None:
+    for number in range(BATCH + 20):
+        finished(store, number)
+    first = store.outbox.due(1)[0].record_id
+    taken: list[str] = []
+
+    def reads(published: Sequence[Waiting], last: bool = False) -> list[Waiting]:
+        return relay(store, "a", [one.receipt for one in published], last=last)
+
+    def put(events: Sequence[Waiting]) -> Sequence[Waiting]:
+        good = [one for one in events if one.receipt.record_id != first]
+        taken.extend(one.receipt.record_id for one in good)
+        return good
+
+    with pytest.raises(EventBusUnavailable):
+        publish(reads, put, lambda: False)
+    assert len(set(taken)) == len(taken) == BATCH + 19
+
+
 # --- the functions ---
 
 
@@ -324,7 +353,11 @@ def break_request(**_: object) -> None:
     ],
 )
 def test_what_is_refused_fails_the_run_and_comes_with_the_next(
-    api: Api, on_aws: Callable[[], list[dict[str, Any]]], hook: str, refusal: Callable[..., None]
+    api: Api,
+    on_aws: Callable[[], list[dict[str, Any]]],
+    hook: str,
+    refusal: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     record = api.upload()
     api.deliver()
@@ -333,6 +366,9 @@ def test_what_is_refused_fails_the_run_and_comes_with_the_next(
     for _ in range(2):
         with pytest.raises(EventBusUnavailable):
             run_publisher()
+    refusals = [line for line in caplog.records if line.message == "events refused"]
+    assert len(refusals) == 2 * (".events." in hook)
+    assert all(getattr(line, "reasons", None) for line in refusals)
     on_aws()  # a request whose reply is lost may have been heard
     hooks.unregister(hook, refusal)
     assert run_publisher() == 1

@@ -42,6 +42,16 @@ def test_as_long_as_nothing_is_lost_nothing_is_walked(reconciler: Reconciler, up
         stored(uploader)
 
 
+def test_a_server_that_is_replaced_during_a_run_is_noticed_by_the_next(
+    reconciler: Reconciler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reconciler.recover()
+    servers = iter([Heartbeat.server(reconciler.processor.store.heartbeat)])
+    monkeypatch.setattr(Heartbeat, "server", lambda _: next(servers, "other"))
+    assert reconciler.recover() == {}
+    assert reconciler.recover()["losses noticed"] == 1
+
+
 Loss = Callable[["redis.Redis", Snapshot, pytest.MonkeyPatch], object]
 LOSSES: dict[str, Loss] = {
     "everything": lambda server, _earlier, _patch: server.flushall(),

@@ -162,13 +162,41 @@ def test_killed_anywhere_it_serves_the_old_one_and_goes_on(
 
 
 def test_it_makes_no_more_than_it_may_in_a_second(
-    uploader: Uploader, processor: Processor, changed: Processor, clock: SettableClock
+    uploader: Uploader, processor: Processor, changed: Processor, s3_clock: SettableClock
 ) -> None:
-    ready(uploader, processor, 3)
+    *_, lost = ready(uploader, processor, 4)
+    uploader.bucket.delete(lost.object_key)
     waited: list[float] = []
-    Remake(changed, clock, lambda: False, waited.append).run(0.5)
-    assert len(waited) == 3
-    assert all(0 < one <= 2 for one in waited)
+    Remake(changed, s3_clock, lambda: False, waited.append).run(0.5)
+    assert waited == [2.0] * 3, "of what cannot be made, none"
+
+
+@pytest.mark.parametrize(
+    ("why", "seen"), [("other settings", 5), ("a day later", 5), ("hours later, twice", 2)]
+)
+def test_a_run_that_cannot_be_resumed_begins_anew(
+    uploader: Uploader,
+    processor: Processor,
+    changed: Processor,
+    clock: SettableClock,
+    monkeypatch: pytest.MonkeyPatch,
+    why: str,
+    seen: int,
+) -> None:
+    small_pages(monkeypatch, "remake", 2)
+    ready(uploader, processor, 5)
+    assert not run(changed, stops_after=2)[1]
+    other = changed
+    if why == "other settings":
+        other = replace(changed, spec=ThumbnailSpec(30, 40))
+    elif why == "a day later":
+        clock.advance(seconds=24 * 3600)
+    else:
+        clock.advance(seconds=20 * 3600)
+        assert not Remake(changed, clock, iter([False, True]).__next__, lambda _: None).run(1000)[1]
+        clock.advance(seconds=20 * 3600)
+    counts, _ = Remake(other, clock, lambda: False, lambda _: None).run(1000)
+    assert counts["records seen"] == seen
 
 
 def test_what_cannot_be_made_again_stays(

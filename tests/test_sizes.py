@@ -13,6 +13,7 @@ from chalicelib.imaging import Encoded, decoders, headers, make_thumbnail, rende
 from chalicelib.imaging.geometry import plan
 from chalicelib.spec import Fit, ImageFormat, NamedSize, ThumbnailSpec, parse_sizes
 from tests.pictures import encode, photo
+from tests.test_imaging_formats import swapped_profile
 
 MAX_PIXELS = 100_000_000
 DEFAULT = ThumbnailSpec(quality=70, background=(1, 2, 3))
@@ -239,3 +240,41 @@ def test_a_damaged_picture_fails_in_all_sizes_alike() -> None:
     content = encode(photo(400, 300), "JPEG")
     with pytest.raises(UndecodablePicture):
         make_thumbnail(content[:3000], ThumbnailSpec(), max_pixels=MAX_PIXELS, sizes=SIZES)
+
+
+def in_form(source: bytes, form: ImageFormat) -> bytes:
+    one = NamedSize("one", ThumbnailSpec(format=form))
+    return make_thumbnail(source, ThumbnailSpec(), max_pixels=MAX_PIXELS, sizes=[one]).sizes["one"].content
+
+
+@pytest.mark.parametrize("form", list(ImageFormat))
+def test_none_carries_metadata(form: ImageFormat) -> None:
+    """Not even the profile that the conversion to sRGB leaves behind, which tells the time."""
+    source = encode(Image.new("RGB", (300, 200), (30, 180, 60)), "PNG", icc_profile=swapped_profile())
+    content = in_form(source, form)
+    # The signature of an ICC profile, and the name of PNG's chunk, which compresses it.
+    assert not {part for part in (b"acsp", b"iCCP") if part in content}
+    assert content == in_form(source, form)
+
+
+@pytest.mark.parametrize("side", [256, 1600])
+@pytest.mark.parametrize("form", [ImageFormat.WEBP, ImageFormat.AVIF, ImageFormat.PNG, ImageFormat.JPEG])
+def test_a_transparent_level_of_grey_is_transparent_at_each_size(form: ImageFormat, side: int) -> None:
+    """Pillow reads a GIF whose palette is a ramp as grey, with the transparent level beside it."""
+    grey = Image.new("L", (side, side), 100)
+    grey.paste(200, (side // 2, 0, side, side))
+    grey.paste(Image.frombytes("L", (256, 1), bytes(range(256))), (0, 0))  # so that the palette is a ramp
+    source = encode(grey, "GIF", transparency=100)
+    assert Image.open(BytesIO(source)).mode == "L"
+    sizes = [
+        NamedSize("one", ThumbnailSpec(format=form)),
+        NamedSize("two", ThumbnailSpec(60, 60, format=form)),
+    ]
+    made = make_thumbnail(source, ThumbnailSpec(), max_pixels=5_000_000, sizes=sizes)
+    for content in (made.content, *(size.content for size in made.sizes.values())):
+        with Image.open(BytesIO(content)) as opened:
+            shown = Image.new("RGBA", opened.size, "white")
+            shown.alpha_composite(opened.convert("RGBA"))
+        left, right = (shown.getpixel((opened.width * part // 4, opened.height // 2)) for part in (1, 3))
+        assert left == pytest.approx((255, 255, 255, 255), abs=3)
+        assert right == pytest.approx((200, 200, 200, 255), abs=3)

@@ -3,7 +3,6 @@
 Moto checks no signature and no time: tests/reliability/test_signed_urls.py tries them on an S3 that does.
 """
 
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -63,9 +62,10 @@ def test_it_shows_the_thumbnail_to_who_has_it(api: Api, ready: dict[str, Any]) -
 
 @pytest.mark.parametrize("seconds", [*URL_SECONDS, None])
 def test_it_is_valid_as_long_as_it_is_asked_for(api: Api, ready: dict[str, Any], seconds: int | None) -> None:
+    before = datetime.now(UTC)
     given = url_of(api, ready, "" if seconds is None else f"?seconds={seconds}")
-    left = (end(given) - datetime.now(UTC)).total_seconds()
-    assert (seconds or 900) - 5 < left <= (seconds or 900)
+    valid = timedelta(seconds=seconds or 900)
+    assert before - timedelta(seconds=1) < end(given) - valid <= datetime.now(UTC)
     assert answer_of_s3(given["url"], end(given)) == 200
     assert answer_of_s3(given["url"], end(given) + timedelta(seconds=1)) == 403
 
@@ -117,10 +117,8 @@ def test_without_a_record(api: Api, record_id: str) -> None:
 def test_after_its_deletion_it_shows_nothing(api: Api, ready: dict[str, Any]) -> None:
     given = url_of(api, ready)
     assert requests.get(given["url"], timeout=10).status_code == 200
-    started = time.monotonic()
     assert api("DELETE", f"/{ready['id']}").status_code == 200
     assert requests.get(given["url"], timeout=10).status_code in {403, 404}
-    assert time.monotonic() - started < 1
     assert_error(api("GET", f"/{ready['id']}/url"), 404)
     assert keys_in(api.bucket) == []
 

@@ -4,17 +4,19 @@ from typing import TYPE_CHECKING
 
 import numpy
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image
 
 from chalicelib.imaging import Thumbnail, make_thumbnail
 from chalicelib.imaging.watermark import Watermark, read
 from chalicelib.spec import Fit, ThumbnailSpec, parse_sizes
+from chalicelib.work.look import Look
 from tests.conftest import picture
 from tests.pictures import encode
 
 if TYPE_CHECKING:
     pass
 
+from tests.test_imaging_formats import swapped_profile
 from tests.watermarks import BLUE, CUT, SIZES, drawn_box, logo, mark, opened
 
 
@@ -67,7 +69,7 @@ def test_a_size_that_does_not_ask_is_the_same_to_the_byte() -> None:
     assert with_mark.content == without.content
     assert with_mark.sizes["plain"] == without.sizes["plain"] == without.sizes["card"]
     assert with_mark.sizes["card"] != without.sizes["card"]
-    assert with_mark.settings != without.settings
+    assert Look(ThumbnailSpec(), SIZES, mark()).digest != Look(ThumbnailSpec(), SIZES).digest
 
 
 @pytest.mark.parametrize("form", ["webp", "png", "avif"])
@@ -90,9 +92,11 @@ def test_what_is_transparent_of_it_shows_the_picture() -> None:
 
 
 def test_its_colours_are_converted() -> None:
-    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    plain = read(encode(Image.new("L", (40, 20), 99), "PNG", icc_profile=lab), 50, "version")
-    assert plain.image.mode == "RGBA"
+    image = Image.new("RGB", (40, 20), (30, 180, 60))
+    swapped = read(encode(image, "PNG", icc_profile=swapped_profile()), 50, "version")
+    assert swapped.image.mode == "RGBA"
+    assert swapped.image.getpixel((9, 9)) == pytest.approx((180, 30, 60, 255), abs=8)
+    assert max(mark(50, (3000, 1000)).image.size) == 1024
     palette = read(encode(Image.new("P", (40, 20)), "PNG"), 50, "version")
     assert palette.image.size == (40, 20)
 

@@ -71,7 +71,7 @@ def kept(image: Image.Image, spec: ThumbnailSpec, start: tuple[int, int] | None 
         return wanted.box
     across, down = wanted.factors
     small = image.resize(wanted.size, Image.Resampling.LANCZOS, wanted.box)
-    columns, rows = start or attention.place(small, (spec.width, spec.height))
+    columns, rows = start or attention.place(small, (spec.width, spec.height), spec.background)
     left, top = wanted.box[0] + columns * across, wanted.box[1] + rows * down
     return left, top, left + spec.width * across, top + spec.height * down
 

@@ -4,8 +4,8 @@ from email.utils import formatdate
 
 from chalicelib.records.record import Record
 
-ONE_YEAR = 365 * 24 * 3600
-"""Seconds; caches treat longer ages alike."""
+ONE_DAY = 24 * 3600
+"""Seconds that a thumbnail is kept without asking again: `make remake` may replace it, under the same URL."""
 
 
 def headers(record: Record, tag: str, now_ms: int, *, expires_after_download: bool) -> dict[str, str]:
@@ -32,8 +32,8 @@ def cache_control(record: Record, now_ms: int, *, expires_after_download: bool) 
         return "private, no-cache"
     if record.may_be_overwritten(record.object_key):
         return "public, no-cache"
-    seconds = ONE_YEAR if record.ends_ms is None else (record.ends_ms - now_ms) // 1000
-    return f"public, max-age={max(0, min(seconds, ONE_YEAR))}, immutable"
+    seconds = ONE_DAY if record.ends_ms is None else (record.ends_ms - now_ms) // 1000
+    return f"public, max-age={max(0, min(seconds, ONE_DAY))}"
 
 
 def last_modified(record: Record) -> str:

@@ -292,7 +292,7 @@ HEADERS: Part = {
     "Cache-Control": {
         "required": True,
         "schema": {"type": "string"},
-        "example": "public, max-age=31536000, immutable",
+        "example": "public, max-age=86400",
     },
     "Last-Modified": {
         "description": "When the picture came (RFC 9110).",

@@ -18,14 +18,14 @@ costs an API function next to nothing at its cold start.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from chalicelib.errors import PictureError, UndecodablePicture
 from chalicelib.imaging import headers, limits
 from chalicelib.imaging.headers.header import undecodable
 from chalicelib.imaging.sniffing import ACCEPTED, format_of
-from chalicelib.spec import Focus, NamedSize, ThumbnailSpec, digest
+from chalicelib.spec import Focus, NamedSize, ThumbnailSpec
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -49,8 +49,8 @@ class Thumbnail(Encoded):
     """The default thumbnail, a JPEG, and the `sizes` by their names, all made of one picture.
 
     The picture was `source_format`, of `source_width` x `source_height` pixels, counted upright.
-    `placeholder` is the default thumbnail's ThumbHash in base64, at most 36 characters; `settings` is the
-    digest of what they were made by.
+    `placeholder` is the default thumbnail's ThumbHash in base64, at most 36 characters; `settings` is for the
+    digest of what they were made by, where they are to be stored.
     """
 
     source_format: str
@@ -125,8 +125,7 @@ def make_thumbnail(  # noqa: PLR0913 - what is made of what
     specs, names = [spec, *(size.spec for size in sizes)], [size.name for size in sizes]
     try:
         focused = [one.focused(focus) for one in specs]
-        made = _make_thumbnail(content, focused, max_pixels, names, watermark)
-        return replace(made, settings=digest(spec, sizes, watermark.version if watermark else ""))
+        return _make_thumbnail(content, focused, max_pixels, names, watermark)
     except PictureError as error:
         error.image_format = format_of(content)
         raise

@@ -25,25 +25,31 @@ _SKIN = 25
 _SQUARES = [0] * 255 + [value**2 for value in range(256)]
 
 
-def crop(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def crop(image: Image.Image, size: tuple[int, int], background: tuple[int, int, int]) -> Image.Image:
     """Cut the part out of a picture to which eyes are drawn.
 
     Args:
         image: of mode RGB or RGBA, upright.
         size: of the part; one of its sides is as long as the picture's, the other one shorter or as long.
+        background: the sRGB colour on which transparent parts are judged, also where they stay so.
 
     """
-    left, top = place(image, size)
+    left, top = place(image, size, background)
     return image.crop((left, top, left + size[0], top + size[1]))
 
 
-def place(image: Image.Image, size: tuple[int, int]) -> tuple[int, int]:
+def place(image: Image.Image, size: tuple[int, int], background: tuple[int, int, int]) -> tuple[int, int]:
     """Return how far from the left and from the top the part starts."""
     if image.size == size:
         return 0, 0
     step = max(1, min(size) // _SIDE)
     across = image.width > size[0]
-    profile = _profile(image.reduce(step).convert("RGB"), across=across)
+    small = image.reduce(step)
+    if small.mode == "RGBA":
+        opaque = Image.new("RGB", small.size, background)
+        opaque.paste(small, mask=small.getchannel("A"))
+        small = opaque
+    profile = _profile(small, across=across)
     length, most = (size[0], image.width - size[0]) if across else (size[1], image.height - size[1])
     start = min(_best(profile, max(1, round(length / step))) * step, most)
     return (start, 0) if across else (0, start)

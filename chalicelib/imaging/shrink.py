@@ -39,7 +39,7 @@ def shrink(image: Image.Image, wanted: Plans) -> list[Image.Image]:
         For each plan a picture of its size, of mode L, RGB, RGBa, La, CMYK, LAB, I or F.
 
     """
-    if image.mode in _AVERAGEABLE and (len(wanted.each) == 1 or _steps(wanted) == (1, 1)):
+    if _is_averageable(image) and (len(wanted.each) == 1 or _steps(wanted) == (1, 1)):
         return [_resized(image, plan, _gap(wanted)) for plan in wanted.each]
     return by_bands(image, wanted, to_resizable)
 
@@ -80,7 +80,7 @@ def raw_by_bands(mode: str, data: memoryview, stride: int, wanted: Plans) -> lis
 
 def to_resizable(image: Image.Image) -> Image.Image:
     """Convert a picture to a mode whose pixels can be averaged, alpha premultiplied."""
-    if image.mode in _AVERAGEABLE:
+    if _is_averageable(image):
         return image
     if image.mode == "1":
         return image.convert("L")
@@ -91,6 +91,11 @@ def to_resizable(image: Image.Image) -> Image.Image:
     if image.mode in {"RGBA", "PA"} or "transparency" in image.info:
         return image.convert("RGBA").convert("RGBa")
     return image.convert("RGB")
+
+
+def _is_averageable(image: Image.Image) -> bool:
+    """Tell whether pixels can be averaged as they are; not where one colour or level is transparent."""
+    return image.mode in _AVERAGEABLE and "transparency" not in image.info
 
 
 class Reducer:

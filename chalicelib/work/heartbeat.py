@@ -21,8 +21,12 @@ class HeartbeatCheck:
     store: RecordStore
     bucket: Bucket
 
-    def has_lost_writes(self) -> bool:
+    def has_lost_writes(self, server: str) -> bool:
         """Tell whether Redis may have lost writes since the last `beat`; a first run has nothing to compare.
+
+        Args:
+            server: the identity of Redis's server, read once for this and for `beat`: if it is replaced in
+                between, the next run notices.
 
         Raises:
             Unavailable: S3 or Redis did not answer.
@@ -33,17 +37,19 @@ class HeartbeatCheck:
             return False
         with stored:
             written = stored.read().decode("utf-8", "replace")
-        heartbeat = self.store.heartbeat
-        return written != heartbeat.read() or self._server_of(written) != heartbeat.server()
+        return written != self.store.heartbeat.read() or self._server_of(written) != server
 
-    def beat(self) -> None:
+    def beat(self, server: str) -> None:
         """Store a new nonce in S3 and in Redis. If it dies in between, the next run takes it for a loss.
+
+        Args:
+            server: the identity of Redis's server, as `has_lost_writes` got it.
 
         Raises:
             Unavailable: S3 or Redis did not answer.
 
         """
-        text = json.dumps({"nonce": secrets.token_hex(16), "server": self.store.heartbeat.server()})
+        text = json.dumps({"nonce": secrets.token_hex(16), "server": server})
         self.bucket.put(naming.HEARTBEAT_OBJECT, text.encode(), content_type="application/json")
         self.store.heartbeat.write(text)
 

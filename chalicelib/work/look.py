@@ -29,8 +29,8 @@ class Look(NamedTuple):
         return digest(self.spec, self.sizes, "" if self.watermark is None else self.watermark.version)
 
     def make(self, content: bytes, *, max_pixels: int, focus: Focus | None) -> Thumbnail:
-        """Make the thumbnails of a picture; see `imaging.make_thumbnail`."""
-        return make_thumbnail(
+        """Make the thumbnails of a picture, with the digest; see `imaging.make_thumbnail`."""
+        made = make_thumbnail(
             content,
             self.spec,
             max_pixels=max_pixels,
@@ -38,6 +38,7 @@ class Look(NamedTuple):
             focus=focus,
             watermark=self.watermark,
         )
+        return replace(made, settings=self.digest)
 
 
 class Watermarks:

@@ -46,7 +46,8 @@ def publish(
             relay([], last=True)
             raise
         count += len(published)
-        if len(published) < len(events) or time_is_up():
+        # Some may be refused, and come again in each batch: the others go on.
+        if not published or time_is_up():
             relay(published, last=True)
             if len(published) < len(events):
                 raise EventBusUnavailable

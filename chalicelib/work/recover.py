@@ -31,12 +31,13 @@ class Recovery:
         """
         checkpoints, clock = self.walker.repair.store.checkpoints, self.walker.clock
         counts = Counts()
-        if self.heartbeat.has_lost_writes():
+        server = self.heartbeat.store.heartbeat.server()
+        if self.heartbeat.has_lost_writes(server):
             counts["losses noticed"] += 1
             # Stored before the heartbeat: if this run dies in between, the next one notices the loss again.
             for name in (_NAME, _LATER):
                 checkpoints.save(self.walker.restart(name, EVERYTHING))
-        self.heartbeat.beat()
+        self.heartbeat.beat(server)
         for name, wait_ms in ((_NAME, 0), (_LATER, IN_FLIGHT_MS)):
             checkpoint = checkpoints.get(name)
             has_waited = clock() - checkpoint.since_ms >= wait_ms

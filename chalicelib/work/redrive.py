@@ -1,20 +1,16 @@
 """Process failed pictures again, on an operator's request."""
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from chalicelib.clock import Clock
-from chalicelib.records.checkpoints import Checkpoint
-from chalicelib.records.index import IndexEntry
 from chalicelib.records.record import Record
 from chalicelib.records.store import RecordStore
 from chalicelib.work.sweep import Counts
+from chalicelib.work.walk import IndexRun
 
 _PAGE = 1000
 _PART = "failed records"
-_LATEST_MS = 24 * 3600 * 1000
-"""A redrive that stopped longer ago than this begins anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +34,12 @@ class Redrive:
             Unavailable: Redis did not answer. The next call goes on where this one stopped.
 
         """
-        name = f"redrive:{code or ''}"
-        at: Checkpoint | None = self.store.checkpoints.get(name)
-        if at is None or at.part != _PART or not 0 <= self.clock() - at.since_ms < _LATEST_MS:
-            at = Checkpoint(name, self.clock(), _PART, revision=None if at is None else at.revision)
+        run = IndexRun(self.store, self.clock, f"redrive:{code or ''}", _PART)
         counts = Counts()
-        after = IndexEntry(*json.loads(at.after)) if at.after else None
-        while entries := self.store.index.newest(_PAGE, after):
+        while entries := run.page(_PAGE):
             for record in self.store.find_all([entry.record_id for entry in entries]):
                 if isinstance(record, Record) and self.store.reopen(record, code):
                     counts["redriven"] += 1
-            after = entries[-1]
-            at = self.store.checkpoints.save(replace(at, after=json.dumps(after)))
-            if at is None or self.time_is_up():
+            if not run.reach(entries[-1]) or self.time_is_up():
                 return counts, False
-        return counts, self.store.checkpoints.save(replace(at, part=None, after="")) is not None
+        return counts, run.end()

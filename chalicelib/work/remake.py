@@ -1,12 +1,11 @@
 """Make thumbnails again after the settings of a deployment have changed, on an operator's request.
 
 Each default thumbnail carries the digest of the settings that made it: one whose digest is the current one is
-left alone, so that a second run makes none, and one that was killed goes on where it stopped. No event leads
-here. The old thumbnail is served until the new ones are stored; the walk over the bucket deletes it after
-that, as no record names it any more.
+left alone, so that a second run makes none, and one that was killed goes on where it stopped. No event of S3
+starts it. The old thumbnail is served until the new ones are stored; the walk over the bucket deletes it
+after that, as no record names it any more.
 """
 
-import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -15,19 +14,18 @@ from chalicelib import naming
 from chalicelib.clock import Clock
 from chalicelib.errors import OriginalRefused, PictureError
 from chalicelib.records import lifecycle
-from chalicelib.records.checkpoints import Checkpoint
 from chalicelib.records.codec import ObjectMetadata
 from chalicelib.records.index import IndexEntry
 from chalicelib.records.record import Record
 from chalicelib.work.process import Processor
 from chalicelib.work.remove import thumbnail_keys
 from chalicelib.work.sweep import Counts
+from chalicelib.work.walk import IndexRun
 
 _PAGE = 100
 _THREADS = 16
 _NAME = "remake"
-_LATEST_MS = 24 * 3600 * 1000
-"""A run that stopped longer ago than this begins anew."""
+_MADE, _LEFT = "thumbnails made again", "left as they are"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,28 +53,25 @@ class Remake:
             Unavailable: Redis or S3 did not answer. The next call goes on where this one stopped.
 
         """
-        store, settings = self.processor.store, self.processor.look(claimed=True).digest
-        at: Checkpoint | None = store.checkpoints.get(_NAME)
-        if at is None or at.part != settings or not 0 <= self.clock() - at.since_ms < _LATEST_MS:
-            at = Checkpoint(_NAME, self.clock(), settings, revision=None if at is None else at.revision)
+        index = IndexRun(self.processor.store, self.clock, _NAME, self.processor.look(claimed=True).digest)
         counts = Counts()
-        after = IndexEntry(*json.loads(at.after)) if at.after else None
-        while entries := store.index.newest(_PAGE, after):
-            found = store.find_all([entry.record_id for entry in entries])
+        while entries := index.page(_PAGE):
+            found = self.processor.store.find_all([entry.record_id for entry in entries])
             with ThreadPoolExecutor(_THREADS) as pool:
                 outdated = list(pool.map(self._is_outdated, found))
+            before: IndexEntry | None = None
             for entry, record, is_outdated in zip(entries, found, outdated, strict=True):
                 if is_outdated and isinstance(record, Record):
                     if self.time_is_up():
-                        store.checkpoints.save(replace(at, after=json.dumps(after) if after else ""))
+                        if before is not None:
+                            index.reach(before)
                         return counts, False
                     counts[self._remake(record, per_second)] += 1
-                after = entry
+                before = entry
             counts["records seen"] += len(entries)
-            at = store.checkpoints.save(replace(at, after=json.dumps(after)))
-            if at is None or self.time_is_up():
+            if not index.reach(entries[-1]) or self.time_is_up():
                 return counts, False
-        return counts, store.checkpoints.save(replace(at, part=None, after="")) is not None
+        return counts, index.end()
 
     def _is_outdated(self, record: object) -> bool:
         """Tell whether the thumbnail of a ready record was made by other settings than the current ones."""
@@ -92,7 +87,8 @@ class Remake:
     def _remake(self, record: Record, per_second: float) -> str:
         started = self.clock()
         done = self._made_again(record)
-        self.pause(max(0.0, 1 / per_second - (self.clock() - started) / 1000))
+        if done in {_MADE, _LEFT}:  # what was decoded; the others cost next to nothing
+            self.pause(max(0.0, 1 / per_second - (self.clock() - started) / 1000))
         return done
 
     def _made_again(self, record: Record) -> str:
@@ -111,7 +107,7 @@ class Remake:
             try:
                 made, _ = self.processor.make(original, fresh)
             except PictureError:
-                return "left as they are"
+                return _LEFT
         result = self.processor.store_thumbnails(fresh, made)
         new = str(fresh.thumbnail)
         transition = lifecycle.replace_thumbnail
@@ -121,4 +117,4 @@ class Remake:
             stored = replace(fresh, sizes=result.sizes, stale_thumbnails=())
             bucket.delete(*thumbnail_keys(stored))
             return "changed meanwhile"
-        return "thumbnails made again"
+        return _MADE

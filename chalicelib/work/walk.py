@@ -6,7 +6,7 @@ interferes with no change.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -14,6 +14,7 @@ from chalicelib import naming
 from chalicelib.clock import Clock
 from chalicelib.records.checkpoints import Checkpoint
 from chalicelib.records.index import IndexEntry
+from chalicelib.records.store import RecordStore
 from chalicelib.work.repair import Repair
 from chalicelib.work.sweep import Counts
 
@@ -32,6 +33,43 @@ class Part(StrEnum):
 # Thumbnails first: an original that has no record by then has no thumbnail either.
 BUCKET = (Part.THUMBNAILS, Part.UPLOADS, Part.ORIGINALS)
 EVERYTHING = (*BUCKET, Part.INDEX)
+
+
+class IndexRun:
+    """One run over all records, newest first, on an operator's request; resumable from its checkpoint.
+
+    A run of another `part`, or one that stopped `ABANDONED_MS` ago, begins anew.
+    """
+
+    ABANDONED_MS = 24 * 3600 * 1000
+
+    def __init__(self, store: RecordStore, clock: Clock, name: str, part: str) -> None:
+        self._store = store
+        self._clock = clock
+        at = store.checkpoints.get(name)
+        if at.part != part or not 0 <= clock() - at.since_ms < self.ABANDONED_MS:
+            at = Checkpoint(name, clock(), part, revision=at.revision)
+        self._at = at
+        self._after = IndexEntry(*json.loads(at.after)) if at.after else None
+
+    def page(self, limit: int) -> Sequence[IndexEntry]:
+        """The entries that follow what was reached, at most `limit`; none at the end."""
+        return self._store.index.newest(limit, self._after)
+
+    def reach(self, entry: IndexEntry) -> bool:
+        """Note how far it has come; False if the checkpoint was lost, or another run has it."""
+        self._after = entry
+        return self._save(replace(self._at, since_ms=self._clock(), after=json.dumps(entry)))
+
+    def end(self) -> bool:
+        """Note that all was seen; the next run begins anew. False as for `reach`."""
+        return self._save(replace(self._at, part=None, after=""))
+
+    def _save(self, checkpoint: Checkpoint) -> bool:
+        saved = self._store.checkpoints.save(checkpoint)
+        if saved is not None:
+            self._at = saved
+        return saved is not None
 
 
 @dataclass(frozen=True, slots=True)

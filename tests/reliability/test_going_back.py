@@ -253,7 +253,7 @@ def test_redis_is_lost_during_a_rebuild(many: Deployment, redis_server: "redis_p
 
 def test_redis_is_lost_during_the_daily_walk(many: Deployment, redis_server: "redis_py.Redis") -> None:
     many.rebuild()
-    HeartbeatCheck(many.store, services.bucket()).beat()
+    HeartbeatCheck(many.store, services.bucket()).beat(many.store.heartbeat.server())
     many.clock.ms += DAY_MS
     pages = 0
 
