@@ -193,7 +193,9 @@ class Step:
 
 def bounded(record: Record | None) -> Record | None:
     """A record for which another stands that has the same names of stale thumbnails, however often."""
-    return record and replace(record, stale_thumbnails=tuple(sorted(set(record.stale_thumbnails))))
+    if record is None or len(record.stale_thumbnails) < 2:
+        return record
+    return replace(record, stale_thumbnails=tuple(sorted(set(record.stale_thumbnails))))
 
 
 @cache
@@ -208,10 +210,17 @@ def steps() -> list[Step]:
         for event in possible:
             after = event(before)
             found.append(Step(event, before, after))
-            if (reached := bounded(after)) not in seen:
+            # Most events change nothing.
+            if after is not before and (reached := bounded(after)) not in seen:
                 seen.add(reached)
                 waiting.append(reached)
     return found
+
+
+@cache
+def changes() -> list[Step]:
+    """Those that change the record."""
+    return [step for step in steps() if step.after is not step.before and step.after != step.before]
 
 
 @cache

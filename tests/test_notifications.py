@@ -21,6 +21,8 @@ from tests.service import eventually
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 COUNT = 25
 # What `notifications` says it is, less for tests.
@@ -40,8 +42,12 @@ time.sleep(60)
 
 
 @pytest.fixture
-def url(sqs: "SQSClient", request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notifications, "_TIMEOUT_SECONDS", VISIBILITY_SECONDS)
+
+
+@pytest.fixture
+def url(sqs: "SQSClient", request: pytest.FixtureRequest) -> str:
     name = f"deliveries-{abs(hash(request.node.name)) % 10**9}"
     return sqs.create_queue(QueueName=name)["QueueUrl"]
 
@@ -61,7 +67,7 @@ def delivering(url: str, handler: Callable[[dict[str, Any], Any], object]) -> It
     yield
     stop.set()
     for thread in running:
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -75,7 +81,7 @@ def test_each_is_handled_once_and_deleted(sqs: "SQSClient", url: str) -> None:
     seen: Counter[int] = Counter()
     send(sqs, url, COUNT)
     with delivering(url, lambda event, _: seen.update([event["number"]])):
-        eventually(lambda: left(sqs, url) == 0, 10)
+        eventually(lambda: left(sqs, url) == 0, 60)
     assert seen == dict.fromkeys(range(COUNT), 1)
 
 
@@ -85,14 +91,14 @@ def test_several_are_handled_at_a_time_and_a_slow_one_holds_up_no_other(sqs: "SQ
 
     def handle(event: dict[str, Any], _: object) -> None:
         if event["number"] == 0:
-            go_on.wait(20)
+            go_on.wait(120)
         seen.add(event["number"])
 
     send(sqs, url, COUNT)
     with delivering(url, handle):
-        eventually(lambda: seen == set(range(1, COUNT)), 10)
+        eventually(lambda: seen == set(range(1, COUNT)), 60)
         go_on.set()
-        eventually(lambda: 0 in seen, 5)
+        eventually(lambda: 0 in seen, 60)
 
 
 def test_one_that_raised_comes_again_and_the_others_do_not(sqs: "SQSClient", url: str) -> None:
@@ -105,10 +111,11 @@ def test_one_that_raised_comes_again_and_the_others_do_not(sqs: "SQSClient", url
 
     send(sqs, url, 5)
     with delivering(url, handle):
-        eventually(lambda: tries[3] == 3 and left(sqs, url) == 0, 20)
+        eventually(lambda: tries[3] == 3 and left(sqs, url) == 0, 60)
     assert tries == {0: 1, 1: 1, 2: 1, 3: 3, 4: 1}
 
 
+@pytest.mark.usefixtures("short_timeout")
 def test_what_a_killed_worker_had_in_hand_comes_again(sqs: "SQSClient", url: str) -> None:
     """Two of ten were being handled, eight waited for a thread: all ten come again after the time-out."""
     send(sqs, url, 10)
@@ -121,11 +128,12 @@ def test_what_a_killed_worker_had_in_hand_comes_again(sqs: "SQSClient", url: str
     assert len(begun) == 2
     seen: set[int] = set()
     with delivering(url, lambda event, _: seen.add(event["number"])):
-        eventually(lambda: seen == set(range(10)), 20)
+        eventually(lambda: seen == set(range(10)), 60)
         assert time.monotonic() - received > VISIBILITY_SECONDS / 2
-        eventually(lambda: left(sqs, url) == 0, 10)
+        eventually(lambda: left(sqs, url) == 0, 60)
 
 
+@pytest.mark.usefixtures("short_timeout")
 @pytest.mark.parametrize("call", ["ReceiveMessage", "DeleteMessageBatch", "ChangeMessageVisibility"])
 def test_a_queue_that_cannot_be_reached_is_asked_again(
     sqs: "SQSClient", url: str, call: str, monkeypatch: pytest.MonkeyPatch
@@ -148,4 +156,4 @@ def test_a_queue_that_cannot_be_reached_is_asked_again(
 
     send(sqs, url, 4)
     with delivering(url, handle):
-        eventually(lambda: set(tries) == set(range(4)) and tries[0] >= 2 and left(sqs, url) == 0, 25)
+        eventually(lambda: set(tries) == set(range(4)) and tries[0] >= 2 and left(sqs, url) == 0, 60)

@@ -2,14 +2,13 @@
 
 import json
 from dataclasses import replace
-from functools import cache
 
 import pytest
 
 from chalicelib.records import codec, events, lifecycle
 from chalicelib.records.codec import as_json
 from chalicelib.records.record import EventKind, Finished, OutboxEvent, Record, State
-from tests.lifecycle_steps import KEPT_FOR_EVER, RESTORED, T0, UPLOADED, Step, steps, version, wrong
+from tests.lifecycle_steps import KEPT_FOR_EVER, RESTORED, T0, UPLOADED, Step, changes, version, wrong
 
 NOW = T0 + 10
 MINUTE = 60_000
@@ -28,11 +27,6 @@ def add(before: Record | None, after: Record | None, now_ms: int = NOW) -> Recor
 def noted(before: Record | None, after: Record | None, now_ms: int = NOW) -> list[EventKind]:
     record = add(before, after, now_ms)
     return [] if record is None else [event.kind for event in record.outbox]
-
-
-@cache
-def changes() -> list[Step]:
-    return [step for step in steps() if step.after != step.before]
 
 
 def with_waiting(record: Record | None) -> Record | None:
@@ -66,6 +60,7 @@ def test_a_change_that_ends_a_record_notes_how(
     assert (record and replace(record, outbox=())) == after, "nothing else is changed"
 
 
+@pytest.mark.slow
 def test_a_record_that_is_pending_has_no_event_of_its_own() -> None:
     waits = {State.PENDING, State.AWAITING_UPLOAD}
     assert not wrong(
@@ -89,6 +84,7 @@ def test_every_change_into_an_end_notes_one_event_and_no_other_change_does() -> 
     assert not wrong(changes(), holds)
 
 
+@pytest.mark.slow
 def test_events_stay_through_every_change_until_they_are_published() -> None:
     """Also where a transition makes the record anew: of a key that is put again, or of a removed one."""
 

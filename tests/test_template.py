@@ -21,6 +21,7 @@ from deploy.emulators import TARGETS
 Resources = dict[str, dict[str, Any]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_cfn_lint_has_nothing_to_say(stack: template.Template, target: str, tmp_path: Path) -> None:
     path = tmp_path / "template.json"
@@ -28,6 +29,7 @@ def test_cfn_lint_has_nothing_to_say(stack: template.Template, target: str, tmp_
     assert [str(match) for match in lint_file(path)] == []
 
 
+@pytest.mark.slow
 def test_cfn_lint_would_speak(stack: template.Template, tmp_path: Path) -> None:
     path = tmp_path / "template.json"
     path.write_text(json.dumps(stack).replace('"OwnRedis"', '"NoSuchCondition"', 1))
