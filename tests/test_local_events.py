@@ -9,12 +9,14 @@ from urllib.error import URLError
 import pytest
 
 from chalicelib.clients import redis_client
+from chalicelib.http import openapi
 from chalicelib.records.codec import as_json
 from chalicelib.records.record import UNRESTRICTED, Finished, RemovalScope
 from chalicelib.records.store import RecordStore
 from deploy import UserError
 from local.events import Publisher, Webhook, signature
 from tests.conftest import SettableClock, found, picture
+from tests.described import assert_fits
 from tests.inside import relay_of
 from tests.lifecycle_steps import KEPT_FOR_EVER, version
 from tests.receiver import SECRET, receiving
@@ -112,6 +114,8 @@ def test_it_tries_again_with_growing_pauses_and_in_order(
         "key": claimed.object_key,
         "record": as_json(ready),
     }
+    for _, sent in receiver.taken:
+        assert_fits(sent, openapi.DOCUMENT["components"]["schemas"]["Event"])
     assert capsys.readouterr().out.count(" event Thumbnail ") == 2
     assert publishing.outbox.due(10) == []
 

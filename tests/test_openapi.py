@@ -12,6 +12,7 @@ import app
 from chalicelib import errors, triggers
 from chalicelib.http import openapi, openapi_parts, paging
 from chalicelib.http.errors import STATUS
+from chalicelib.work.relay import DETAIL_TYPE
 from deploy import template
 from tests.conftest import Api
 from tests.described import OPERATIONS, ask, assert_fits, examples
@@ -82,6 +83,14 @@ def test_examples_fit_their_schemas() -> None:
     assert len(found) > 40
     for value, schema in found:
         assert_fits(value, schema)
+
+
+def test_the_events_of_webhooks_are_those_that_are_published() -> None:
+    event = openapi.DOCUMENT["components"]["schemas"]["Event"]
+    assert event["properties"]["type"]["enum"] == list(DETAIL_TYPE.values())
+    hook = openapi.DOCUMENT["webhooks"]["thumbnailEnded"]["post"]
+    sent = examples(hook["requestBody"]["content"]["application/json"])
+    assert {example["type"] for example in sent} == set(DETAIL_TYPE.values())
 
 
 # --- the table of errors ---

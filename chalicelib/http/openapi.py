@@ -4,6 +4,7 @@ The tests hold it to the routes, to the table of errors, and to what the running
 """
 
 from chalicelib.http.multipart import FIELD, FOCUS_FIELD, MAX_FILENAME
+from chalicelib.http.openapi_events import EVENT, WEBHOOKS
 from chalicelib.http.openapi_parts import (
     FAILED,
     FOCUS,
@@ -310,8 +311,9 @@ DOCUMENT: Part = {
     # Relative to this document, so that a gateway's stage stays before the paths.
     "servers": [{"url": "../.."}],
     "paths": _PATHS,
+    "webhooks": WEBHOOKS,
     "components": {
-        "schemas": SCHEMAS,
+        "schemas": SCHEMAS | {"Event": EVENT},
         "parameters": {
             "record_id": {
                 "name": "record_id",
