@@ -6,6 +6,7 @@ It is stated here alone; tests/test_api.py has what cannot be seen from outside.
 import http.client
 import json
 import os
+import re
 from contextlib import closing
 from io import BytesIO
 from urllib.parse import urlsplit
@@ -23,11 +24,12 @@ UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 def assert_error(reply: requests.Response, status: int) -> str:
     assert reply.status_code == status, reply.text
-    assert reply.headers["Content-Type"].startswith("application/json")
+    assert reply.headers["Content-Type"] == "application/json"
     body = reply.json()
     assert list(body) == ["error"]
     sentence: str = body["error"]
     assert sentence.endswith(".")
+    assert not re.search("Error|Exception|Traceback", sentence)
     return sentence
 
 

@@ -48,8 +48,6 @@ class Story:
     """Deletes that were answered."""
     killed: Counter[str] = field(default_factory=Counter)
     """How often each step of each kind of call was killed."""
-    seen: set[str] = field(default_factory=set)
-    """The steps that calls of each kind have taken."""
 
 
 ENDING = {
@@ -113,7 +111,6 @@ class Thousand:
                 died = False
             finally:
                 injector.faults = {}
-            self.story.seen.update(named(kind, step) for step in steps)
         injector.revive()
         world.clock.ms += self.random.randrange(2 * STEP_MS)
         return not died
