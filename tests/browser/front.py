@@ -48,6 +48,7 @@ class Front:
         """Answers in the service's place, unless it returns None."""
         self.lose: Callable[[Asked], bool] = lambda _: False
         """Tells whether the service's answer gets lost: the connection ends without one."""
+        self._forwarding, self._closed, self._changed = 0, False, threading.Condition()
         self.page_of: int | None = None
         """How many records are in a page of a list, whatever the browser asks for."""
         front = self
@@ -73,6 +74,10 @@ class Front:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # A slow upload is sent whole when its tab closes; none may reach the service in the next test.
+        with self._changed:
+            self._closed = True
+            assert self._changed.wait_for(lambda: not self._forwarding, 120)
         self._server.shutdown()
         self._server.server_close()
 
@@ -82,7 +87,11 @@ class Front:
         return sum((one.method, urlsplit(one.path).path) == (method, wanted) for one in self.asked)
 
     def _handle(self, handler: BaseHTTPRequestHandler) -> None:
-        body = handler.rfile.read(int(handler.headers.get("Content-Length", "0")))
+        length = int(handler.headers.get("Content-Length", "0"))
+        body = handler.rfile.read(length)
+        if len(body) < length:
+            handler.close_connection = True
+            return
         asked = Asked(
             handler.command,
             handler.path,
@@ -116,6 +125,18 @@ class Front:
         )
 
     def _forward(self, asked: Asked, body: bytes) -> Answer:
+        with self._changed:
+            if self._closed:
+                return error(503, "The test is over.")
+            self._forwarding += 1
+        try:
+            return self._ask_service(asked, body)
+        finally:
+            with self._changed:
+                self._forwarding -= 1
+                self._changed.notify_all()
+
+    def _ask_service(self, asked: Asked, body: bytes) -> Answer:
         passed = {name: value for name, value in asked.headers.items() if name not in _NOT_PASSED_ON}
         with closing(http.client.HTTPConnection(self._service, timeout=60)) as connection:
             path = asked.path.removeprefix(self._prefix) or "/"

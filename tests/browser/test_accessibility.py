@@ -54,7 +54,7 @@ def loading(visit: Visit, api: Api) -> Page:
 
 def uploading(visit: Visit, api: Api) -> Page:
     page = empty(visit, api)
-    slow(page, 5_000)  # so that none arrives, not even in the test that follows
+    slow(page, 5_000)
     choose(page, *(long(300_000, f"{number}.jpg") for number in range(4)))
     expect(page.get_by_role("progressbar", name="All uploads")).to_be_visible()
     return page
