@@ -6,6 +6,7 @@ S3 itself emits the notification, as it does on AWS; a queue holds it where Lamb
 import json
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,9 @@ _TIMEOUT_SECONDS = 20
 _LONGEST_PAUSE_SECONDS = 10
 # A worker that is killed while it waits may leave a reply that no worker gets: so it does not wait for long.
 _POLL_SECONDS = 1
+# At least between two requests for messages, so that under load a reply has several; one that comes alone
+# finds the queue being asked already.
+_GATHER_SECONDS = 0.02
 _BATCH = 10
 """Most messages that SQS hands out, and deletes, in one request."""
 
@@ -84,7 +88,8 @@ class Deliveries:
     """Hands each notification to `handler` at least once; one that raised comes again, ever later.
 
     Several threads `run` this. One that finds no message waiting receives the next ten, while the others go
-    on with theirs; before that, it deletes from the queue what has been handled.
+    on with theirs. What has been handled is deleted from the queue by tens, or when there is nothing else to
+    do; of a worker that is killed before that, it comes again.
     """
 
     def __init__(self, sqs: "SQSClient", url: str, handler: Handler, stop: threading.Event) -> None:
@@ -92,6 +97,7 @@ class Deliveries:
         self._receiving = threading.Lock()
         self._waiting: deque[MessageTypeDef] = deque()
         self._handled: deque[str] = deque()
+        self._received_at = 0.0
 
     def run(self) -> None:
         """Deliver until `stop` is set."""
@@ -105,14 +111,16 @@ class Deliveries:
         with self._receiving:
             while not (self._waiting or self._stop.is_set()):
                 try:
-                    self._delete_handled()
-                    self._receive()
+                    if not self._receive() or len(self._handled) >= _BATCH:
+                        self._delete_handled()
                 except (BotoCoreError, ClientError) as error:
                     _log.warning("the queue of notifications cannot be reached: %s", error)
                     self._stop.wait(1)
             return None if self._stop.is_set() else self._waiting.popleft()
 
-    def _receive(self) -> None:
+    def _receive(self) -> int:
+        """Receive messages; return how many, 0 after a while without any."""
+        self._stop.wait(self._received_at + _GATHER_SECONDS - time.monotonic())
         reply = self._sqs.receive_message(
             QueueUrl=self._url,
             MaxNumberOfMessages=_BATCH,
@@ -120,7 +128,10 @@ class Deliveries:
             VisibilityTimeout=_TIMEOUT_SECONDS,
             MessageSystemAttributeNames=["ApproximateReceiveCount"],
         )
-        self._waiting.extend(reply.get("Messages", []))
+        messages = reply.get("Messages", [])
+        self._waiting.extend(messages)
+        self._received_at = time.monotonic()
+        return len(messages)
 
     def _delete_handled(self) -> None:
         """Delete what has been handled; what this fails to delete comes again, which does no harm."""

@@ -37,11 +37,18 @@ Environ = dict[str, Any]
 Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 
+def _backend_app(service: Any) -> Any:
+    """One of moto's services; its debug mode would look at each request's form for mistakes in HTML."""
+    app = create_backend_app(service)
+    app.debug = False
+    return app
+
+
 class Dispatcher(DomainDispatcherApplication):
     """Remembers which of moto's services answers to a host name: that never changes."""
 
     def __init__(self) -> None:
-        super().__init__(create_backend_app)
+        super().__init__(_backend_app)
         self._backends: dict[str | None, Any] = {}
 
     def get_backend_for_host(self, host: str | None) -> Any:
