@@ -69,26 +69,30 @@ class _Chunks(ChunkedReceiver):  # type: ignore[misc]
         return taken
 
 
-class _Parser(HTTPRequestParser):  # type: ignore[misc]
-    """One request, strict about its form."""
+class Parser(HTTPRequestParser):  # type: ignore[misc]
+    """One request. One that is complete without a body gets no 100: after that, waitress waits for a body."""
+
+    expect_continue: bool
+
+    def received(self, data: bytes) -> int:
+        """Take bytes; return how many belonged to this request."""
+        taken: int = super().received(data)
+        if self.completed or self.error:
+            self.expect_continue = False
+        return taken
+
+
+class _Parser(Parser):
+    """Is strict about the form of a request."""
 
     # What waitress asks for also where the start line could not be read.
     command = path = ""
     version = "1.1"
     body_rcv: Any
-    expect_continue: bool
 
     def __init__(self, adjustments: Adjustments) -> None:
         super().__init__(adjustments)
         self.began = time.monotonic()
-
-    def received(self, data: bytes) -> int:
-        """Take bytes; return how many belonged to this request."""
-        taken: int = super().received(data)
-        if self.error:
-            # It is answered with the error, not with an invitation to send the body.
-            self.expect_continue = False
-        return taken
 
     def parse_header(self, head: bytes) -> None:
         """Read the start line and the headers.

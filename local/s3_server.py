@@ -20,11 +20,11 @@ from moto.core.request import (
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser
 from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher, WSGITask
 
 from local.hosts import allowed_hosts, is_local
+from local.http_server import Parser
 
 THREADS = 48
 """Requests at a time: those of the API, of the worker, whose receiving waits, and of other programs."""
@@ -79,7 +79,7 @@ class ForThisMachine:
         return [_REFUSED]
 
 
-class _Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
+class _Parser(Parser):
     """Keeps object metadata whose names have an underscore; waitress drops such headers."""
 
     names: dict[str, str]

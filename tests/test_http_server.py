@@ -152,7 +152,7 @@ def test_a_target_that_names_another_host_is_not_served(api: Api) -> None:
 
 
 def test_a_client_that_asks_before_it_sends_is_answered(api: Api) -> None:
-    for length, expected in ((MAX_BODY + 1, [413]), (5, [100, 400])):
+    for length, expected in ((MAX_BODY + 1, [413]), (5, [100, 400]), (0, [400])):
         with connect(api) as connection:
             connection.sendall(
                 post("Expect: 100-continue", f"Content-Length: {length}", "Connection: close").encode()

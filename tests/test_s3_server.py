@@ -51,6 +51,12 @@ def test_names_and_metadata_arrive_as_they_were_sent(s3: "S3Client", key: str) -
         s3.head_object(Bucket=NAME, Key=key)
 
 
+def test_an_object_may_be_empty(s3: "S3Client") -> None:
+    """Clients announce a body of no bytes with `Expect: 100-continue`."""
+    s3.put_object(Bucket=NAME, Key="empty", Body=b"")
+    assert s3.get_object(Bucket=NAME, Key="empty")["Body"].read() == b""
+
+
 def test_what_is_larger_than_its_memory_for_a_request(s3: "S3Client") -> None:
     content = bytes(range(256)) * (LARGE // 256)
     s3.put_object(Bucket=NAME, Key="large", Body=content)
