@@ -5,6 +5,7 @@ Servers live as long as the test session; each test gets an empty Redis and a bu
 
 import itertools
 import json
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ import redis
 import requests
 from chalice.local import LambdaContext
 from moto.s3 import models as moto_s3
+from moto.server import ThreadedMotoServer
 from PIL import Image
 
 from chalicelib import naming, services, triggers
@@ -31,7 +33,6 @@ from chalicelib.spec import ThumbnailSpec
 from chalicelib.work.process import Processor
 from chalicelib.work.upload import Uploader
 from local import valkey
-from local.s3_server import s3_server
 from tests import times
 from tests.inside import s3_of
 from tests.made_stack import resources, stack  # noqa: F401 - fixtures
@@ -82,6 +83,7 @@ def redis_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     # Moto answers 500 where two requests write one key simultaneously and the bucket has notifications: it
     # closes the content of the first before it has computed the ETag that the event tells. S3 does not.
     lock, put_object = threading.RLock(), moto_s3.S3Backend.put_object
@@ -92,10 +94,11 @@ def s3_endpoint() -> Iterator[str]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(moto_s3.S3Backend, "put_object", put_one_at_a_time)
-        server = s3_server(0)
-        threading.Thread(target=server.run, daemon=True).start()
-        yield f"http://127.0.0.1:{server.effective_port}"
-        server.task_dispatcher.shutdown()
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        server.start()
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+        server.stop()
 
 
 @pytest.fixture(scope="session", autouse=True)
