@@ -1,6 +1,7 @@
 """The stack as it is deployed: fixtures, which conftest.py offers to all tests."""
 
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,4 +26,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def resources(stack: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The template's resources, by their logical ids."""
     found: dict[str, dict[str, Any]] = stack["Resources"]
+    return found
+
+
+@cache
+def gateway_responses() -> dict[str, Any]:
+    """What the stack tells API Gateway to answer by itself, by kind of error."""
+    found: dict[str, Any] = template.stack()["Resources"]["RestAPI"]["Properties"]["GatewayResponses"]
     return found

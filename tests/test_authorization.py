@@ -13,23 +13,17 @@ import app
 from app import V1
 from chalicelib import services
 from chalicelib.settings import SettingsError
-from deploy import template
 from local.owners import TRIAL, token, with_trial_owners
 from tests.conftest import Api
+from tests.made_stack import gateway_responses
 from tests.owned import CLOSED, OPEN, UNKNOWN, alice, bearer, bob, one_that, owned
 
 __all__ = ["alice", "bob", "owned"]  # fixtures
 
 
-def gateway_response(kind: str) -> dict[str, Any]:
-    responses = template.stack()["Resources"]["RestAPI"]["Properties"]["GatewayResponses"]
-    found: dict[str, Any] = responses[kind]
-    return found
-
-
 def assert_as_on_aws(reply: requests.Response, kind: str) -> None:
     """The answer is the one that the stack tells API Gateway to give."""
-    wanted = gateway_response(kind)
+    wanted = gateway_responses()[kind]
     assert reply.status_code == wanted["StatusCode"]
     assert reply.json() == json.loads(wanted["ResponseTemplates"]["application/json"])
     assert reply.headers["Content-Type"] == "application/json"
@@ -177,7 +171,7 @@ def test_an_authorizer_that_fails_is_503(owned: Api, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(app.authorize, "func", fail)
     reply = send(owned, "GET", f"{V1}/thumbnail", bearer("alice"))
-    wanted = gateway_response("AUTHORIZER_FAILURE")
+    wanted = gateway_responses()["AUTHORIZER_FAILURE"]
     assert (reply.status_code, reply.headers["Retry-After"]) == (wanted["StatusCode"], "5")
 
 

@@ -80,6 +80,7 @@ def test_crop() -> None:
     assert {"JPEG 300 x 362", "JPEG 2 MP"} <= {row[0] for row in found}
 
 
+@pytest.mark.slow
 def test_scorecard() -> None:
     group, cases = next(iter(GROUPS.items()))
     page = scorecard.page({group: cases[:1]})

@@ -67,6 +67,7 @@ def test_a_record_reads_the_same_while_it_is_deleted(changes: dict[str, object])
     assert as_json(dataclasses.replace(before, state=State.DELETING)) == as_json(before)
 
 
+@pytest.mark.slow
 @given(records)
 def test_no_name_or_internal_state_breaks_the_json(record: Record) -> None:
     shown = json.loads(json.dumps(as_json(record)))

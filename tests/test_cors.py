@@ -64,6 +64,7 @@ def assert_readable(reply: requests.Response, by: str | None) -> None:
     assert "Access-Control-Allow-Credentials" not in reply.headers
 
 
+@pytest.mark.slow
 @EVERY_ROUTE
 @pytest.mark.parametrize(
     ("origins", "origin", "readable_by"),

@@ -132,6 +132,7 @@ def test_checks_can_be_moved_and_removed_and_checkpoints_saved(server: Any, stor
     assert store.checkpoints.save(Checkpoint("bucket", 1, "originals", "a")) is not None
 
 
+@pytest.mark.slow
 def test_records_can_be_removed_which_makes_room_for_others(server: Any, store: RecordStore) -> None:
     records = [new_record() for _ in range(MANY)]
     for record in map(store.claim_version, records):

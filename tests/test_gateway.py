@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from deploy import template
 from local.gateway import AT_ONCE, MAX_EVENT, create_server
 from local.http_server import CONNECTIONS, MAX_HEAD
 from tests.conftest import Api, picture
 from tests.inside import gateway_slots
+from tests.made_stack import gateway_responses
 from tests.proxy import Mode, Proxy
 from tests.service import Service, eventually
 
@@ -45,8 +45,7 @@ def statuses(received: bytes) -> list[int]:
 
 def assert_is_gateway_response(reply: requests.Response, kind: str) -> None:
     """The answer is the one that the stack tells API Gateway to give."""
-    responses = template.stack()["Resources"]["RestAPI"]["Properties"]["GatewayResponses"]
-    wanted = responses[kind]
+    wanted = gateway_responses()[kind]
     assert reply.status_code == wanted["StatusCode"]
     assert reply.headers["Content-Type"] == "application/json"
     assert reply.text == wanted["ResponseTemplates"]["application/json"]
@@ -95,6 +94,7 @@ def test_all_is_well_when_there_is_room_again(api: Api, full: ExitStack) -> None
     assert api("GET", f"/{record['id']}").json()["ready"] is True
 
 
+@pytest.mark.slow
 def test_connections_beyond_the_bound_are_refused_and_no_connection_gets_a_thread(api: Api) -> None:
     with served(patience=600) as address:
         url = "http://{}:{}".format(*address)

@@ -12,11 +12,11 @@ import requests
 import app
 from chalicelib import services
 from chalicelib.http.openapi import DOCUMENT
-from deploy import template
 from local import gateway
 from local.gateway import AT_ONCE, Authorizers, refuse
 from tests.conftest import Api, SettableClock
 from tests.inside import GatewayError, gateway_route, gateway_slots
+from tests.made_stack import gateway_responses
 from tests.test_gateway import assert_is_gateway_response
 
 V1 = "/api/v1"
@@ -115,9 +115,8 @@ def test_pages_of_allowed_origins_can_read_every_error(
 )
 @pytest.mark.usefixtures("api")
 def test_an_error_that_api_gateway_has_a_response_for_gets_it(status: int, kind: str) -> None:
-    responses = template.stack()["Resources"]["RestAPI"]["Properties"]["GatewayResponses"]
     headers, body = refuse(status, "In the server's words.")
-    assert body.decode() == responses[kind]["ResponseTemplates"]["application/json"]
+    assert body.decode() == gateway_responses()[kind]["ResponseTemplates"]["application/json"]
     assert dict(headers)["Content-Type"] == "application/json"
     assert ("Retry-After" in dict(headers)) == (status == 429)
 
@@ -230,9 +229,8 @@ def test_what_waits_for_a_function_that_hangs_holds_up_no_other(
 
 
 def test_what_it_says_of_tokens_and_keys_is_described_in_its_words() -> None:
-    responses = template.stack()["Resources"]["RestAPI"]["Properties"]["GatewayResponses"]
     for status, kinds in {"401": ["UNAUTHORIZED"], "403": ["ACCESS_DENIED", "INVALID_API_KEY"]}.items():
         described = DOCUMENT["components"]["responses"][status]["content"]["application/json"]
         assert [example["value"] for example in described["examples"].values()] == [
-            json.loads(responses[kind]["ResponseTemplates"]["application/json"]) for kind in kinds
+            json.loads(gateway_responses()[kind]["ResponseTemplates"]["application/json"]) for kind in kinds
         ]

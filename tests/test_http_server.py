@@ -80,7 +80,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("sent", "status"), REFUSED.values(), ids=REFUSED.keys())
-@pytest.mark.parametrize("in_pieces", [False, True], ids=["whole", "in pieces"])
+@pytest.mark.parametrize(
+    "in_pieces", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["whole", "in pieces"]
+)
 def test_what_is_not_well_formed_is_refused_and_ends_the_connection(
     api: Api, sent: str, status: int, in_pieces: bool
 ) -> None:

@@ -68,6 +68,7 @@ def test_extreme_shapes_of_every_format(source_format: str, size: tuple[int, int
     assert image.size == (min(size[0], 100), min(size[1], 100))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize(("width", "height"), [(1001, 333), (333, 1001), (2003, 1501)])
 @pytest.mark.parametrize("source_format", ["JPEG", "PNG", "WEBP"])

@@ -60,6 +60,7 @@ def scenes() -> list[Scene]:
 # --- attention ---
 
 
+@pytest.mark.slow
 def test_attention_keeps_the_subject_of_nine_pictures_in_ten(scenes: list[Scene]) -> None:
     def count(spec: ThumbnailSpec) -> int:
         # To a pixel of the thumbnail: at whole ones of these, attention cuts.
@@ -69,11 +70,13 @@ def test_attention_keeps_the_subject_of_nine_pictures_in_ten(scenes: list[Scene]
     assert count(ThumbnailSpec()) < 0.7 * COUNT, "the pictures are too easy to tell anything"
 
 
+@pytest.mark.slow
 def test_every_size_and_subject_is_among_the_pictures(scenes: list[Scene]) -> None:
     assert {one.image.size for one in scenes} == set(SIZES)
     assert {one.name.split()[0] for one in scenes} == {"head", "couple", "ball", "fruit", "sign"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 7])
 @pytest.mark.parametrize(
     ("kind", "options"),
@@ -100,6 +103,7 @@ def test_the_thumbnail_is_that_part_of_the_picture(
     assert ssim(image, expected) >= FULL_SSIM
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crop", [Crop.ATTENTION, Focus(0.8, 0.25)])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "AVIF", "HEIC"])
 @pytest.mark.parametrize("orientation", range(1, 9))

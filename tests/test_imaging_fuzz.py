@@ -126,6 +126,7 @@ def outcome(content: bytes, spec: ThumbnailSpec = SPECS[0]) -> str:
     return "thumbnail"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SEEDS)
 def test_truncation(kind: str) -> None:
     content = seed(kind)

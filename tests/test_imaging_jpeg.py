@@ -121,6 +121,7 @@ ENDS: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ENDS)
 @pytest.mark.parametrize("end", [b"", b"\xff", bytes(2), b"\xff\0", bytes(100)], ids=repr)
 def test_a_picture_that_lacks_only_its_end_is_whole(kind: str, end: bytes) -> None:
@@ -181,6 +182,7 @@ def patches(size: tuple[int, int], cell: int) -> Image.Image:
     return image
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factors", [(2, 2), (4, 1), (1, 4), (4, 2), (2, 4)])
 def test_coarse_colours_do_not_smear(factors: tuple[int, int]) -> None:
     image = patches((1600, 1600), 100)

@@ -56,6 +56,7 @@ def test_there_is_a_libtiff() -> None:
     assert libtiff.AVAILABLE, "Pillow's wheels bring libtiff; without it, rare layouts are refused"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(KINDS)), ids=[kind.name for kind in KINDS])
 def test_every_kind(number: int) -> None:
     # Two of the ways for each kind, so that all of them come up often.
@@ -98,6 +99,7 @@ PREDICTED = [kind for kind in KINDS if kind.how.bits in {8, 16, 32} and kind.how
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(PREDICTED)), ids=[kind.name for kind in PREDICTED])
 def test_predictors(number: int) -> None:
     kind = PREDICTED[number]

@@ -133,6 +133,7 @@ def test_a_tombstone_names_all_thumbnails_of_the_record() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("viewer", VIEWERS, ids=str)
 def test_delete_takes_exactly_what_get_shows(viewer: Viewer) -> None:
     taken = 0
@@ -158,6 +159,7 @@ def test_a_record_is_visible_until_its_earliest_expiry() -> None:
             assert lifecycle.exists(record, now) == (is_left and now < min(known)), (record, now)
 
 
+@pytest.mark.slow
 def test_expired_records_are_removed_by_the_scope_for_them_and_no_others() -> None:
     for record in reachable():
         for now in MOMENTS:
@@ -166,6 +168,7 @@ def test_expired_records_are_removed_by_the_scope_for_them_and_no_others() -> No
             assert (after != record) == (is_left and record.has_expired(now))
 
 
+@pytest.mark.slow
 def test_an_owner_sees_and_removes_its_own_records_alone() -> None:
     for record in reachable():
         for now, scope in ((now, scope) for now in MOMENTS for scope in RemovalScope):
@@ -200,6 +203,7 @@ def test_each_record_that_expires_is_checked_when_it_does() -> None:
                 assert check is None
 
 
+@pytest.mark.slow
 def test_only_tombstones_and_presigned_uploads_expire_in_redis() -> None:
     for step in steps():
         if step.before != step.after:
@@ -236,6 +240,7 @@ def test_a_record_is_ready_when_its_thumbnail_is_known_and_failed_when_it_has_an
         assert (record.etag is None) == (record.thumbnail is None) or record.state is State.TOMBSTONE
 
 
+@pytest.mark.slow
 def test_no_transition_loses_the_name_of_a_thumbnail_that_may_be_stored() -> None:
     """But `finish`, which follows the removal of other thumbnails, and a claim that revives a tombstone.
 
@@ -260,6 +265,7 @@ def test_no_transition_loses_the_name_of_a_thumbnail_that_may_be_stored() -> Non
     )
 
 
+@pytest.mark.slow
 def test_id_owner_and_creation_stay() -> None:
     changed = [
         step

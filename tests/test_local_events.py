@@ -66,6 +66,7 @@ def test_the_key_is_not_shown() -> None:
     assert "key" not in repr(webhook)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [302, 307, 400, 410, 429, 500, 503])
 def test_every_status_but_2xx_is_a_refusal(status: int) -> None:
     with receiving(status) as receiver:

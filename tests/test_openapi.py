@@ -13,9 +13,9 @@ from chalicelib import errors, triggers
 from chalicelib.http import openapi, openapi_parts, paging
 from chalicelib.http.errors import STATUS
 from chalicelib.work.relay import DETAIL_TYPE
-from deploy import template
 from tests.conftest import Api
 from tests.described import OPERATIONS, ask, assert_fits, examples
+from tests.made_stack import gateway_responses
 
 # --- the document ---
 
@@ -50,9 +50,8 @@ def test_constants_are_those_of_the_app() -> None:
 
 
 def test_the_gateways_own_errors_are_those_of_the_stack() -> None:
-    responses = template.stack()["Resources"]["RestAPI"]["Properties"]["GatewayResponses"]
     for kind, status in (("REQUEST_TOO_LARGE", 413), ("THROTTLED", 429)):
-        sentence = json.loads(responses[kind]["ResponseTemplates"]["application/json"])
+        sentence = json.loads(gateway_responses()[kind]["ResponseTemplates"]["application/json"])
         for operation in OPERATIONS.values():
             said = operation.responses().get(status)
             if said is not None and operation.method != "head":

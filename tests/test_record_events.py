@@ -69,6 +69,7 @@ def test_a_record_that_is_pending_has_no_event_of_its_own() -> None:
     )
 
 
+@pytest.mark.slow
 def test_every_change_into_an_end_notes_one_event_and_no_other_change_does() -> None:
     final = {State.READY: EventKind.READY, State.FAILED: EventKind.FAILED, State.DELETING: EventKind.DELETED}
 

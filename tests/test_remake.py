@@ -144,6 +144,7 @@ def test_it_goes_on_where_it_stopped(
         assert_made(uploader.store, uploader.bucket, record.id)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", ["PutObject", "GetObject", "HeadObject"])
 @pytest.mark.parametrize("passed", range(3))
 def test_killed_anywhere_it_serves_the_old_one_and_goes_on(

@@ -108,6 +108,7 @@ FORMATS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FORMATS)
 def test_each_size_is_as_good_as_if_it_was_made_alone_at_full_resolution(kind: str) -> None:
     image = photo(1900, 1400)

@@ -98,6 +98,7 @@ def writers(claimed: Record) -> list[Writer]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_removal", [False, True])
 def test_racing_transitions_give_what_some_order_of_them_gives(
     redis_url: str, store: RecordStore, with_removal: bool

@@ -173,7 +173,7 @@ def tests_fail(tree: Path, module: str, seconds: float) -> bool:
         RuntimeError: there are no such tests.
 
     """
-    options = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "--no-header"]
+    options = ["-x", "-q", "-p", "no:cacheprovider", "--no-header"]
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     try:
         ran = subprocess.run(

@@ -1,10 +1,13 @@
 """What events cost in calls: none while they are off, and one of Redis for each end while they are on."""
 
+import pytest
+
 from tests.faults.events import WITH_EVENTS, EventWorld
 from tests.faults.operations import OPERATIONS
 from tests.faults.world import World
 
 
+@pytest.mark.slow
 def test_without_events_each_operation_takes_the_steps_that_it_would_take(redis_url: str) -> None:
     with World.open(redis_url) as without:
         before = {one.name: without.steps(one) for one in OPERATIONS if not one.losses_only}

@@ -24,6 +24,8 @@ from tests.reliability.local_redis import Address, client
 from tests.service import eventually
 from tests.test_store import new_record, version
 
+pytestmark = pytest.mark.slow
+
 _COMMANDS = re.compile(rb"\*\d+\r\n\$\d+\r\n([a-zA-Z]+)\r\n")
 _OF_THE_CONNECTION = {b"HELLO", b"CLIENT", b"AUTH", b"SELECT"}
 MOVES_ON = [
