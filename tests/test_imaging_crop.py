@@ -166,6 +166,7 @@ def test_of_a_long_strip_the_middle_is_searched() -> None:
     assert thumbnail(encode(image, "PNG"), ATTENTION) == thumbnail(encode(image, "PNG"), ThumbnailSpec())
 
 
+@pytest.mark.slow
 def test_named_sizes_are_cropped_likewise(scenes: list[Scene]) -> None:
     """By attention, each by itself; by a focal point, all of them; those that crop nothing by neither."""
     content = encode(scenes[6].image, "PNG")

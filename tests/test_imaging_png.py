@@ -185,6 +185,7 @@ CHECKSUMS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interlaced", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("checksum", CHECKSUMS)
@@ -229,6 +230,7 @@ def test_damaged_data_are_refused(
         make_thumbnail(odd, ThumbnailSpec(), max_pixels=10**6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interlaced", [False, True])
 @pytest.mark.parametrize("kind", [(8, 2), (16, 2), (1, 0)])
 def test_more_data_than_rows_is_no_damage_either(kind: tuple[int, int], interlaced: bool) -> None:

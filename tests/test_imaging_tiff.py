@@ -81,6 +81,7 @@ SOME = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stored", STORED[::7] + STORED[3::7], ids=str)
 @pytest.mark.parametrize("name", SOME)
 def test_bits_in_reverse(name: str, stored: dict[str, Any]) -> None:

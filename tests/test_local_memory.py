@@ -19,6 +19,7 @@ def test_the_thresholds_are_those_of_the_pipeline_in_lambda() -> None:
     assert variables == {name: value for name, value in MEMORY.items() if "THRESHOLD" in name}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="only Linux tells")
 @pytest.mark.parametrize("own", [{}, {"MALLOC_ARENA_MAX": "7"}], ids=["by default", "set by the user"])
 def test_each_process_is_given_them_unless_the_user_has_set_others(
