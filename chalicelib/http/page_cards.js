@@ -276,7 +276,8 @@ function confirmed(given) {
     let answer = false;
     $("keep").onclick = () => $("confirm").close();
     $("delete").onclick = () => { answer = true; $("confirm").close(); };
-    $("confirm").onclose = () => done(answer);
+    // The browser tells later that it was closed: perhaps when it is open for the next question.
+    $("confirm").onclose = () => { if (!$("confirm").open) done(answer); };
     $("confirm").showModal();
   });
 }

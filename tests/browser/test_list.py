@@ -145,6 +145,23 @@ def test_deleting_is_asked_for_first(visit: Visit, api: Api) -> None:
     expect(page.get_by_role("status")).to_contain_text("go.jpg is deleted.")
 
 
+def test_a_question_that_follows_another_in_the_same_moment_is_asked(visit: Visit, api: Api) -> None:
+    """The browser tells that the first was closed when the second is open already."""
+    api.upload(filename="photo.jpg")
+    page = visit.open()
+    page.get_by_role("button", name="Delete photo.jpg").click()
+    page.evaluate(
+        """() => {
+            document.getElementById("keep").click();
+            document.querySelector("[aria-label='Delete photo.jpg']").click();
+        }"""
+    )
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.get_by_role("button", name="Delete", exact=True).click()
+    expect(page.get_by_role("listitem")).to_have_count(0)
+    assert api("GET").json() == []
+
+
 def test_what_others_have_deleted_goes(visit: Visit, api: Api) -> None:
     record = api.upload(filename="gone.jpg")
     api.deliver()
