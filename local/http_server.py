@@ -44,11 +44,11 @@ Refuse = Callable[[int, str], tuple[list[tuple[str, str]], bytes]]
 """Status and reason of an error of HTTP's own -> headers and body of its answer."""
 
 
-class _TimedOut(Error):  # type: ignore[misc]
+class _TimedOut(Error):  # type: ignore[misc]  # waitress has no types
     code, reason = 408, "Request Timeout"
 
 
-class _Chunks(ChunkedReceiver):  # type: ignore[misc]
+class _Chunks(ChunkedReceiver):  # type: ignore[misc]  # waitress has no types
     """Refuses chunk sizes that RFC 9112, 7.1 does not allow: waitress takes bare LFs and empty lines."""
 
     error: Any
@@ -69,7 +69,7 @@ class _Chunks(ChunkedReceiver):  # type: ignore[misc]
         return taken
 
 
-class Parser(HTTPRequestParser):  # type: ignore[misc]
+class Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
     """One request. One that is complete without a body gets no 100: after that, waitress waits for a body."""
 
     expect_continue: bool
@@ -138,7 +138,7 @@ def _check_head(head: bytes) -> None:
         raise ParsingError("Content-Length must be a number of bytes.")
 
 
-class _Task(WSGITask):  # type: ignore[misc]
+class _Task(WSGITask):  # type: ignore[misc]  # waitress has no types
     """Answers from the app; one without a body (HEAD, 204, 304) leaves the connection open."""
 
     has_body = True
@@ -151,7 +151,7 @@ class _Task(WSGITask):  # type: ignore[misc]
         return head
 
 
-class _ErrorTask(ErrorTask):  # type: ignore[misc]
+class _ErrorTask(ErrorTask):  # type: ignore[misc]  # waitress has no types
     """Answers a request that has not come to the app, after which the connection ends."""
 
     def execute(self) -> None:
@@ -166,7 +166,7 @@ class _ErrorTask(ErrorTask):  # type: ignore[misc]
         self.write(body)
 
 
-class _Channel(HTTPChannel):  # type: ignore[misc]
+class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     """A connection. After its last answer, what the client still sends is taken and forgotten for a while.
 
     A client that meets a closed socket instead learns of that before it reads the answer (RFC 9112, 9.6).
@@ -222,7 +222,7 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
                 self.server.add_task(self)
 
 
-class Server(TcpWSGIServer):  # type: ignore[misc]
+class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
     """A WSGI server. `run` serves until `stop`.
 
     Args:
