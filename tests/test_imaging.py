@@ -12,7 +12,7 @@ from PIL import Image, ImageFile
 from chalicelib.errors import PictureError, UndecodablePicture, UnsupportedFormat
 from chalicelib.imaging import check, headers, make_thumbnail
 from chalicelib.imaging.decoders import heif, jpeg, libwebp, webp
-from chalicelib.imaging.geometry import plan, plans
+from chalicelib.imaging.geometry import Plans, plan, plans
 from chalicelib.imaging.headers.jpeg import JpegHeader
 from chalicelib.imaging.headers.webp import WebpHeader
 from chalicelib.imaging.shrink import by_bands, raw_by_bands, shrink, to_resizable
@@ -282,7 +282,7 @@ def test_progressive_jpeg_without_detail_is_close_with_less(monkeypatch: pytest.
     ("content", "factor"),
     [
         (lambda: encode(photo(800, 600), "JPEG", progressive=True), 20.9),
-        (lambda: encode(photo(800, 600), "JPEG", progressive=True, subsampling="4:4:4"), 15.9),
+        (lambda: encode(photo(800, 600), "JPEG", progressive=True, subsampling="4:4:4"), 15.1),
         (lambda: encode(photo(800, 600), "JPEG"), 100),
         (lambda: encode(photo(800, 600), "JPEG", progressive=True)[:-2], 100),
     ],
@@ -292,6 +292,23 @@ def test_detail_is_kept_where_it_is_needed(content: object, factor: float) -> No
     assert callable(content)
     jpeg_bytes = content()
     assert jpeg.without_detail(jpeg_header(jpeg_bytes), jpeg_bytes, factor) is None
+
+
+@pytest.mark.parametrize(("width", "decoded"), [(4000, 2000), (4032, 2016), (3800, 3800), (8000, 2000)])
+def test_a_camera_photo_is_decoded_at_half_its_size_for_1024_pixels(
+    width: int, decoded: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice as many pixels as the thumbnail has, but for a twentieth."""
+    widths = []
+
+    def observed(image: Image.Image, wanted: Plans) -> list[Image.Image]:
+        widths.append(image.width)
+        return shrink(image, wanted)
+
+    monkeypatch.setattr(jpeg, "shrink", observed)
+    content = encode(photo(width, 96), "JPEG")
+    jpeg.decode(jpeg_header(content), content, [ThumbnailSpec(1024, 1024, Fit.CONTAIN)])
+    assert widths == [decoded]
 
 
 def test_libwebp_is_found() -> None:

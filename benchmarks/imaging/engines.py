@@ -54,6 +54,12 @@ def apart() -> Engine:
     return run
 
 
+def largest() -> Engine:
+    """The largest of these sizes alone."""
+    one = service()
+    return lambda content, _: one(content, SIZES[-1].spec)
+
+
 def unencoded() -> Engine:
     """This service's picture before it becomes a JPEG, as a PNG: for its similarity alone, never timed."""
     from chalicelib.imaging import headers, render  # noqa: PLC0415 - not there where thumbor's Pillow is
@@ -185,6 +191,7 @@ ENGINES: dict[str, Callable[[], Engine]] = {
     "service": service,
     "together": together,
     "apart": apart,
+    "largest": largest,
     "unencoded": unencoded,
     "plain": plain,
     "pyvips": pyvips,

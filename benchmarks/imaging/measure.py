@@ -49,7 +49,8 @@ class Result:
     `seconds` are those computed, one value a round; `peak` is the process's most memory in megabytes and
     `growth` by how much that is more than when it was idle; `size` is the thumbnail's in bytes and
     `similarity` its SSIM; `unencoded` is this service's before the JPEG coding. `together` and `apart` are
-    this service's seconds for four sizes from one decoding and from one for each, of `SEVERAL_OF` alone.
+    this service's seconds for four sizes from one decoding and from one for each, `largest` those for the
+    largest size alone, of `SEVERAL_OF`.
     """
 
     sample: Sample
@@ -61,6 +62,7 @@ class Result:
     unencoded: float | None = None
     together: list[float] = field(default_factory=list)
     apart: list[float] = field(default_factory=list)
+    largest: list[float] = field(default_factory=list)
 
     def milliseconds(self, name: str) -> float:
         """An engine's median."""
@@ -112,12 +114,13 @@ def measure(sample: Sample, workers: dict[str, Worker], rounds: int) -> Result:
 
 def _measure_several(result: Result, rounds: int, repeat: int) -> None:
     path = result.sample.path()
-    with Worker("together") as together, Worker("apart") as apart:
-        for worker in (together, apart):
+    with Worker("together") as together, Worker("apart") as apart, Worker("largest") as largest:
+        turns = ((together, result.together), (apart, result.apart), (largest, result.largest))
+        for worker, _ in turns:
             worker.make(path, SPEC)
         for _ in range(rounds):
-            result.together.append(together.make(path, SPEC, repeat=repeat).cpu_seconds)
-            result.apart.append(apart.make(path, SPEC, repeat=repeat).cpu_seconds)
+            for worker, seconds in turns:
+                seconds.append(worker.make(path, SPEC, repeat=repeat).cpu_seconds)
 
 
 def _similarity(thumbnail: bytes, right: Image.Image) -> float:

