@@ -40,7 +40,15 @@ COMMAND = "mutants"
 EQUIVALENT = Path(__file__).with_name("equivalent.json")
 _MOST = 100
 """The largest number that is changed by one; one more or less of a larger bound is an equivalent mutant."""
-_LIFECYCLE = ("lifecycle", "lifecycle_rules", "schedule", "full_redis", "store", "retry")
+_LIFECYCLE = (
+    "lifecycle_results",
+    "lifecycle",
+    "lifecycle_rules",
+    "schedule",
+    "full_redis",
+    "store",
+    "retry",
+)
 _STORE = (
     "schedule",
     "store",
