@@ -9,8 +9,8 @@ import pytest
 from chalicelib import naming
 from chalicelib.errors import BucketUnavailable, OutOfMemory, PictureError, RetriesExhausted
 from chalicelib.records.record import State
-from chalicelib.work.process import Outcome, Processor, ignore
-from chalicelib.work.retry import MOST_ATTEMPTS, Retried, retry_record
+from chalicelib.work.process import UNSEEN, Outcome, Processor, ignore
+from chalicelib.work.retry import MOST_ATTEMPTS, Retried, retry_original, retry_record
 from chalicelib.work.upload import Uploader
 from tests.conftest import SettableClock, found, just_before, picture
 from tests.inside import small_pages
@@ -90,6 +90,18 @@ def test_deaths_before_and_after_an_outage_add_up(
             with pytest.raises(BucketUnavailable):
                 retry()
     assert retry().gave_up
+
+
+@pytest.mark.parametrize(
+    ("content", "outcome"), [(picture(), Outcome.READY), (b"no picture", Outcome.FAILED)]
+)
+def test_an_event_of_a_picture_without_a_record_makes_it(
+    processor: Processor, content: bytes, outcome: Outcome
+) -> None:
+    processor.bucket.put("originals/a.jpg", content, content_type="image/jpeg")
+    error = RetriesExhausted()
+    again = retry_original(processor, "originals/a.jpg", UNSEEN, ignore, error, most_attempts=0)
+    assert again == Retried(outcome, gave_up=False)
 
 
 def test_a_picture_that_was_given_up_stays_failed_until_it_is_redriven(

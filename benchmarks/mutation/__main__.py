@@ -3,9 +3,10 @@
     python -m benchmarks.mutation [--sample 100] [--seed 1] [--only work/] [--minutes 120]
 
 To be run with an interpreter that has cosmic-ray (`make mutants`); the tests are run by that of `.venv`, in a
-copy of the project below `build/mutants`. A run can be broken off: the same one goes on where it stopped, as
-long as code and tests stay the same. What survives is printed with its difference. Mutants that change what
-no test could see (equivalent mutants) are listed with the reason in `equivalent.json`, and do not count.
+copy of the project below `build/mutants`: those of the mutant's module, and if they notice nothing, all that
+`make test` runs. A run can be broken off: the same one goes on where it stopped, as long as code and tests
+stay the same. What survives is printed with its difference. Mutants that change what no test could see
+(equivalent mutants) are listed with the reason in `equivalent.json`, and do not count.
 """
 
 import argparse
@@ -37,6 +38,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "mutants"
 PYTHON = ROOT / ".venv" / "bin" / "python"
 COMMAND = "mutants"
+ALL_TESTS = ("-m", "not slow", "--numprocesses", "2")
+ALL_TESTS_SECONDS = 1800
 EQUIVALENT = Path(__file__).with_name("equivalent.json")
 _MOST = 100
 """The largest number that is changed by one; one more or less of a larger bound is an equivalent mutant."""
@@ -67,12 +70,22 @@ _PROCESS = (
     "two_prefixes",
     "api",
 )
-_REPAIR = ("audit", "audit_failed", "rebuild", "rebuild_records", "stand_alone", "recovery", "refusals")
+_REPAIR = (
+    "audit",
+    "audit_failed",
+    "rebuild",
+    "rebuild_records",
+    "stand_alone",
+    "sizes_stored",
+    "recovery",
+    "refusals",
+    "focus",
+)
 SUBJECTS: Mapping[str, Sequence[str]] = {
     "records/lifecycle.py": (*_LIFECYCLE, "sweep", "audit", "process"),
     "records/store.py": (*_STORE, "sweep", "audit", "rebuild_records", "retry"),
     "records/codec.py": ("codec", "codec_metadata", "store_releases", "rebuild_records", "stand_alone"),
-    "work/upload.py": ("idempotency", "presigned", "api", "api_races", "owners"),
+    "work/upload.py": ("idempotency", "presigned", "api", "api_races", "owners", "focus"),
     "work/download.py": ("download", "two_expiries", "api_races"),
     "work/process.py": (*_PROCESS, "two_prefixes", "api", "rebuild_records", "idempotency"),
     "work/remove.py": ("process_races", "sweep", "audit", "stand_alone", "two_prefixes", "api_races"),
@@ -174,8 +187,8 @@ def copy_of_the_project(folder: Path) -> Path:
     return folder
 
 
-def tests_fail(tree: Path, module: str, seconds: float) -> bool:
-    """Run the tests of a module; what does not end counts as a failure, too.
+def tests_fail(tree: Path, tests: Sequence[str], seconds: float) -> bool:
+    """Run these tests; what does not end counts as a failure, too.
 
     Raises:
         RuntimeError: there are no such tests.
@@ -185,7 +198,7 @@ def tests_fail(tree: Path, module: str, seconds: float) -> bool:
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     try:
         ran = subprocess.run(
-            [str(PYTHON), "-m", "pytest", *options, *test_files(module)],
+            [str(PYTHON), "-m", "pytest", *options, *tests],
             cwd=tree,
             env=environment,
             timeout=seconds,
@@ -245,7 +258,7 @@ class Run:
         tree = self._trees.get()
         try:
             began = time.monotonic()
-            if tests_fail(tree, module, 1800):
+            if tests_fail(tree, test_files(module), 1800):
                 raise SystemExit(f"the tests of {module} fail as it is")
             self._limits[module] = 60 + 5 * (time.monotonic() - began)
         finally:
@@ -254,24 +267,31 @@ class Run:
     def _try(self, mutant: Mutant) -> None:
         if time.monotonic() > self._end or mutant.module not in self._limits:
             return
+        before = (ROOT / mutant.path).read_text()
+        after = mutate_code(before, self._operators[mutant.operator], mutant.occurrence) or before
+        changed = difference(before, after)
+        found = {"mutant": asdict(mutant), "killed": False, "by_others": False, "changed": changed}
+        word = "equivalent"
+        if not is_equivalent(found):
+            own, others = self._noticed(mutant, before, after)
+            found |= {"killed": own or others, "by_others": others}
+            word = "killed" if own else "killed by others" if others else "SURVIVED"
+        with self._notes.open("a") as notes:
+            notes.write(json.dumps(found) + "\n")
+        sys.stdout.write(f"{word} {mutant.path}:{mutant.line} {' '.join(changed)[:150]}\n")
+        sys.stdout.flush()
+
+    def _noticed(self, mutant: Mutant, before: str, after: str) -> tuple[bool, bool]:
+        """Tell whether the tests of the mutant's module notice it, and whether only others do."""
         tree = self._trees.get()
         path = tree / mutant.path
-        before = (ROOT / mutant.path).read_text()
         try:
-            after = mutate_code(before, self._operators[mutant.operator], mutant.occurrence)
-            path.write_text(after or before)
-            is_killed = tests_fail(tree, mutant.module, self._limits[mutant.module])
+            path.write_text(after)
+            own = tests_fail(tree, test_files(mutant.module), self._limits[mutant.module])
+            return own, not own and tests_fail(tree, ALL_TESTS, ALL_TESTS_SECONDS)
         finally:
             path.write_text(before)
             self._trees.put(tree)
-        changed = difference(before, after or before)
-        with self._notes.open("a") as notes:
-            notes.write(
-                json.dumps({"mutant": asdict(mutant), "killed": is_killed, "changed": changed}) + "\n"
-            )
-        word = "killed" if is_killed else "SURVIVED"
-        sys.stdout.write(f"{word} {mutant.path}:{mutant.line} {' '.join(changed)[:150]}\n")
-        sys.stdout.flush()
 
 
 def is_equivalent(result: Mapping[str, Any]) -> bool:
@@ -289,19 +309,24 @@ def summary(results: Sequence[Mapping[str, Any]], seed: int) -> str:
     """Say in Markdown how many of each module were noticed."""
     counts: dict[str, Counter[str]] = {}
     for result in results:
-        kind = "killed" if result["killed"] else "equivalent" if is_equivalent(result) else "survived"
+        if result["killed"]:
+            kind = "others" if result["by_others"] else "own"
+        else:
+            kind = "equivalent" if is_equivalent(result) else "survived"
         counts.setdefault(result["mutant"]["module"], Counter())[kind] += 1
     total = sum(counts.values(), Counter())
-    noticed = 100 * total["killed"] / max(1, total["killed"] + total["survived"])
+    noticed = total["own"] + total["others"]
+    counted = noticed + total["survived"]
     lines = [
-        f"{noticed:.0f} % of {total['killed'] + total['survived']} mutants were noticed "
+        f"{100 * noticed / max(1, counted):.0f} % of {counted} mutants were noticed "
         f"(seed {seed}; {total['equivalent']} more change nothing that could be noticed).",
         "",
-        "| Module | Noticed | Survived | Equivalent |",
-        "|---|--:|--:|--:|",
+        "| Module | Noticed by its own tests | by others | Survived | Equivalent |",
+        "|---|--:|--:|--:|--:|",
     ]
+    kinds = ("own", "others", "survived", "equivalent")
     for module, found in sorted(counts.items()):
-        lines.append(f"| {module} | {found['killed']} | {found['survived']} | {found['equivalent']} |")
+        lines.append(f"| {module} | {' | '.join(str(found[kind]) for kind in kinds)} |")
     return "\n".join(lines)
 
 

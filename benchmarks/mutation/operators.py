@@ -34,7 +34,7 @@ class SwapEnds(_Own):
 
 
 class DropArgument(_Own):
-    """A call without one of its keyword arguments."""
+    """A call without one of its keyword arguments; `strict` of `zip` only says what holds anyway."""
 
     def mutation_positions(self, node: Any) -> Iterator[Place]:
         """Give the place of each keyword argument."""
@@ -53,7 +53,8 @@ class DropArgument(_Own):
     def _named(node: Any) -> list[Any]:
         of_one = node.type == "argument" and node.parent.type == "trailer"
         arguments = node.children if node.type == "arglist" else [node] if of_one else []
-        return [one for one in arguments if one.type == "argument" and one.children[0].type == "name"]
+        named = [one for one in arguments if one.type == "argument" and one.children[0].type == "name"]
+        return [one for one in named if one.children[0].value != "strict"]
 
 
 class DropStatement(_Own):
