@@ -269,6 +269,10 @@ class Run:
             return
         before = (ROOT / mutant.path).read_text()
         after = mutate_code(before, self._operators[mutant.operator], mutant.occurrence) or before
+        try:
+            compile(after, mutant.path, "exec")
+        except SyntaxError:
+            return  # such as another operator in place of the `*` between parameters
         changed = difference(before, after)
         found = {"mutant": asdict(mutant), "killed": False, "by_others": False, "changed": changed}
         word = "equivalent"
