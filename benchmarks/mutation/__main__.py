@@ -150,13 +150,23 @@ def mutants(chosen: Mapping[str, Any]) -> Iterator[list[Mutant]]:
         for name, operator in chosen.items():
             positions = [(node, at) for node in ast_nodes(tree) for at in operator.mutation_positions(node)]
             for occurrence, (node, at) in enumerate(positions):
-                if node.type == "number" and float(node.value) > _MOST:
+                if _changes_nothing(node):
                     continue
-                if node.search_ancestor("decorator") is not None:
-                    continue  # such as the slots of a dataclass: the mutant is equivalent
                 place = (at, name.partition("_")[0])
                 places.setdefault(place, []).append(Mutant(module, code, name, occurrence, at[0][0]))
         yield from places.values()
+
+
+def _changes_nothing(node: Any) -> bool:
+    """Tell whether all mutants of a place are equivalent."""
+    if node.type == "number" and float(node.value) > _MOST:
+        return True
+    # Such as the slots of a dataclass.
+    if node.search_ancestor("decorator") is not None:
+        return True
+    named = node.search_ancestor("argument")
+    # What `zip` is to check holds anyway.
+    return named is not None and named.children[0].type == "name" and named.children[0].value == "strict"
 
 
 def sample(chosen: Mapping[str, Any], size: int, seed: int, only: str) -> list[Mutant]:

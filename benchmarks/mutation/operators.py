@@ -34,7 +34,7 @@ class SwapEnds(_Own):
 
 
 class DropArgument(_Own):
-    """A call without one of its keyword arguments; `strict` of `zip` only says what holds anyway."""
+    """A call without one of its keyword arguments; `strict` of `zip` only checks what holds anyway."""
 
     def mutation_positions(self, node: Any) -> Iterator[Place]:
         """Give the place of each keyword argument."""
