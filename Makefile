@@ -106,6 +106,8 @@ bench: $(READY)
 # The alternatives that the benchmark and the scorecard compare with, apart from what the service needs.
 BENCH := .bench
 SHARP := sharp@0.35.5
+# The reference decoder of placeholders, for tests/test_thumbhash.py.
+THUMBHASH := thumbhash@0.1.1
 
 bench-imaging: $(BENCH)/.ready
 	$(BENCH)/python/bin/python -m benchmarks.imaging.speed --write
@@ -128,8 +130,8 @@ $(BENCH)/.ready: requirements.txt requirements-dev.txt benchmarks/imaging/requir
 	$(PYTHON) -m venv --clear $(BENCH)/thumbor
 	$(BENCH)/thumbor/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/imaging/requirements-thumbor.txt
 	@if command -v npm >/dev/null; then \
-		npm install --silent --prefix $(BENCH) --no-save --no-package-lock --no-audit --no-fund $(SHARP); \
-	else echo "sharp is left out: there is no npm here."; fi
+		npm install --silent --prefix $(BENCH) --no-save --no-package-lock --no-audit --no-fund $(SHARP) $(THUMBHASH); \
+	else echo "sharp and thumbhash are left out: there is no npm here."; fi
 	@touch $@
 
 cold-start: $(READY)
