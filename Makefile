@@ -95,7 +95,7 @@ lock: $(READY)
 		--no-header --upgrade tests/e2e/requirements.in -o tests/e2e/requirements.txt
 
 clean:
-	rm -rf $(VENV) .venvs .venv-package .venv-ministack .venv-audit .venv-mutants build $(BENCH) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venvs .venv-package .venv-ministack .venv-audit .venv-mutants .mutants build $(BENCH) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(RUN) $(READY): environment-%:
 	@$(PYTHON) local/environment.py $*

@@ -32,6 +32,7 @@ AT_INIT = {
     "chalice",
     "chalicelib",
     "cryptography",
+    "hiredis",
     "jmespath",
     "multipart",
     "redis",

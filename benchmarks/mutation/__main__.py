@@ -3,7 +3,7 @@
     python -m benchmarks.mutation [--sample 100] [--seed 1] [--only work/] [--minutes 120]
 
 To be run with an interpreter that has cosmic-ray (`make mutants`); the tests are run by that of `.venv`, in a
-copy of the project below `build/mutants`: those of the mutant's module, and if they notice nothing, all that
+copy of the project below `.mutants`: those of the mutant's module, and if they notice nothing, all that
 `make test` runs. A run can be broken off: the same one goes on where it stopped, as long as code and tests
 stay the same. What survives is printed with its difference. Mutants that change what no test could see
 (equivalent mutants) are listed with the reason in `equivalent.json`, and do not count.
@@ -35,7 +35,7 @@ from benchmarks import documents
 from benchmarks.mutation.operators import DropArgument, DropStatement, SwapEnds
 
 ROOT = Path(__file__).resolve().parents[2]
-BUILD = ROOT / "build" / "mutants"
+BUILD = ROOT / ".mutants"
 PYTHON = ROOT / ".venv" / "bin" / "python"
 COMMAND = "mutants"
 ALL_TESTS = ("-m", "not slow", "--numprocesses", "2")

@@ -150,7 +150,7 @@ def test_it_holds_no_more_than_it_says(made: Path) -> None:
     names = {path.name for path in code.iterdir() if path.suffix not in {".dist-info", ".so"}}
     assert names == {
         *("app.py", "chalicelib", "chalice", "__pycache__"),
-        *("PIL", "pillow.libs", "pi_heif.libs", "isal", "redis", "multipart.py"),
+        *("PIL", "pillow.libs", "pi_heif.libs", "isal", "redis", "hiredis", "multipart.py"),
         *("aws_lambda_powertools", "jmespath", "typing_extensions.py", "jwt", "cryptography"),
     }
     assert json.loads((made / "template.json").read_text())["Transform"] == "AWS::Serverless-2016-10-31"
