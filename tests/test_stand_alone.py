@@ -244,3 +244,17 @@ def test_an_original_that_is_put_again_with_the_same_bytes_goes_too(
         assert processor.process(record.object_key) is Outcome.UNCHANGED
         assert keys_in(uploader.bucket) == kept
     assert state_of(uploader.store, record.id) is State.READY
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_an_original_stays_whose_thumbnail_is_no_copy_that_can_stand_alone(
+    processor: Processor, is_there: bool
+) -> None:
+    """It was made while originals were kept: without its original, nothing could tell of the picture."""
+    bucket = processor.bucket
+    put(bucket, CLIENTS_KEY, A)
+    assert replace(processor, keep_originals=True).process(CLIENTS_KEY) is Outcome.READY
+    if not is_there:
+        bucket.delete(*keys_in(bucket, naming.thumbnails(ID)))
+    assert processor.process(CLIENTS_KEY) is Outcome.UNCHANGED
+    assert bucket.exists(CLIENTS_KEY)
