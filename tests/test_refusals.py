@@ -138,6 +138,16 @@ class TestProcessing:
             assert processor.process(key, seen=seen) is Outcome.UNCHANGED
         assert found(store, record.id) == record
 
+    def test_without_a_known_version_the_record_tells_that_there_is_one(
+        self, processor: Processor, uploader: Uploader, refusals: Refusals
+    ) -> None:
+        """As of a check that no event came for; an upload that was never stored has no version."""
+        waiting = stored(uploader)
+        refusals.add(waiting.object_key, Answer(403, "InvalidObjectState"))
+        assert waiting.etag is None
+        assert processor.process(waiting.object_key) is Outcome.FAILED
+        assert found(processor.store, waiting.id).etag is not None
+
     def test_an_outage_leaves_the_record_as_it_is(
         self, processor: Processor, uploader: Uploader, refusals: Refusals
     ) -> None:
