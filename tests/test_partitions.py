@@ -186,3 +186,12 @@ def test_a_page_is_one_round_trip_to_the_index_and_one_to_the_records(
     reads = {name: after[name]["calls"] - before.get(name, {"calls": 0})["calls"] for name in after}
     assert reads["cmdstat_zrange"] == 16
     assert reads["cmdstat_hgetall"] == min(limit, 100)
+
+
+def test_an_upload_is_stored_without_a_transaction(store: RecordStore, redis_server: "redis.Redis") -> None:
+    """A cluster has none for keys of several slots."""
+    redis_server.config_resetstat()
+    store.create(new_record())
+    commands = redis_server.info("commandstats")
+    assert {"cmdstat_hset"} <= set(commands)
+    assert not {"cmdstat_multi", "cmdstat_exec"} & set(commands)

@@ -92,6 +92,14 @@ def found(store: RecordStore, record: Record) -> Record:
     return stored
 
 
+@pytest.mark.parametrize(("etag", "thumbnail"), [(None, "a"), ("a", None), (None, None)])
+def test_only_a_version_can_be_claimed(store: RecordStore, etag: str | None, thumbnail: str | None) -> None:
+    fresh = replace(new_record(), etag=etag, thumbnail=thumbnail)
+    with pytest.raises(ValueError, match="only a version"):
+        store.claim_version(fresh)
+    assert store.find(fresh.id) is None
+
+
 def test_a_record_reads_back_as_written(store: RecordStore) -> None:
     record = replace(
         new_record(),

@@ -38,6 +38,14 @@ def test_keys_are_fetched_once_and_then_now_and_then(
     assert issuer.requests == 2
 
 
+def test_no_timer_is_left_behind_by_a_fetch(issuer: Issuer) -> None:
+    """It would hold a thread, and the connection, for as long as a fetch may take."""
+    before = set(threading.enumerate())
+    assert fetch(issuer.url)
+    left = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+    assert all(timer.finished.is_set() for timer in left if timer not in before)
+
+
 def test_a_new_key_is_found_with_its_first_token(
     tokens: Tokens, issuer: Issuer, clock: SettableClock
 ) -> None:
