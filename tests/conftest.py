@@ -6,6 +6,7 @@ Servers live as long as the test session; each test gets an empty Redis and a bu
 import gc
 import itertools
 import json
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -55,6 +56,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     end_to_end.addoption("--base-url", help="a service that runs already; nothing is started then")
     end_to_end.addoption("--bucket", help="its bucket; without it, what looks into the bucket is skipped")
+
+
+def pytest_configure() -> None:
+    # Shells let what they run in the background ignore it, and programs that tests start inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

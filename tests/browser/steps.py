@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from playwright.sync_api import FilePayload, Locator, Page
+from playwright.sync_api import BrowserContext, FilePayload, Locator, Page
 
 from tests.browser.front import Answer, Asked
 from tests.conftest import picture
@@ -50,12 +50,19 @@ def hand_over(page: Page, event: str, given: list[tuple[str, bytes]]) -> None:
 
 
 def scroll_through(page: Page) -> None:
-    """Let each card come into view."""
+    """Let each card come into view, for as long as the browser takes to notice."""
     page.evaluate(
         """async () => {
             for (const card of document.querySelectorAll("#grid > li")) {
                 card.scrollIntoView();
-                await new Promise(done => setTimeout(done, 30));
+                await new Promise(done => {
+                    const observer = new IntersectionObserver(entries => {
+                        if (!entries.some(entry => entry.isIntersecting)) return;
+                        observer.disconnect();
+                        done();
+                    });
+                    observer.observe(card);
+                });
             }
             scrollTo(0, 0);
         }"""
@@ -83,11 +90,19 @@ def refusing(times: int, method: str, path: str, answer: Answer) -> Callable[[As
 
 def while_it_runs(page: Page, condition: Callable[[], bool]) -> None:
     """Wait for what the page, or a route of it, does."""
-    for _ in range(200):
+    for _ in range(1200):
         if condition():
             return
         page.wait_for_timeout(50)
-    raise AssertionError("not within 10 s")
+    raise AssertionError("not within 60 s")
+
+
+def without_refresh(context: BrowserContext) -> None:
+    """Let pages not ask for their lists anew, for a test that counts requests, however long it takes."""
+    context.add_init_script(
+        """const start = setInterval;
+        setInterval = (call, milliseconds) => milliseconds < 10_000 ? start(call, milliseconds) : 0;"""
+    )
 
 
 def set_hidden(page: Page, *, hidden: bool) -> None:

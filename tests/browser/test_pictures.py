@@ -10,7 +10,7 @@ from playwright.sync_api import Route, expect
 
 from chalicelib import services
 from tests.browser.conftest import Visit
-from tests.browser.steps import card, scroll_through, thumbnail, while_it_runs
+from tests.browser.steps import card, scroll_through, thumbnail, while_it_runs, without_refresh
 from tests.conftest import Api, picture
 
 THUMBNAILS = "**/thumbnails/**"
@@ -20,6 +20,7 @@ def test_a_page_of_48_pictures_is_one_request_to_the_api(visit: Visit, api: Api)
     for number in range(50):
         api.upload(picture(80, 60, seed=number), f"{number}.jpg")
     api.deliver()
+    without_refresh(visit.context)
     page = visit.open()
     expect(page.get_by_role("listitem")).to_have_count(48)
     scroll_through(page)

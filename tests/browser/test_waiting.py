@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import Visit
 from tests.browser.front import Answer, Asked, error
-from tests.browser.steps import MAKING, card, choose, long, refusing, slow
+from tests.browser.steps import MAKING, card, choose, long, refusing, slow, while_it_runs
 from tests.conftest import Api
 
 BUSY = error(503, "The record store (Redis) cannot be reached; try again.", {"Retry-After": "0"})
@@ -118,7 +118,7 @@ def test_several_are_selected_downloaded_and_deleted(visit: Visit, api: Api) -> 
     page.on("download", lambda download: saved.append(download.suggested_filename))
     page.get_by_role("button", name="Download selected").click()
     expect(page.get_by_role("status")).to_contain_text("3 pictures downloaded.")
-    page.wait_for_timeout(300)
+    while_it_runs(page, lambda: len(saved) >= 3)
     assert sorted(saved) == ["a.thumbnail.jpg", "b.thumbnail.jpg", "c.thumbnail.jpg"]
     visit.front.answer = refusing(4, "DELETE", records["b.jpg"]["id"], BUSY)
     page.get_by_role("button", name="Delete selected").click()
