@@ -316,6 +316,11 @@ def sqs(aws_environment: None) -> "SQSClient":
     return client
 
 
+def patient_s3_client(*, timeout: float, attempts: int) -> "S3Client":
+    """A client that waits a minute where the API's own gives up; `test_outage` has that one."""
+    return s3_client(timeout=max(timeout, 60), attempts=attempts)
+
+
 @pytest.fixture
 def api(
     api_server: tuple[str, str],
@@ -330,6 +335,8 @@ def api(
     monkeypatch.setattr(app, "now_ms", clock)
     for module in (services, triggers):
         monkeypatch.setattr(module, "now_ms", clock)
+    # On a busy machine, an S3 in this process takes longer than a second for a thousand objects.
+    monkeypatch.setattr(services, "s3_client", patient_s3_client)
     # Fresh settings and clients for each test, so that what one hooks into them ends with it.
     for made in (services.settings, services.bucket, services.store, services.processor):
         made.cache_clear()
