@@ -14,6 +14,7 @@ from chalicelib import services
 from chalicelib.clients import redis_client
 from tests.conftest import picture
 from tests.reliability.deployment import Deployment
+from tests.service import eventually
 
 CLIENTS = 3
 PIPELINES = 3
@@ -21,8 +22,9 @@ PIPELINES = 3
 
 @dataclass(frozen=True)
 class Answer:
-    """What a client was answered at a time of `time.monotonic`, with the id if the picture was accepted."""
+    """What a client was answered, with the id if the picture was accepted; times are of `time.monotonic`."""
 
+    began: float
     at: float
     status: int
     record_id: str | None
@@ -74,16 +76,21 @@ class Load:
         return [answer.record_id for answer in self.answers if answer.record_id is not None]
 
     def statuses(self, *, since: float = 0, until: float = float("inf")) -> list[int]:
-        """Of all answers that came between these times."""
-        return [answer.status for answer in self.answers if since <= answer.at < until]
+        """Of all requests that were made, and answered, between these times."""
+        return [answer.status for answer in self.answers if since <= answer.began and answer.at < until]
+
+    def wait_for(self, number: int, *, since: float = 0) -> None:
+        """Wait until so many requests that were made since then have been answered."""
+        eventually(lambda: len(self.statuses(since=since)) >= number, 120)
 
     def _upload(self, client: int) -> None:
         number = 0
         while not self._stopped.is_set():
             content = picture(16, 12, seed=CLIENTS * number + client)
+            began = time.monotonic()
             reply = self.deployment("POST", files={"image": ("a.jpg", content)})
             record_id = reply.json()["id"] if reply.status_code == 201 else None
-            self.answers.append(Answer(time.monotonic(), reply.status_code, record_id))
+            self.answers.append(Answer(began, time.monotonic(), reply.status_code, record_id))
             if record_id is not None:
                 self._events.put(record_id)
             number += 1

@@ -89,13 +89,13 @@ def test_every_request_and_every_function(deployment: Deployment, cluster: Clust
 def test_slots_move_while_clients_upload(deployment: Deployment, cluster: Cluster) -> None:
     written = [naming.partition(name, n) for name in ("due", "records") for n in range(PARTITIONS)]
     with Load(deployment) as load:
-        time.sleep(1)
+        load.wait_for(5)
         for target in cluster.servers:
             # Keys that all requests write, and records as they come.
             for key in (*written, *sorted(cluster.all_keys())[:30], naming.HEALTH, naming.HEARTBEAT):
                 cluster.migrate(slot_of(key), target, pause=0.002)
+        load.wait_for(21)
     assert {cluster.owner(slot_of(key)) for key in written} == {cluster.servers[-1]}
-    assert len(load.statuses()) > 20
     assert set(load.statuses()) == {201}
     assert {deployment.shown(one) for one in load.accepted} == {"ready"}
     assert set(load.accepted) <= deployment.listed().keys()
@@ -131,16 +131,15 @@ def test_a_primary_is_lost_while_clients_upload(
     with redis_cluster.cluster(replicas=3) as cluster, on(cluster, api_server[0], s3_endpoint) as deployment:
         deployment.reconcile()
         with Load(deployment) as load:
-            time.sleep(2)
+            load.wait_for(10)
             before = time.monotonic()
             # It has one of the keys that all requests write; the first server is the one that the URL names.
             take_over(cluster, kind, of=naming.partition("due", 1))
             at = time.monotonic()
-            time.sleep(FELT_SECONDS + 2)
+            load.wait_for(11, since=at + FELT_SECONDS)
         assert set(load.statuses()) <= {201, 503}
         assert set(load.statuses(until=before)) == {201}
         after = load.statuses(since=at + FELT_SECONDS)
-        assert len(after) > 10
         assert set(after) == {201}
         counts = deployment.reconcile()
         assert counts["losses noticed"] == 1
