@@ -15,6 +15,7 @@ from chalicelib.clients import redis_client
 from chalicelib.clock import now_ms
 from chalicelib.records import lifecycle
 from chalicelib.records.checkpoints import Checkpoint
+from chalicelib.records.index import entry_of
 from chalicelib.records.record import (
     UNRESTRICTED,
     Failure,
@@ -269,3 +270,28 @@ def test_a_change_whose_reply_is_lost_happens_once(
     assert (record.id in listed) == (undisturbed.id in listed)
     indexed = {entry.record_id for entry in store.index.newest(10, None)}
     assert (record.id in indexed) == (undisturbed.id in indexed)
+
+
+@pytest.mark.parametrize("way", ["repeated upload", "another version"])
+def test_a_record_that_is_stored_again_has_the_entry_of_its_first_time(store: RecordStore, way: str) -> None:
+    """It is announced under its new time of creation, before its record is known to be there."""
+    first = new_record("v1")
+    later = replace(first, created_ms=first.created_ms + 5000)
+    if way == "repeated upload":
+        store.create_if_absent(first)
+        kept = store.create_if_absent(later)
+    else:
+        store.claim_version(first)
+        kept = store.claim_version(version(later, "v2"))
+    assert kept.created_ms == first.created_ms
+    assert store.index.newest(10, None) == [entry_of(first)]
+
+
+def test_a_removed_record_that_is_announced_again_has_no_entry(store: RecordStore) -> None:
+    record = new_record("v1")
+    store.create(record)
+    removing = store.start_removal(record, RemovalScope.ANY, UNRESTRICTED)
+    assert removing is not None
+    assert store.finish_removal(removing, "t")
+    assert lifecycle.is_tombstone(store.create_if_absent(record))
+    assert store.index.newest(10, None) == []
