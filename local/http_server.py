@@ -287,13 +287,19 @@ class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
             while not self._is_stopped:
                 wasyncore.loop(timeout=1, map=self._map, use_poll=True, count=1)
         finally:
+            # Requests that are at work are answered, if that takes no longer than five seconds.
+            self.task_dispatcher.shutdown()
             wasyncore.close_all(self._map)
 
     def stop(self) -> None:
         """Let `run` return; for other threads and for signal handlers."""
         self._is_stopped = True
-        with contextlib.suppress(OSError):  # `run` has noticed already, and closed what would wake it
-            self.pull_trigger()
+        self.pull_trigger()
+
+    def pull_trigger(self) -> None:
+        """Wake `run`; called by `stop`, and after each answer by the thread that gave it."""
+        with contextlib.suppress(OSError):  # `run` has ended, and closed what would wake it
+            super().pull_trigger()
 
     def maintenance(self, now: float) -> None:
         """Leave clients that are silent, and those that take too long in all."""

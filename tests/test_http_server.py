@@ -2,11 +2,14 @@
 
 import json
 import socket
+import threading
+import time
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
-from local.http_server import MAX_BODY
+from local.http_server import MAX_BODY, Server
 from tests.conftest import Api, picture
 from tests.test_gateway import HOST, PULSE, connect, everything_from, statuses
 
@@ -166,3 +169,32 @@ def test_a_client_that_asks_before_it_sends_is_answered(api: Api) -> None:
                 connection.sendall(b"hello")
             received += everything_from(connection)
         assert statuses(received) == expected
+
+
+@pytest.mark.parametrize("seconds", [0.2, 7.0], ids=["in time", "too late"])
+def test_a_request_at_work_is_answered_by_a_server_that_stops(
+    caplog: pytest.LogCaptureFixture, seconds: float
+) -> None:
+    """One that takes too long is given up, and no error when it ends."""
+    asked, answered = threading.Event(), threading.Event()
+
+    def app(_: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Length", "2")])
+        asked.set()
+        time.sleep(seconds)
+        answered.set()
+        return [b"ok"]
+
+    server = Server(app, lambda *_: ([], b""), ("127.0.0.1", 0), threads=1)
+    running = threading.Thread(target=server.run)
+    running.start()
+    with socket.create_connection(("127.0.0.1", server.effective_port), timeout=60) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert asked.wait(60)
+        server.stop()
+        running.join(60)
+        assert answered.is_set() is (seconds < 5)
+        assert client.recv(1 << 16).endswith(b"ok") is (seconds < 5)
+    assert answered.wait(60)
+    server.pull_trigger()  # as the thread of the late answer does
+    assert not [record for record in caplog.records if record.exc_info]
