@@ -32,6 +32,8 @@ PATIENCE_SECONDS = 10
 """How long a client may be silent, between requests and within one, before its connection is closed."""
 DEADLINE_SECONDS = 60
 """How long a request may take to arrive, and an answer to be read, however steadily the bytes drip."""
+STOP_SECONDS = 4
+"""How long requests that are at work may take when the server stops; `local.processes` kills it at five."""
 _LINGER_SECONDS = 10
 _MAX_CHUNK_LINE = 1024
 
@@ -287,8 +289,8 @@ class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
             while not self._is_stopped:
                 wasyncore.loop(timeout=1, map=self._map, use_poll=True, count=1)
         finally:
-            # Requests that are at work are answered, if that takes no longer than five seconds.
-            self.task_dispatcher.shutdown()
+            # Their threads send the answers by themselves, and need what is closed next.
+            self.task_dispatcher.shutdown(timeout=STOP_SECONDS)
             wasyncore.close_all(self._map)
 
     def stop(self) -> None:

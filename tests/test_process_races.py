@@ -1,7 +1,7 @@
 """Processing that meets uploads, removals, other runs and crashes, forced at the step where it hurts."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +14,7 @@ from chalicelib.records.codec import original_metadata
 from chalicelib.records.record import Record
 from chalicelib.records.store import RecordStore
 from chalicelib.work.process import Outcome, Processor
-from tests.conftest import SettableClock, just_after, just_before, keys_in, picture
+from tests.conftest import SettableClock, found, just_after, just_before, keys_in, picture
 from tests.processing import (
     CLIENTS_KEY,
     assert_nothing_left,
@@ -225,6 +225,22 @@ def test_an_earlier_version_that_comes_back_keeps_its_thumbnail(
         just_before(bucket, "DeleteObjects", lambda: put_and_process(0))
     processor.process(CLIENTS_KEY)
     assert_ready(store, bucket, naming.record_id(CLIENTS_KEY))
+
+
+def test_a_later_version_that_is_there_no_more_gives_way_to_what_is(
+    processor: Processor, store: RecordStore, bucket: Bucket, s3: "S3Client"
+) -> None:
+    """As in a bucket with versions, whose last one has been deleted for good."""
+    s3.put_object(Bucket=bucket.name, Key=CLIENTS_KEY, Body=picture())
+    record_id = naming.record_id(CLIENTS_KEY)
+    assert processor.process(CLIENTS_KEY) is Outcome.READY
+    before = found(store, record_id)
+    assert before.version_ms is not None
+    later = replace(before, etag="later", version_ms=before.version_ms + 60_000, thumbnail="later-run")
+    assert store.claim_version(later).etag == "later"
+    assert processor.process(CLIENTS_KEY) is Outcome.READY
+    assert found(store, record_id).etag == before.etag
+    assert_ready(store, bucket, record_id)
 
 
 def test_a_version_that_came_while_another_was_half_stored(

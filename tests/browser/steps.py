@@ -57,7 +57,7 @@ def scroll_through(page: Page) -> None:
                 card.scrollIntoView();
                 await new Promise(done => {
                     const observer = new IntersectionObserver(entries => {
-                        if (!entries.some(entry => entry.isIntersecting)) return;
+                        if (card.isConnected && !entries.some(entry => entry.isIntersecting)) return;
                         observer.disconnect();
                         done();
                     });
@@ -100,8 +100,10 @@ def while_it_runs(page: Page, condition: Callable[[], bool]) -> None:
 def without_refresh(context: BrowserContext) -> None:
     """Let pages not ask for their lists anew, for a test that counts requests, however long it takes."""
     context.add_init_script(
-        """const start = setInterval;
-        setInterval = (call, milliseconds) => milliseconds < 10_000 ? start(call, milliseconds) : 0;"""
+        """{
+            const start = setInterval;
+            window.setInterval = (call, pause) => pause < 10_000 ? start(call, pause) : 0;
+        }"""
     )
 
 

@@ -53,10 +53,24 @@ def test_it_waits_as_long_as_it_is_told_to(visit: Visit, api: Api) -> None:
 
 def test_it_asks_ever_more_seldom_and_not_while_its_tab_is_hidden(visit: Visit, api: Api) -> None:
     record = api.upload(filename="slow.jpg")
+    visit.context.add_init_script(
+        """{
+            const start = setTimeout;
+            window.pauses = [];
+            window.setTimeout = (call, milliseconds) => {
+                if (call.name === "poll") pauses.push(milliseconds / 1000);
+                return start(call, milliseconds);
+            };
+        }"""
+    )
     page = visit.open()
-    while_it_runs(page, lambda: len(polls(visit, record)) >= 5)
-    first, *_, last = (later - earlier for earlier, later in pairwise(polls(visit, record)))
-    assert last > 1.5 * first
+    while_it_runs(page, lambda: len(polls(visit, record)) >= 4)
+    first, *pauses = page.evaluate("pauses")
+    assert first == 1
+    assert all(later > earlier for earlier, later in pairwise(pauses))
+    gaps = [later - earlier for earlier, later in pairwise(polls(visit, record))]
+    assert len(gaps) >= 3
+    assert all(gap >= pause for gap, pause in zip(gaps, pauses, strict=False)), "it keeps them"
     set_hidden(page, hidden=True)
     seen = len(visit.front.asked)
     api.deliver()
