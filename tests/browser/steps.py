@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from playwright.sync_api import BrowserContext, FilePayload, Locator, Page
+from playwright.sync_api import BrowserContext, CDPSession, FilePayload, Locator, Page
 
 from tests.browser.front import Answer, Asked
 from tests.conftest import picture
@@ -69,9 +69,22 @@ def scroll_through(page: Page) -> None:
     )
 
 
-def slow(page: Page, bytes_a_second: int) -> None:
+def slow(page: Page, bytes_a_second: int) -> CDPSession:
+    """Slow uploads down, until the session that is returned is detached: then the rest is sent."""
     limits = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes_a_second}
-    page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", limits)
+    session = page.context.new_cdp_session(page)
+    session.send("Network.emulateNetworkConditions", limits)
+    return session
+
+
+def it_moves(page: Page, bar: Locator) -> None:
+    seen: set[float] = set()
+
+    def values() -> int:
+        seen.add(float(bar.evaluate("bar => bar.value")))
+        return len(seen)
+
+    while_it_runs(page, lambda: values() >= 3)
 
 
 def long(size: int, name: str) -> FilePayload:

@@ -88,7 +88,7 @@ def test_after_every_answer_was_lost_it_is_dismissed(visit: Visit, api: Api) -> 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_while_it_is_sent_straight_to_the_bucket(visit: Visit, api: Api) -> None:
     page = opened(visit)
-    slow(page, 500_000)
+    slow(page, 50_000)
     choose(page, long(5_000_000, "big.jpg"))
     expect(page.get_by_text("Uploading, ")).to_be_visible()
     page.get_by_role("button", name="Cancel big.jpg").click()
@@ -98,14 +98,14 @@ def test_while_it_is_sent_straight_to_the_bucket(visit: Visit, api: Api) -> None
 
 def test_a_large_one_on_a_slow_network_is_broken_off(visit: Visit, api: Api) -> None:
     page = opened(visit)
-    slow(page, 50_000)
+    network = slow(page, 50_000)
     choose(page, long(2_000_000, "slow.jpg"))
     # The card goes first and the upload half a second later; the network stays slow until then.
     with page.expect_event("requestfailed"):
         page.get_by_role("button", name="Cancel slow.jpg").click()
     expect(page.get_by_role("listitem")).to_have_count(0)
     # Its slot is free again: another one goes.
-    slow(page, -1)
+    network.detach()
     choose(page, "next.jpg")
     expect(page.get_by_text(MAKING)).to_be_visible()
     assert [record["filename"] for record in api("GET").json()] == ["next.jpg"]
@@ -114,9 +114,10 @@ def test_a_large_one_on_a_slow_network_is_broken_off(visit: Visit, api: Api) -> 
 
 def test_one_that_waits_for_its_turn_is_never_sent(visit: Visit, api: Api) -> None:
     page = opened(visit)
-    slow(page, 200_000)
-    choose(page, *(long(200_000, f"{number}.jpg") for number in range(4)))
+    network = slow(page, 5_000)
+    choose(page, *(long(300_000, f"{number}.jpg") for number in range(4)))
     page.get_by_role("button", name="Cancel 3.jpg").click()
+    network.detach()
     expect(page.get_by_text(MAKING)).to_have_count(3)
     assert sorted(record["filename"] for record in api("GET").json()) == ["0.jpg", "1.jpg", "2.jpg"]
     assert sum(map(is_upload, visit.front.asked)) == 3
