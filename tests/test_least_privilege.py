@@ -183,7 +183,7 @@ def test_the_api(api: Api, s3: "S3Client", calls: Callable[[], set[Grant]]) -> N
             used.add(Grant("s3:GetObject", f"{BUCKET}/{key.partition('/')[0]}/*"))
         api("DELETE", f"/{record['id']}")
         used |= calls()
-    assert api.session.get(f"{api.url}/api/v1/system/health", timeout=10).ok
+    assert api.session.get(f"{api.url}/api/v1/system/health", timeout=60).ok
     used |= calls()
     # Thumbnails that are lost: a download repairs the record.
     s3.put_object(Bucket=api.bucket.name, Key="originals/a.jpg", Body=picture())

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def store(redis_url: str, redis_server: "redis.Redis", clock: SettableClock) -> RecordStore:
-    return RecordStore(redis_client(redis_url, timeout=2), clock, publishes=True)
+    return RecordStore(redis_client(redis_url, timeout=30), clock, publishes=True)
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_old_entries_are_found_when_the_number_of_partitions_changes(
 ) -> None:
     from tests.test_publishing import finished
 
-    divided = RecordStore(redis_client(redis_url, timeout=2), clock, 4, publishes=True)
+    divided = RecordStore(redis_client(redis_url, timeout=30), clock, 4, publishes=True)
     for number in range(8):
         finished(divided if number % 2 else store, number)
     batch = relay(store, "publisher", [])

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def store(redis_url: str, redis_server: "redis.Redis", clock: SettableClock) -> RecordStore:
-    return RecordStore(redis_client(redis_url, timeout=2), clock, publishes=True)
+    return RecordStore(redis_client(redis_url, timeout=30), clock, publishes=True)
 
 
 def finished(store: RecordStore, number: int = 0, result: Finished | Failure | None = None) -> Record:
@@ -160,7 +160,7 @@ def test_a_batch_is_bounded(store: RecordStore) -> None:
 
 
 def test_without_events_nothing_is_noted(redis_url: str, redis_server: "redis.Redis") -> None:
-    store = RecordStore(redis_client(redis_url, timeout=2))
+    store = RecordStore(redis_client(redis_url, timeout=30))
     record = finished(store)
     remove(store, record)
     assert redis_server.keys(naming.OUTBOX) == []

@@ -36,7 +36,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def strict(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     """A bucket there, with one object in it."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    client = s3_client(timeout=5, attempts=1)
+    client = s3_client(timeout=60, attempts=1)
     client.create_bucket(Bucket="pictures")
     client.put_object(Bucket="pictures", Key=KEY, Body=b"jpeg", ContentType="image/jpeg")
     return Bucket(client, "pictures", credentials=s3_credentials())
@@ -48,11 +48,11 @@ def sign(bucket: Bucket, *, seconds: int = 60) -> str:
 
 
 def status(url: str) -> int:
-    return requests.get(url, timeout=10).status_code
+    return requests.get(url, timeout=60).status_code
 
 
 def test_it_shows_the_object(strict: Bucket) -> None:
-    reply = requests.get(sign(strict), timeout=10)
+    reply = requests.get(sign(strict), timeout=60)
     assert (reply.status_code, reply.content) == (200, b"jpeg")
     assert reply.headers["Content-Type"] == "image/jpeg"
     assert reply.headers["Cache-Control"] == "private, max-age=60"
@@ -89,9 +89,9 @@ def test_one_bit_changed_is_403(strict: Bucket, change: Callable[[str], str]) ->
 
 def test_it_lets_nobody_write(strict: Bucket) -> None:
     url = sign(strict)
-    assert requests.put(url, data=b"other", timeout=10).status_code == 403
-    assert requests.delete(url, timeout=10).status_code == 403
-    assert requests.get(url, timeout=10).content == b"jpeg"
+    assert requests.put(url, data=b"other", timeout=60).status_code == 403
+    assert requests.delete(url, timeout=60).status_code == 403
+    assert requests.get(url, timeout=60).content == b"jpeg"
 
 
 def test_after_its_end_it_is_403(strict: Bucket) -> None:
