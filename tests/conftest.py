@@ -195,9 +195,16 @@ def just_after(target: Bucket, operation: str, action: Callable[[], object], *, 
 def _once(target: Bucket, hook: str, action: Callable[[], object], skip: int) -> None:
     calls = itertools.count()
 
-    def run(**_: object) -> None:
-        if next(calls) == skip:
+    def run(parsed: dict[str, Any] | None = None, **_: object) -> None:
+        if next(calls) != skip:
+            return
+        try:
             action()
+        except BaseException:
+            # Nobody else can: the caller has not got the answer yet.
+            if parsed is not None and "Body" in parsed:
+                parsed["Body"].close()
+            raise
 
     s3_of(target).meta.events.register(hook, run)
 
