@@ -59,6 +59,7 @@ _STORE = (
     "store_tombstones",
     "full_redis",
     "store_contention",
+    "store_cluster",
     "sweep",
 )
 _PROCESS = (

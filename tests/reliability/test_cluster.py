@@ -9,7 +9,6 @@ import pytest
 
 from chalicelib import naming, services
 from chalicelib.errors import RecordStoreUnavailable
-from chalicelib.records.record import UNRESTRICTED
 from tests.conftest import picture
 from tests.reliability import redis_cluster
 from tests.reliability.deployment import LATE_MS, Deployment, deployed
@@ -149,25 +148,6 @@ def test_a_primary_is_lost_while_clients_upload(
         assert {deployment.shown(one) for one in load.accepted} == {"ready"}
         ids = {key.removeprefix("record:") for key in cluster.all_keys() if key.startswith("record:")}
         assert ids == set(load.accepted)
-
-
-def test_a_record_is_not_stored_before_its_entry_and_its_check(cluster: Cluster) -> None:
-    """The servers of a cluster work on one pipeline in no order."""
-    owner = cluster.owner(slot_of(naming.DUE))
-    elsewhere = (new_record(number) for number in range(1000))
-    record = next(one for one in elsewhere if cluster.owner(slot_of(naming.record(one.id))) is not owner)
-    with redis_cluster.records(cluster.url, timeout=1) as store:
-        for number in range(30):  # it has connections to every server then
-            store.create(new_record(number))
-        cluster.flush()
-        with client(owner) as plain:
-            plain.client_pause(60_000)
-            with pytest.raises(RecordStoreUnavailable):
-                store.create(record)
-            plain.client_unpause()
-        assert [key for key in cluster.all_keys() if key.startswith("record:")] == []
-        store.create(record)
-        assert [one.id for one in store.page(100, None, UNRESTRICTED).records] == [record.id]
 
 
 def test_a_cluster_that_is_away_is_503_and_comes_back(
