@@ -14,7 +14,7 @@ from chalicelib.records.record import UNRESTRICTED, Owner, Record, RemovalScope,
 from chalicelib.records.schedule import ScheduledCheck
 from chalicelib.records.store import RecordStore
 from tests.conftest import SettableClock
-from tests.reconciler import Died
+from tests.reconciler import Died, Reconciler
 from tests.test_store import new_record
 
 if TYPE_CHECKING:
@@ -150,6 +150,23 @@ def test_a_move_that_dies_half_way_is_done_again(
     while of[2].index.move_home(100):
         pass
     assert listed(of[2]) == [record.id for record in records[::-1]]
+
+
+def test_the_audit_moves_what_more_partitions_have_left(
+    redis_url: str, redis_server: "redis.Redis", clock: SettableClock, reconciler: Reconciler
+) -> None:
+    def elsewhere() -> int:
+        return sum(redis_server.zcard(naming.partition("records", number)) for number in range(1, 16))
+
+    records = filled(stores(redis_url, clock)[16])
+    before = elsewhere()
+    assert before > 0
+    stopped = replace(reconciler, time_is_up=lambda: True)
+    assert "index entries moved" not in stopped.audit()
+    assert elsewhere() == before
+    assert reconciler.audit()["index entries moved"] >= before
+    assert elsewhere() == 0
+    assert listed(reconciler.processor.store) == [record.id for record in records[::-1]]
 
 
 def test_what_is_due_is_read_earliest_first_over_all_partitions(

@@ -96,13 +96,13 @@ SUBJECTS: Mapping[str, Sequence[str]] = {
     "work/repair.py": (*_REPAIR, "two_prefixes", "schedule", "idempotency"),
     "work/contradiction.py": ("audit", "audit_failed", "download", "rebuild", "recovery"),
     "work/objects_to_records.py": ("rebuild_records", "rebuild", "process", "audit", "stand_alone"),
-    "work/audit.py": ("audit", "recovery"),
+    "work/audit.py": ("audit", "recovery", "partitions"),
     "work/rebuild.py": ("rebuild", "recovery"),
-    "work/recover.py": ("recovery",),
+    "work/recover.py": ("recovery", "recovery_walks"),
     "work/heartbeat.py": ("recovery",),
     "work/walk.py": ("audit", "rebuild", "recovery"),
-    "auth/tokens.py": ("tokens", "owners"),
-    "auth/fetch.py": ("tokens",),
+    "auth/tokens.py": ("tokens", "tokens_keys", "owners"),
+    "auth/fetch.py": ("tokens_keys",),
     "imaging/limits.py": ("imaging_limits", "imaging_heif_limits", "imaging_rare_limits"),
 }
 """Modules below chalicelib, and the tests of each: those that find most first."""
