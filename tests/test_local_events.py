@@ -147,7 +147,7 @@ def test_a_running_service_tells_what_ends() -> None:
             ready = service.wait_for_end(service.upload(picture())["id"])
             failed = service.wait_for_end(service.upload(picture()[:300])["id"])
             service("DELETE", f"/{ready['id']}")
-            eventually(lambda: len(receiver.taken) == 3, 20, lambda: f"{receiver}\n{service.output}")
+            eventually(lambda: len(receiver.taken) == 3, 60, lambda: f"{receiver}\n{service.output}")
             service.says("event Thumbnail Deleted")
         assert receiver.refused == 1
         records = {body["type"]: body["data"]["record"] for _, body in receiver.taken}

@@ -48,7 +48,7 @@ def test_every_upload_of_a_burst_gets_its_thumbnail(target: Target) -> None:
         ready = {record["id"] for record in target("GET").json() if record["ready"]}
         return ready >= set(ids)
 
-    eventually(all_ready, 90)
+    eventually(all_ready, 300)
     with ThreadPoolExecutor(CLIENTS) as pool:
         list(pool.map(target.remove, ids))
 
