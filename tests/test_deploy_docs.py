@@ -14,6 +14,7 @@ from chalicelib.bus import SOURCE
 from chalicelib.work.relay import DETAIL_TYPE
 from deploy import ROOT, template
 from deploy.account import WANTED
+from tests import described
 from tests.receiver import SECRET, receiving
 
 DOCS = (ROOT / "docs" / "deploy.md").read_text()
@@ -79,9 +80,13 @@ def test_costs_add_up(title: str) -> None:
     assert sum(prices) == pytest.approx(float(dollars.strip("*")))
 
 
-def test_what_make_is_told_exists() -> None:
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[path.stem for path in PAGES])
+def test_what_make_is_told_exists(page: Path) -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for target in set(re.findall(r"(?:^|`)make ([a-z][a-z0-9-]*)", DOCS, re.MULTILINE)):
+    for target in set(re.findall(r"(?:^|`)make ([a-z][a-z0-9-]*)", page.read_text(), re.MULTILINE)):
         assert re.search(rf"^([a-z-]+ )*{target}( [a-z-]+)*:", makefile, re.MULTILINE), target
 
 
@@ -132,6 +137,18 @@ def test_the_webhook_of_the_recipes_signs_and_fails_if_it_is_refused(monkeypatch
     queue = recipe["Resources"]["Queue"]["Properties"]
     assert queue["VisibilityTimeout"] >= 6 * function["Timeout"], "as Lambda advises"
     assert queue["RedrivePolicy"]["maxReceiveCount"] * queue["VisibilityTimeout"] == 3 * 24 * 3600
+
+
+def test_the_cache_of_the_recipes_tells_apart_what_the_api_does() -> None:
+    recipe = YAMLTemplateSerializer().load_template(
+        dict(RECIPES)["CloudFront in front of thumbnails"], "recipe"
+    )
+    policy = recipe["Resources"]["Downloads"]["Properties"]["CachePolicyConfig"]
+    key = policy["ParametersInCacheKeyAndForwardedToOrigin"]
+    taken = map(described.resolved, described.OPERATIONS["getThumbnail"].says["parameters"])
+    queries = {parameter["name"] for parameter in taken if parameter["in"] == "query"}
+    assert set(key["QueryStringsConfig"]["QueryStrings"]) == queries
+    assert "Authorization" in key["HeadersConfig"]["Headers"]
 
 
 def test_what_recipes_take_of_the_stack_is_there(stack: template.Template) -> None:
