@@ -63,6 +63,8 @@ def _serve(stack: contextlib.ExitStack, children: list[Child]) -> None:
         raise UserError(
             f"the object store at {os.environ['AWS_ENDPOINT_URL']} cannot be used: {error}"
         ) from error
+    changes = _changes()
+    next(changes)  # It watches from here on, so that no change is missed while the children read the code.
     worker, api = Child("local.worker", queue_url), Child("local.api", host, str(port))
     for child in (worker, api):
         children.append(child)
@@ -71,7 +73,7 @@ def _serve(stack: contextlib.ExitStack, children: list[Child]) -> None:
     running.note(port, os.environ)
     if _answers(url, api):
         print(_banner(url, embedded=servers is not None), flush=True)
-    for changed in _changes():
+    for changed in changes:
         if servers is not None and servers.died():
             raise UserError("an embedded server has died, and all pictures with it; start again.")
         for child in (worker, api):
@@ -139,7 +141,7 @@ def _start_servers(children: list[Child]) -> Child | None:
 
 
 def _changes() -> Iterator[bool]:
-    """Yield five times a second whether the code has changed since."""
+    """Yield five times a second whether the code has changed since the time before."""
     for changed in watch(
         *CODE, watch_filter=PythonFilter(), rust_timeout=200, yield_on_timeout=True, raise_interrupt=True
     ):

@@ -168,16 +168,38 @@ def test_an_unreachable_object_store_stops_the_start() -> None:
     assert "Traceback" not in service.output
 
 
-def test_changed_code_is_picked_up_and_data_stays(tmp_path: Path) -> None:
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
     for name in ("app.py", "chalicelib", "local", "deploy", ".chalice"):
         source = ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
-    with Service(root=tmp_path) as service:
-        record = service.wait_for_end(service.upload(picture())["id"])
-        path = tmp_path / "app.py"
-        path.write_text(path.read_text().replace('{"alive": True}', '{"alive": True, "changed": True}'))
+    return tmp_path
+
+
+def change(path: Path) -> None:
+    path.write_text(path.read_text().replace('{"alive": True}', '{"alive": True, "changed": True}'))
+
+
+def has_changed(service: Service) -> bool:
+    return "changed" in requests.get(f"{service.url}/api/v1/system/pulse", timeout=60).json()
+
+
+def test_code_that_changes_during_the_start_is_picked_up(code: Path) -> None:
+    service = Service(root=code)
+    eventually(lambda: any("local.api" in one.cmdline() for one in processes_of(service.process.pid)), 60)
+    change(code / "app.py")
+    with service:
         service.says("Restarted")
-        assert requests.get(f"{service.url}/api/v1/system/pulse", timeout=60).json()["changed"]
+        assert has_changed(service)
+
+
+def test_changed_code_is_picked_up_and_data_stays(code: Path) -> None:
+    with Service(root=code) as service:
+        record = service.wait_for_end(service.upload(picture())["id"])
+        path = code / "app.py"
+        change(path)
+        service.says("Restarted")
+        assert has_changed(service)
         assert service("GET", f"/{record['id']}").json() == record
 
         path.write_text("def broken(")

@@ -47,7 +47,7 @@ def test_each_upload_shows_its_progress_a_few_at_once(visit: Visit, api: Api) ->
     page = visit.open()
     network = slow(page, 20_000)
     choose(page, *(long(1_000_000, f"{number}.jpg") for number in range(5)))
-    expect(page.get_by_role("progressbar")).to_have_count(3)
+    expect(page.get_by_role("progressbar", name="Upload of")).to_have_count(3)
     expect(page.get_by_text("Waiting for its turn")).to_have_count(2)
     expect(card(page, "1.jpg").get_by_text(re.compile(r"Uploading, \d+ %"))).to_be_visible()
     it_moves(page, page.get_by_role("progressbar", name="Upload of 0.jpg"))
