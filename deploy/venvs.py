@@ -1,5 +1,6 @@
 """Virtual environments that are made once, and anew when what they are made of has changed."""
 
+import fcntl
 import hashlib
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from deploy import UserError
 
 
 def make(folder: Path, python: Path, *, of: list[Path], arguments: list[str | Path]) -> Path:
-    """Make an environment if need be.
+    """Make an environment if need be; a process that wants the same one meanwhile waits for it.
 
     Args:
         folder: where it is, or shall be.
@@ -28,11 +29,14 @@ def make(folder: Path, python: Path, *, of: list[Path], arguments: list[str | Pa
         *(a.encode() for a in arguments if isinstance(a, str)),
     ]
     digest = hashlib.sha256(b"\0".join(parts)).hexdigest()
-    if not (made.exists() and stamp.exists() and stamp.read_text() == digest):
-        print(f"Making {folder.name} (the first time takes a minute) ...", flush=True)
-        run([python, "-m", "venv", "--clear", folder])
-        pip_install(made, *arguments)
-        stamp.write_text(digest)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (made.exists() and stamp.exists() and stamp.read_text() == digest):
+            print(f"Making {folder.name} (the first time takes a minute) ...", flush=True)
+            run([python, "-m", "venv", "--clear", folder])
+            pip_install(made, *arguments)
+            stamp.write_text(digest)
     return made
 
 

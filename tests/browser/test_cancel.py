@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visit
 from tests.browser.front import Asked, error
-from tests.browser.steps import MAKING, choose, long, slow
+from tests.browser.steps import MAKING, card, choose, long, slow
 from tests.conftest import Api, keys_in
 from tests.service import eventually
 
@@ -140,7 +140,8 @@ def test_what_cannot_be_deleted_comes_back_and_is_tried_again(visit: Visit, api:
     assert stored.wait(60)
     page.get_by_role("button", name="Cancel stays.jpg").click()
     answered.set()
-    expect(page.get_by_text("It could not be cancelled and may be stored.")).to_be_visible()
+    sentence = "It could not be cancelled and may be stored."
+    expect(card(page, "stays.jpg").get_by_text(sentence)).to_be_visible()
     down.clear()
     page.get_by_role("button", name="Try again stays.jpg").click()
     expect(page.get_by_role("listitem")).to_have_count(0)
