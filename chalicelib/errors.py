@@ -11,7 +11,7 @@
     │   ├── SizeNotMade            it was processed before that size was set up
     │   ├── IdempotencyKeyReused   the Idempotency-Key stands for another upload, or one that was removed
     │   ├── ThumbnailNotReady      the thumbnail is not made yet
-    │   ├── EndsByDownload         nothing may show the thumbnail but a download, which ends the picture
+    │   ├── ExpiresAfterDownload   a URL is wanted, where pictures expire after a download
     │   └── ThumbnailFailed        no thumbnail could be made of this picture
     ├── PictureError               no thumbnail can be made of it; each has a `code`, which records keep
     │   ├── UnsupportedFormat      not one of the accepted image formats
@@ -103,11 +103,13 @@ class ThumbnailNotReady(RequestError):
         super().__init__("The thumbnail is not ready yet; try again in a second.")
 
 
-class EndsByDownload(RequestError):
-    """A URL would show the thumbnail without end, where the deployment lets a download end the picture."""
+class ExpiresAfterDownload(RequestError):
+    """A URL would still show the thumbnail after one, where pictures expire after a download."""
 
     def __init__(self) -> None:
-        super().__init__("A download ends pictures here, so that they have no URLs; use the download itself.")
+        super().__init__(
+            "Pictures expire after a download here, so that they have no URLs; use the download itself."
+        )
 
 
 class ThumbnailFailed(RequestError):

@@ -74,7 +74,7 @@ def page() -> Page:
     return make_page(
         max_upload=settings().max_upload_bytes,
         max_original=settings().max_original_bytes,
-        ends_by_download=settings().retention_after_download is not None,
+        expires_after_download=settings().retention_after_download is not None,
         form_url=bucket().post_url(),
         pictures_url=bucket().public_url(naming.THUMBNAILS),
         auth=settings().auth,

@@ -100,17 +100,17 @@ RAISES: dict[str, set[type[errors.ServiceError]]] = {
     "getPulse": set(),
     "getHealth": _UNAVAILABLE,
     "getDescription": set(),
-    "getRecords": {errors.BadParameter, errors.EndsByDownload, errors.RecordStoreUnavailable},
+    "getRecords": {errors.BadParameter, errors.ExpiresAfterDownload, errors.RecordStoreUnavailable},
     "uploadPicture": _UNAVAILABLE
     | {errors.RecordUnreadable}
     | {errors.MalformedUpload, errors.BadParameter, errors.UnsupportedFormat, errors.IdempotencyKeyReused}
     | {errors.UploadTooLarge, errors.TooManyPixels, errors.TooComplex},
     "createUpload": {errors.MalformedUpload, errors.UnsupportedFormat, errors.RecordStoreUnavailable},
     "getRecord": {errors.UnknownThumbnail, errors.RecordStoreUnavailable}
-    | {errors.BadParameter, errors.EndsByDownload, errors.UnknownSize, errors.SizeNotMade},
+    | {errors.BadParameter, errors.ExpiresAfterDownload, errors.UnknownSize, errors.SizeNotMade},
     "getThumbnailUrl": _UNAVAILABLE
     | {errors.UnknownThumbnail, errors.ThumbnailNotReady, errors.ThumbnailFailed}
-    | {errors.BadParameter, errors.EndsByDownload, errors.UnknownSize, errors.SizeNotMade},
+    | {errors.BadParameter, errors.ExpiresAfterDownload, errors.UnknownSize, errors.SizeNotMade},
     "deleteRecord": _UNAVAILABLE
     | {errors.RecordUnreadable, errors.UnknownThumbnail, errors.OriginalChanging},
     "getThumbnail": _UNAVAILABLE

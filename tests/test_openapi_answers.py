@@ -81,7 +81,7 @@ class Case(NamedTuple):
     operation: str
     status: int
     arrange: Callable[[Api], dict[str, Any]]
-    ends_by_download: bool = False
+    expires_after_download: bool = False
 
 
 def case(operation: str, status: int, **kwargs: Any) -> Case:
@@ -103,7 +103,7 @@ CASES = [
     case("getRecords", 400, params={"urls": "59"}),
     case("getRecords", 400, params={"key": ""}),
     case("getRecords", 400, params={"key": "originals/a.jpg", "cursor": "x"}),
-    Case("getRecords", 409, lambda _: {"params": {"urls": 60}}, ends_by_download=True),
+    Case("getRecords", 409, lambda _: {"params": {"urls": 60}}, expires_after_download=True),
     Case("getRecords", 200, lambda api: {"params": {"urls": len([ready(api)]) * 60}}),
     Case("getRecords", 200, lambda api: {"params": {"key": put_into_bucket(api)}}),
     case("uploadPicture", 201, **form(picture())),
@@ -129,14 +129,14 @@ CASES = [
     Case("getRecord", 200, lambda api: ready(api) | {"params": {"urls": 60}}),
     case("getRecord", 400, params={"urls": "3601"}),
     case("getRecord", 404),
-    Case("getRecord", 409, lambda _: {"params": {"urls": 60}}, ends_by_download=True),
+    Case("getRecord", 409, lambda _: {"params": {"urls": 60}}, expires_after_download=True),
     Case(
         "getThumbnailUrl", 200, lambda api: ready(api) | {"params": parameter("seconds", "getThumbnailUrl")}
     ),
     case("getThumbnailUrl", 400, params={"seconds": "1e3"}),
     case("getThumbnailUrl", 404),
     Case("getThumbnailUrl", 409, pending),
-    Case("getThumbnailUrl", 409, ready, ends_by_download=True),
+    Case("getThumbnailUrl", 409, ready, expires_after_download=True),
     Case("getThumbnailUrl", 422, failed),
     Case("deleteRecord", 200, pending),
     Case("deleteRecord", 200, ready),
@@ -153,7 +153,7 @@ CASES = [
 
 @pytest.mark.parametrize("asked", CASES, ids=lambda asked: f"{asked.operation}-{asked.status}")
 def test_an_answer_is_as_it_is_described(api: Api, asked: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    if asked.ends_by_download:
+    if asked.expires_after_download:
         monkeypatch.setenv("RETENTION_AFTER_DOWNLOAD", "60")
         services.settings.cache_clear()
     kwargs = asked.arrange(api)

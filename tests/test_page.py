@@ -37,7 +37,7 @@ def page_for(form_url: str = "https://x.example/", auth: Auth | None = None) -> 
     return make_page(
         max_upload=1,
         max_original=2,
-        ends_by_download=False,
+        expires_after_download=False,
         form_url=form_url,
         pictures_url="https://x.example/thumbnails/",
         auth=auth,
@@ -175,7 +175,7 @@ def test_it_knows_the_deployments_limits(api: Api) -> None:
     (html,) = [attributes for tag, attributes in Elements(get(api).text).tags if tag == "html"]
     assert html["data-max-upload"] == str(services.settings().max_upload_bytes)
     assert html["data-max-original"] == str(services.settings().max_original_bytes)
-    assert html["data-ends-by-download"] == ""
+    assert html["data-expires-after-download"] == ""
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def ending(api: Api, monkeypatch: pytest.MonkeyPatch) -> "Iterator[Api]":
 
 def test_it_knows_that_downloads_end_pictures(ending: Api) -> None:
     reply = get(ending)
-    assert 'data-ends-by-download="yes"' in reply.text
+    assert 'data-expires-after-download="yes"' in reply.text
     assert policy(reply)["img-src"] == ["blob:"], "there are no URLs then"
 
 

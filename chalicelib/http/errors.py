@@ -12,7 +12,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.UnknownSize: 404,
     errors.SizeNotMade: 404,
     errors.ThumbnailNotReady: 409,
-    errors.EndsByDownload: 409,
+    errors.ExpiresAfterDownload: 409,
     errors.UploadTooLarge: 413,
     errors.IdempotencyKeyReused: 422,
     errors.ThumbnailFailed: 422,
@@ -27,7 +27,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
 }
 RETRY_SECONDS = {409: 1, 503: 5}
 """Seconds of `Retry-After`, by status."""
-LASTING = frozenset({errors.EndsByDownload})
+LASTING = frozenset({errors.ExpiresAfterDownload})
 """Errors after which the same request never succeeds, though their status says so of others."""
 SENTENCES = {
     405: "This path does not take {method}; see the Allow header.",

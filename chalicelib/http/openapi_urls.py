@@ -64,8 +64,8 @@ BAD_LIST = error(
     both="key and cursor cannot be combined; a key has one record at most.",
 )
 BAD_URLS = error("`urls` cannot be used.", urls=f"urls {_BOUNDS}")
-_ENDS = "A download ends pictures here, so that they have no URLs; use the download itself."
-NO_URLS = error("URLs are asked for where a download ends pictures.", ends=_ENDS)
+_EXPIRES = "Pictures expire after a download here, so that they have no URLs; use the download itself."
+NO_URLS = error("URLs are asked for where pictures expire after a download.", expires=_EXPIRES)
 
 PATH: Part = {"parameters": [ref("parameters", "record_id")]} | get(
     "ThumbnailUrl",
@@ -76,7 +76,7 @@ PATH: Part = {"parameters": [ref("parameters", "record_id")]} | get(
         {
             "name": "seconds",
             "in": "query",
-            "description": "How long it shall be valid. It ends earlier with the record, and with the "
+            "description": "How long it shall be valid. It expires earlier with the record, and with the "
             "session of the service that has signed it; then ask for another one.",
             "schema": _SECONDS | {"default": DEFAULT_URL_SECONDS},
             "example": 300,
@@ -87,7 +87,7 @@ PATH: Part = {"parameters": [ref("parameters", "record_id")]} | get(
     responses={
         "200": with_headers(
             json(
-                "The URL, and when it ends.",
+                "The URL, and when it expires.",
                 ref("schemas", "ThumbnailUrl"),
                 given={"url": _PRESIGNED, "expires": "2026-11-26T10:15:00Z"},
             ),
@@ -96,9 +96,9 @@ PATH: Part = {"parameters": [ref("parameters", "record_id")]} | get(
         "400": error("`seconds` cannot be used.", seconds=f"seconds {_BOUNDS}"),
         "404": UNKNOWN_SIZE,
         "409": error(
-            "The thumbnail is not ready yet (then with `Retry-After`), or a download ends pictures here.",
+            "The thumbnail is not ready yet (then with `Retry-After`), or pictures expire after a download.",
             early="The thumbnail is not ready yet; try again in a second.",
-            ends=_ENDS,
+            expires=_EXPIRES,
         )
         | {"headers": {"Retry-After": {"schema": {"type": "integer", "minimum": 1}}}},
         "422": error("The picture cannot be thumbnailed.", damaged=UNDECODABLE),

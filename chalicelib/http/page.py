@@ -40,7 +40,7 @@ def make_page(  # noqa: PLR0913 - all that a deployment's page knows
     *,
     max_upload: int,
     max_original: int,
-    ends_by_download: bool,
+    expires_after_download: bool,
     form_url: str,
     pictures_url: str,
     auth: Auth | None = None,
@@ -50,7 +50,7 @@ def make_page(  # noqa: PLR0913 - all that a deployment's page knows
     Args:
         max_upload: the largest picture in a request, in bytes; a larger one goes by a presigned upload.
         max_original: the largest picture, in bytes.
-        ends_by_download: whether a download starts a picture's end, so that it has to be asked for.
+        expires_after_download: whether pictures expire after a download, so that it has to be asked for.
         form_url: where presigned uploads send pictures.
         pictures_url: what the URLs of thumbnails begin with, up to a slash.
         auth: whose tokens are asked for; with a client id, people can sign in at the issuer.
@@ -63,7 +63,7 @@ def make_page(  # noqa: PLR0913 - all that a deployment's page knows
     for name, value in {
         "MAX_UPLOAD_BYTES": str(max_upload),
         "MAX_ORIGINAL_BYTES": str(max_original),
-        "ENDS_BY_DOWNLOAD": "yes" if ends_by_download else "",
+        "EXPIRES_AFTER_DOWNLOAD": "yes" if expires_after_download else "",
         "FORM_URL": form_url,
         "ISSUER": signs_in.issuer if signs_in else "",
         "CLIENT_ID": (signs_in.client_id or "") if signs_in else "",
@@ -81,7 +81,7 @@ def make_page(  # noqa: PLR0913 - all that a deployment's page knows
             ["'self'", form_url, *(_issuer_sources(signs_in.issuer) if signs_in else [])]
         ),
         # Thumbnails come from S3 by presigned URLs; what the API sends is shown from memory.
-        "img-src": "blob:" if ends_by_download else f"blob: {pictures_url}",
+        "img-src": "blob:" if expires_after_download else f"blob: {pictures_url}",
         "base-uri": "'none'",
         "form-action": "'none'",
         "frame-ancestors": "'none'",

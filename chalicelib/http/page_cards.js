@@ -88,7 +88,7 @@ class Card {
       this.state("The thumbnail is being made", "\u2026");
       this.offer(this.removal);
       return watch(this);
-    } else if (endsByDownload && !this.image) {
+    } else if (expiresAfterDownload && !this.image) {
       this.state("Showing it starts its end.");
       this.tellDate();
       this.offer(["Show", () => this.load()], this.removal);
@@ -103,7 +103,7 @@ class Card {
   // It is in view.
   async appear() {
     if (this.record?.url) return this.fetchImage();
-    if (this.record?.ready && !endsByDownload) return this.load();
+    if (this.record?.ready && !expiresAfterDownload) return this.load();
     // Only to learn the date; without an answer there is none.
     if (!this.date) try { this.dated((await api(`/${this.record.id}`, {method: "HEAD"})).headers); } catch {}
   }
@@ -164,7 +164,7 @@ class Card {
       image.src = URL.createObjectURL(content);
       this.see(image);
       this.dated(headers);
-      if (endsByDownload) this.record = (await api(`/${this.record.id}`)).content;
+      if (expiresAfterDownload) this.record = (await api(`/${this.record.id}`)).content;
     } catch (error) {
       if (error.status === 404) return this.leave();
       if (!this.image) return this.fail(error, () => this.load());
@@ -196,7 +196,7 @@ class Card {
 
   // Saves the size that is chosen. Tells whether it is saved.
   async save() {
-    if (endsByDownload && !this.image) await this.load();
+    if (expiresAfterDownload && !this.image) await this.load();
     const link = this.acts.querySelector("a");
     if (link) return link.click(), true;
     try {

@@ -1,7 +1,7 @@
 // The list: its pages, the search by name, what changes elsewhere, and what becomes of pictures that are being made.
 const POLLS = 6, LISTED = 200, PAGE = 48, LARGEST = 1000, REFRESH = 30;
 // In seconds: how long the URLs of thumbnails are valid. Where a download ends a picture, there are none.
-const URLS = endsByDownload ? "" : "urls=900";
+const URLS = expiresAfterDownload ? "" : "urls=900";
 // next: the query of the next page; listed: whether a page has come.
 let next = "", loads = 0, listed = false, lastRefresh = 0;
 

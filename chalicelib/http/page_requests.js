@@ -1,7 +1,7 @@
 "use strict";
 // Requests: what they answer, what their failures mean to a person, and how often they are repeated.
 const $ = id => document.getElementById(id);
-const {maxUpload, maxOriginal, endsByDownload, formUrl, issuer, clientId, audience} = document.documentElement.dataset;
+const {maxUpload, maxOriginal, expiresAfterDownload, formUrl, issuer, clientId, audience} = document.documentElement.dataset;
 // The page is at /live as well as at /live/, and the API knows no more than the stage of its own path.
 const HERE = location.origin + location.pathname;
 const API = HERE.replace(/\/*$/, "/") + "api/v1/thumbnail";

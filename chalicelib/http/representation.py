@@ -17,7 +17,7 @@ def shower(pictures: Downloader, url_seconds: int | None) -> Callable[[Record], 
         url_seconds: for how long they shall be valid; None: none are wanted.
 
     Raises:
-        EndsByDownload: URLs are wanted, and there are none in this deployment.
+        ExpiresAfterDownload: URLs are wanted, and there are none in this deployment.
 
     """
     if url_seconds is None:

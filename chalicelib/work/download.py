@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from chalicelib import naming
 from chalicelib.errors import (
     BucketUnavailable,
-    EndsByDownload,
+    ExpiresAfterDownload,
     OriginalRefused,
     SizeNotMade,
     ThumbnailFailed,
@@ -127,11 +127,11 @@ class Downloader:
         raises `SizeNotMade` for a record without a thumbnail of this size.
 
         Raises:
-            EndsByDownload: a URL would show the thumbnail without end.
+            ExpiresAfterDownload: a URL would show the thumbnail after its expiry.
 
         """
         if self.expires_after is not None:
-            raise EndsByDownload
+            raise ExpiresAfterDownload
 
         def make(record: Record) -> "PresignedUrl":
             now_ms = self.store.now_ms()
