@@ -157,7 +157,7 @@ $(BENCH)/locust/.ready: benchmarks/service/requirements.txt
 
 # A lost Redis, made again from buckets of 10,000 and 100,000 pictures: the table of docs/reliability.md.
 bench-rebuild: $(READY)
-	$(BIN)/python -m benchmarks.service.rebuild --write
+	$(BIN)/python -m benchmarks.service.rebuild --write docs/reliability.md
 
 # The pictures of the page in docs/; needs Chromium or Chrome.
 screenshots: $(READY)

@@ -48,6 +48,16 @@ def test_a_table_goes_between_its_markers(tmp_path: Path) -> None:
     assert document.read_text() == f"above\n{begin}\nnewer\n\n{end}below\n"
 
 
+def test_each_page_that_a_command_writes_into_has_its_markers() -> None:
+    written = re.findall(
+        r"^([a-z-]+):.*\n(?:\t.*\n)*?\t.*--write (docs/[a-z]+\.md)", (ROOT / "Makefile").read_text(), re.M
+    )
+    assert {"bench", "bench-list", "bench-rebuild", "load", "mutants"} <= {command for command, _ in written}
+    for command, page in written:
+        for marker in documents.markers(command):
+            assert marker in (ROOT / page).read_text(), (command, page)
+
+
 @slow
 def test_imaging() -> None:
     text = printed("imaging.speed", "--quick", "--rounds", "1")

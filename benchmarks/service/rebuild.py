@@ -44,7 +44,6 @@ from chalicelib.work.walk import Walker
 from local.processes import end_with_parent
 
 BUCKET = "rebuild"
-DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "reliability.md"
 SEED = 1
 _CREDENTIALS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
 _BEGUN_MS = 1_800_000_000_000
@@ -168,7 +167,7 @@ def main() -> None:
     """Measure, smallest bucket first, so that what one run has used does not hide what the next one needs."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.service.rebuild", description=__doc__)
     parser.add_argument("--pictures", type=int, nargs="+", default=[10_000, 100_000])
-    parser.add_argument("--write", action="store_true", help="into docs/reliability.md")
+    parser.add_argument("--write", type=Path, help="document to put the table into")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.serve is not None:
@@ -178,7 +177,7 @@ def main() -> None:
     text = table([measure(pictures) for pictures in sorted(chosen.pictures)])
     print(text)
     if chosen.write:
-        documents.write_times(DOCUMENT, "bench-rebuild", text, load)
+        documents.write_times(chosen.write, "bench-rebuild", text, load)
 
 
 if __name__ == "__main__":
