@@ -322,6 +322,8 @@ def test_names_are_taken_in_the_forms_that_clients_send(disposition: bytes, file
         b'filename="=?utf-8?B?a?="',
         b'filename="=?no-such-charset?B?bmHDr3Y=?="',
         b'filename="=?utf-8?Q?=FF?="',
+        b'filename="=?utf-7?Q?+2AA-?="',
+        b'filename="=?unicode-escape?Q?=5Cud800?="',
         b'filename="\x81.png"',
     ],
 )

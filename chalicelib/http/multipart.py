@@ -163,9 +163,11 @@ def _file_name(part: MultipartSegment) -> str | None:
             raise _unreadable("its bytes are not UTF-8") from error
     if _ENCODED_WORDS.fullmatch(name):
         try:
-            return str(make_header(decode_header(name)))
+            decoded = str(make_header(decode_header(name)))
+            decoded.encode()  # UTF-7 and others can spell halves of characters
         except (HeaderParseError, LookupError, ValueError) as error:
             raise _unreadable("it is a broken encoded word (RFC 2047)") from error
+        return decoded
     if name.isascii() and _ESCAPED_UTF8.search(name):
         try:
             return unquote_to_bytes(name).decode()
