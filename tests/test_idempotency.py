@@ -13,7 +13,9 @@ from chalicelib import naming, services
 from chalicelib.errors import BadParameter, BucketUnavailable
 from chalicelib.http.multipart import parse_idempotency_key
 from chalicelib.records.lifecycle import IN_FLIGHT_MS
-from tests.conftest import Api, SettableClock, just_after, just_before, keys_in, picture
+from chalicelib.records.record import Failure
+from chalicelib.records.store import RecordStore
+from tests.conftest import Api, SettableClock, found, just_after, just_before, keys_in, picture
 
 if TYPE_CHECKING:
     import redis
@@ -120,6 +122,25 @@ def test_after_the_first_one_failed_half_way(api: Api, hook: Callable[..., None]
         api.deliver()
     again = send(api)
     assert again.status_code == 201
+    api.deliver()
+    assert [record["ready"] for record in listed(api)] == [True]
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_a_reused_key_changes_nothing_of_an_upload_that_did_not_come(
+    api: Api, store: RecordStore, clock: SettableClock, failed: bool
+) -> None:
+    just_before(api.bucket, "PutObject", fail)
+    assert send(api).status_code == 503
+    record_id = listed(api)[0]["id"]
+    before = found(store, record_id)
+    if failed:
+        store.finish(before, Failure("original_missing", "The original is missing."))
+        before = found(store, record_id)
+    clock.advance(ms=1000)
+    assert send(api, content=picture(64, 64)).status_code == 422
+    assert found(store, record_id) == before
+    assert send(api).status_code == 201
     api.deliver()
     assert [record["ready"] for record in listed(api)] == [True]
 

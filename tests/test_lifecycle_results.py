@@ -67,6 +67,7 @@ OTHER_SIZES = (StoredSize("hero", 5000, 40, 30, "jpeg"),)
     [
         ({}, False),
         ({"sizes": OTHER_SIZES}, True),
+        ({"thumbnail_size": 77}, True),
         ({"thumbnail": "a-2"}, True),
         ({"thumbnail": "a-2", "sizes": OTHER_SIZES}, True),
     ],
@@ -74,7 +75,7 @@ OTHER_SIZES = (StoredSize("hero", 5000, 40, 30, "jpeg"),)
 def test_what_stands_alone_is_adopted_unless_the_record_has_all_of_it(
     told: dict[str, Any], *, is_adopted: bool
 ) -> None:
-    found = replace(RESTORED, thumbnail_size=77, thumbnail_pixels=Pixels(9, 9), **told)
+    found = replace(RESTORED, thumbnail_pixels=Pixels(9, 9), **told)
     after = lifecycle.adopt_thumbnail(RESTORED, found, RESTORED)
     assert after is not None
     assert after == (replace(found, stale_thumbnails=after.stale_thumbnails) if is_adopted else RESTORED)

@@ -11,10 +11,12 @@ import pytest
 
 from chalicelib import naming
 from chalicelib.clients import s3_client
+from chalicelib.errors import ThumbnailNotReady
 from chalicelib.objects.bucket import Bucket
 from chalicelib.records.record import UNRESTRICTED, RemovalScope, State
 from chalicelib.records.store import RecordStore
 from chalicelib.work.audit import RECORDS_EVERY_MS
+from chalicelib.work.download import Downloader
 from chalicelib.work.process import Outcome, Processor
 from chalicelib.work.remove import remove
 from chalicelib.work.upload import Uploader
@@ -173,6 +175,30 @@ def test_a_walk_that_read_the_record_before_it_was_overwritten_removes_nothing(
     reconciler.audit()
     assert newer
     assert_shown(reconciler, ID, newer[0])
+
+
+def test_the_later_bytes_of_an_event_that_two_releases_process_are_told(
+    reconciler: Reconciler, uploader: Uploader, clock: SettableClock
+) -> None:
+    downloader = Downloader(uploader.store, lambda: uploader.bucket, UNRESTRICTED, expires_after=None)
+    record = stored(uploader)
+    late = reconciler.processor
+    spec = replace(late.spec, quality=30)
+    early = replace(late, spec=spec, bucket=Bucket(s3_client(timeout=30, attempts=1), late.bucket.name))
+    outcomes: list[Outcome] = []
+    just_before(late.bucket, "PutObject", lambda: outcomes.append(early.process(record.object_key)))
+    late.process(record.object_key)
+    assert outcomes == [Outcome.READY]
+    (thumbnail,) = keys_in(uploader.bucket)
+    told = found(uploader.store, record.id)
+    head = uploader.bucket.head(thumbnail)
+    assert head is not None
+    assert head.size != told.thumbnail_size, "both runs stored the same bytes"
+    with pytest.raises(ThumbnailNotReady):
+        downloader.read(told, is_download=True)
+    assert len(downloader.read(downloader.find_ready(record.id), is_download=True)) == head.size
+    heal(reconciler, clock)
+    assert_shown(reconciler, record.id, thumbnail)
 
 
 @pytest.mark.parametrize("is_upload", [True, False], ids=["upload", "client's key"])

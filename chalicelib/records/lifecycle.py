@@ -80,7 +80,8 @@ def create_if_absent(before: Record | None, fresh: Record, now_ms: int) -> Recor
     """Insert the record of an upload with an Idempotency-Key, or retry an upload that was never processed."""
     if before is None:
         return fresh
-    if before.state in {State.PENDING, State.FAILED} and before.etag is None:
+    is_repeated = before.body_hash == fresh.body_hash
+    if is_repeated and before.state in {State.PENDING, State.FAILED} and before.etag is None:
         return replace(_pending_again(before), touched_ms=now_ms)
     return before
 
@@ -163,11 +164,11 @@ def adopt_thumbnail(before: Record | None, found: Record, seen: Record | None) -
         return before
     if before is None:
         return found
-    is_known = before.thumbnail == found.thumbnail and before.sizes == found.sizes
+    told = {name: getattr(found, name) for name in _TOLD_BY_THUMBNAIL}
+    is_known = all(getattr(before, name) == told[name] for name in ("thumbnail", "thumbnail_size", "sizes"))
     if before.state in _GONE or (before.state is State.READY and is_known):
         return before
     stale = tuple(name for name in thumbnails(before) if name != found.thumbnail)
-    told = {name: getattr(found, name) for name in _TOLD_BY_THUMBNAIL}
     return replace(_pending_again(before), state=State.READY, stale_thumbnails=stale[-MOST_STALE:], **told)
 
 
