@@ -248,9 +248,9 @@ def list_records() -> Response:
     limit, key = paging.parse_limit(query.get("limit")), parameters.object_key(query)
     if key is not None:
         return Response([show(record) for record in downloader().find_by_key(key)])
-    listed = store().page(limit, query.get("cursor"), viewer())
-    headers = paging.next_link(own_path(), limit, listed.cursor, parameters.urls(query))
-    return Response([show(record) for record in listed.records], headers=dict(headers))
+    shown, cursor = paging.show_fitting(store().page(limit, query.get("cursor"), viewer()), show)
+    headers = paging.next_link(own_path(), limit, cursor, parameters.urls(query))
+    return Response(shown, headers=dict(headers))
 
 
 @app.route(f"{V1}/thumbnail", methods=["POST"], content_types=["*/*"], authorizer=authorize)

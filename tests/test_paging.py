@@ -1,12 +1,20 @@
 """Pages of the list: their size, their order, and the link from each to the next."""
 
+import json
+
 import pytest
 
 from app import V1
+from chalicelib import naming
 from chalicelib.errors import BadParameter
-from chalicelib.http.paging import LIST_LIMIT, next_link, parse_limit
+from chalicelib.http.paging import LIST_LIMIT, next_link, parse_limit, show_fitting
+from chalicelib.records.codec import as_json
+from chalicelib.records.record import UNRESTRICTED, Record, State
+from chalicelib.records.store import RecordStore
 from tests.conftest import Api, assert_error
 
+MAX_RESPONSE = 6_291_456
+"""Lambda's limit, in bytes of JSON."""
 BAD_LIMITS = ["0", "-1", "1001", "ten", "", "1.5", "٣", "²", " 5", "+5", "1_0", "1" * 400]
 
 
@@ -38,6 +46,48 @@ def test_newest_first_in_pages_that_join_without_gap_or_overlap(api: Api) -> Non
         pages += 1
     assert seen == uploaded[::-1]
     assert pages == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "pages"),
+    [("photo.jpg", 1000, 1), ("\N{CJK UNIFIED IDEOGRAPH-4E2D}" * 338, 900, 1), ("\x01" * 1014, 1000, 3)],
+    ids=["plain", "wide", "widest"],
+)
+def test_a_page_fits_into_the_response_of_a_function(
+    api: Api, store: RecordStore, name: str, count: int, pages: int
+) -> None:
+    key = naming.ORIGINALS + name
+    records = [
+        Record(naming.new_id(), key, name, created_ms, 1, state=State.PENDING, etag="e")
+        for created_ms in range(count)
+    ]
+    for record in records:
+        store.create(record)
+    seen: list[str] = []
+    url, read = f"{api.url}{V1}/thumbnail", 0
+    while url:
+        reply = api.session.get(url, timeout=60)
+        assert len(json.dumps(reply.text)) < MAX_RESPONSE - 10_000, "headers need room, too"
+        seen += [record["id"] for record in reply.json()]
+        url = api.url + reply.links["next"]["url"] if "next" in reply.links else ""
+        read += 1
+    assert seen == [record.id for record in reversed(records)]
+    assert read == pages
+
+
+@pytest.mark.parametrize("fitting", range(4))
+def test_a_page_that_is_cut_short_goes_on_where_it_was_cut(store: RecordStore, fitting: int) -> None:
+    for number in range(3):
+        store.create(Record(naming.new_id(), "uploads/x", f"{number}.jpg", number, 1))
+    page = store.page(3, None, UNRESTRICTED)
+    size = len(json.dumps(json.dumps(as_json(page.records[0]))))
+    shown, cursor = show_fitting(page, as_json, size * fitting)
+    at_least = max(fitting, 1)
+    assert [record["filename"] for record in shown] == ["2.jpg", "1.jpg", "0.jpg"][:at_least]
+    if at_least == 3:
+        assert cursor is None
+    else:
+        assert store.page(3, cursor, UNRESTRICTED).records == page.records[at_least:]
 
 
 def test_the_last_page_has_no_next(api: Api) -> None:

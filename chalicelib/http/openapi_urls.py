@@ -36,7 +36,7 @@ LIST: list[Part] = [
     {
         "name": "limit",
         "in": "query",
-        "description": "The most records that the answer shall have.",
+        "description": "The most records that the answer shall have. It may have fewer: `Link` tells whether more follow.",
         "schema": {"type": "integer", "minimum": 1, "maximum": LIST_LIMIT, "default": LIST_LIMIT},
         "example": 100,
     },

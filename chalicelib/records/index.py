@@ -50,6 +50,11 @@ def entry_of(record: Record) -> IndexEntry:
     return IndexEntry(record.created_ms, record.id, owner_hash)
 
 
+def cursor_after(record: Record) -> str:
+    """Make the cursor of a page that begins with what follows this record."""
+    return _encode_cursor(_member(entry_of(record)))
+
+
 class Index:
     """The index of one deployment. All methods raise `RecordStoreUnavailable` when Redis does not answer."""
 
