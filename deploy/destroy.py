@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chalicelib.naming import HEARTBEAT_OBJECT
 from deploy import UserError
 from deploy.account import Account
 from deploy.emulators import TARGETS
@@ -76,13 +77,11 @@ class _Pictures:
 
     def holds_any(self) -> bool:
         try:
-            return bool(
-                self._s3.list_objects_v2(Bucket=self.name, MaxKeys=1, ExpectedBucketOwner=self._owner)[
-                    "KeyCount"
-                ]
-            )
+            listed = self._s3.list_objects_v2(Bucket=self.name, MaxKeys=2, ExpectedBucketOwner=self._owner)
         except self._s3.exceptions.NoSuchBucket:
             return False
+        # The service writes its heartbeat by itself, so that a bucket without pictures has that.
+        return any(item["Key"] != HEARTBEAT_OBJECT for item in listed.get("Contents", []))
 
     def remove(self) -> int:
         """Remove the bucket with all that is in it, and return how many objects there were."""

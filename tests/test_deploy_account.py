@@ -346,7 +346,8 @@ def test_pictures_are_removed_kept_or_in_the_way(way: str) -> None:
     create(Outputs={"BucketName": {"Value": "pictures"}})
     s3.create_bucket(Bucket="pictures", CreateBucketConfiguration={"LocationConstraint": REGION})
     for number in range(1001 if way == "force" else 1):
-        s3.put_object(Bucket="pictures", Key=f"originals/{number}", Body=b"")
+        s3.put_object(Bucket="pictures", Key=f"uploads/{number}", Body=b"")
+    s3.put_object(Bucket="pictures", Key="state/heartbeat", Body=b"")
     stack = Stack("thumbnails-prod")
     if way == "neither":
         with pytest.raises(UserError, match=r"FORCE=1.*KEEP_BUCKET=1"):
@@ -356,6 +357,17 @@ def test_pictures_are_removed_kept_or_in_the_way(way: str) -> None:
     assert stack.exists() == (way == "neither")
     buckets = [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]
     assert ("pictures" in buckets) == (way != "force")
+
+
+def test_the_services_own_heartbeat_is_not_in_the_way() -> None:
+    create(Outputs={"BucketName": {"Value": "pictures"}})
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket="pictures", CreateBucketConfiguration={"LocationConstraint": REGION})
+    s3.put_object(Bucket="pictures", Key="state/heartbeat", Body=b"")
+    stack = Stack("thumbnails-prod")
+    destroy.destroy(stack, force=False)
+    assert not stack.exists()
+    assert "pictures" not in [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]
 
 
 def test_an_object_that_cannot_be_removed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
