@@ -248,7 +248,7 @@ def list_records() -> Response:
     limit, key = paging.parse_limit(query.get("limit")), parameters.object_key(query)
     if key is not None:
         return Response([show(record) for record in downloader().find_by_key(key)])
-    shown, cursor = paging.show_fitting(store().page(limit, query.get("cursor"), viewer()), show)
+    shown, cursor = representation.show_fitting(store().page(limit, query.get("cursor"), viewer()), show)
     headers = paging.next_link(own_path(), limit, cursor, parameters.urls(query))
     return Response(shown, headers=dict(headers))
 

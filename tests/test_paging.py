@@ -7,7 +7,8 @@ import pytest
 from app import V1
 from chalicelib import naming
 from chalicelib.errors import BadParameter
-from chalicelib.http.paging import LIST_LIMIT, next_link, parse_limit, show_fitting
+from chalicelib.http.paging import LIST_LIMIT, next_link, parse_limit
+from chalicelib.http.representation import show_fitting
 from chalicelib.records.codec import as_json
 from chalicelib.records.record import UNRESTRICTED, Record, State
 from chalicelib.records.store import RecordStore

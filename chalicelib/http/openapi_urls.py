@@ -36,7 +36,8 @@ LIST: list[Part] = [
     {
         "name": "limit",
         "in": "query",
-        "description": "The most records that the answer shall have. It may have fewer: `Link` tells whether more follow.",
+        "description": "The most records that the answer shall have. It may have fewer: `Link` tells "
+        "whether more follow.",
         "schema": {"type": "integer", "minimum": 1, "maximum": LIST_LIMIT, "default": LIST_LIMIT},
         "example": 100,
     },
