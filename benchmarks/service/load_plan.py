@@ -235,7 +235,7 @@ def requests_table(results: Iterable[Result]) -> str:
 def uploads_table(results: Iterable[Result]) -> str:
     """Make a Markdown table of what became of the uploads that were accepted; times in seconds."""
     lines = [
-        "| profile | clients | seconds | refused | accepted (201) | ready | failed | deleted | lost "
+        "| profile | clients | seconds | uploads refused | accepted (201) | ready | failed | deleted | lost "
         "| 201 to ready (s): median | 95 % | 99 % | longest |",
         "|---|" + "--:|" * 12,
     ]
