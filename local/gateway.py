@@ -29,7 +29,7 @@ from local.hosts import is_local
 from local.http_server import DEADLINE_SECONDS, PATIENCE_SECONDS, Server
 
 MAX_EVENT = 6_291_456
-"""Lambda's limit of an event, in bytes: about 4.7 MB of body in base64, and the headers."""
+"""Lambda's limit of an event, and of a response, in bytes: about 4.7 MB of body in base64, and headers."""
 AT_ONCE = 32
 """Requests handled at a time: each may hold a body in memory, and the S3 client has as many connections."""
 _THREADS_FOR_REFUSALS = 4
@@ -208,6 +208,8 @@ class Gateway:
         if 4 * math.ceil(len(body) / 3) + len(json.dumps(event | {"body": ""})) > MAX_EVENT:
             raise _GatewayError("REQUEST_TOO_LARGE")
         reply = app(event, _context("api"))
+        if len(json.dumps(reply)) > MAX_EVENT:
+            raise OverflowError("the response is larger than Lambda's limit")
         sent = reply["body"]
         content = base64.b64decode(sent) if reply.get("isBase64Encoded") else sent.encode()
         several = reply.get("multiValueHeaders") or {}

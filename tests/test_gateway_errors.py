@@ -13,7 +13,7 @@ import app
 from chalicelib import services
 from chalicelib.http.openapi import DOCUMENT
 from local import gateway
-from local.gateway import AT_ONCE, Authorizers, refuse
+from local.gateway import AT_ONCE, MAX_EVENT, Authorizers, refuse
 from tests.conftest import Api, SettableClock
 from tests.inside import GatewayError, gateway_route, gateway_slots
 from tests.made_stack import gateway_responses
@@ -35,7 +35,12 @@ def fails(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
         def broken(*_: object) -> Any:
             if kind == "raises":
                 raise Odd("with a secret")
-            return {"no body": "", "no status": {"headers": {}, "body": ""}}.get(kind) or {}
+            answers = {
+                "no status": {"headers": {}, "body": ""},
+                # Two bytes each, in the string that a body is in Lambda's response.
+                "too much": {"statusCode": 200, "headers": {}, "body": '"' * (MAX_EVENT // 2)},
+            }
+            return answers.get(kind) or {}
 
         monkeypatch.setattr(gateway, "app", Routed(broken))
 
@@ -53,7 +58,7 @@ class Routed:
         return self.function(event, context)
 
 
-@pytest.mark.parametrize("kind", ["raises", "no body", "no status"])
+@pytest.mark.parametrize("kind", ["raises", "no body", "no status", "too much"])
 def test_a_function_that_fails_is_503_and_says_nothing_of_why(
     api: Api, fails: Callable[[str], None], caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
