@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -222,6 +223,24 @@ def test_what_the_bus_refuses_is_published_by_a_later_run(store: RecordStore) ->
         publish(reads("c"), fail, lambda: False)
     assert publish(reads("d"), lambda events: events, lambda: False) == 1
     assert publish(reads("e"), lambda events: events, lambda: False) == 0
+
+
+@pytest.mark.parametrize("where", ["outbox", "bus"])
+@pytest.mark.parametrize("error", [EventBusUnavailable(), ValueError("a bug"), KeyboardInterrupt()])
+def test_a_publisher_that_fails_gives_up_its_turn(
+    store: RecordStore, monkeypatch: pytest.MonkeyPatch, where: str, error: BaseException
+) -> None:
+    finished(store)
+
+    def fails(*_: object, **__: object) -> NoReturn:
+        raise error
+
+    with monkeypatch.context() as patched:
+        if where == "outbox":
+            patched.setattr(store.outbox, "due", fails)
+        with pytest.raises(type(error)):
+            publish(partial(relay, store, "a"), fails, lambda: False)
+    assert kinds(relay(store, "b", [])) == ["ready"]
 
 
 def test_it_stops_when_its_time_is_up_and_gives_up_its_turn(store: RecordStore) -> None:

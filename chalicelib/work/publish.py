@@ -4,6 +4,7 @@ It runs where the bus can be reached, and the outbox is read from elsewhere (`wo
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol, TypeVar
 
 from chalicelib.errors import EventBusUnavailable, Unavailable
@@ -37,14 +38,24 @@ def publish(
         Unavailable: the bus has refused some, or the outbox cannot be read. A later run publishes them.
 
     """
+    try:
+        return _publish(relay, put, time_is_up)
+    except BaseException:
+        # The next run need not wait for the end of this one's turn, and shows whether it fails, too.
+        with suppress(Unavailable):
+            relay([], last=True)
+        raise
+
+
+def _publish(
+    relay: Relay[Event],
+    put: Callable[[Sequence[Event]], Sequence[Event]],
+    time_is_up: Callable[[], bool],
+) -> int:
     published: Sequence[Event] = []
     count = 0
     while events := relay(published):
-        try:
-            published = put(events)
-        except Unavailable:
-            relay([], last=True)
-            raise
+        published = put(events)
         count += len(published)
         # Some may be refused, and come again in each batch: the others go on.
         if not published or time_is_up():
