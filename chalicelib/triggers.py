@@ -63,7 +63,7 @@ def make_thumbnails(event: dict[str, Any], request_id: str) -> None:
 def retry_failed(event: dict[str, Any], request_id: str) -> dict[str, list[dict[str, str]]]:
     """Retry events that have failed each time: Lambda's queued reports, each with its notification.
 
-    An event that fails for an outage comes again until the outage is over, or the queue's 14 days are.
+    An event that fails for an outage comes again until the outage is over, or its ten days in the queue are.
 
     Returns:
         the messages that have to come again, as SQS event sources want it.

@@ -95,7 +95,8 @@ def test_runs_of_the_reconciler_do_not_overlap(resources: Resources) -> None:
     (schedule,) = properties["Events"].values()
     assert (schedule["Type"], schedule["Properties"]["Schedule"]) == ("Schedule", "rate(5 minutes)")
     assert properties["Timeout"] < 5 * 60
-    assert properties["EventInvokeConfig"] == {"MaximumRetryAttempts": 0}
+    # Nor does one that found no room wait beside the next ones.
+    assert properties["EventInvokeConfig"] == {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60}
     # It stops taking up work when a thumbnail could take the rest of its time.
     assert resources["MakeThumbnail"]["Properties"]["Timeout"] * 1000 < app.STOP_MS
 
@@ -105,11 +106,14 @@ def test_a_message_outlasts_the_function_that_handles_it(resources: Resources) -
     assert resources["RetryQueue"]["Properties"]["VisibilityTimeout"] >= 6 * timeout
 
 
-def test_failed_events_come_again_for_as_long_as_the_queue_keeps_them(resources: Resources) -> None:
-    queue = resources["RetryQueue"]["Properties"]
+def test_failed_events_come_again_for_ten_days_and_can_be_moved_back_for_four(resources: Resources) -> None:
+    queue, dead = (resources[name]["Properties"] for name in ("RetryQueue", "DeadLetterQueue"))
     tries = queue["RedrivePolicy"]["maxReceiveCount"]
     assert tries <= 1000, "SQS allows no more"
-    assert tries * queue["VisibilityTimeout"] >= queue["MessageRetentionPeriod"] == 14 * 24 * 3600
+    days = tries * queue["VisibilityTimeout"] / (24 * 3600)
+    assert days == pytest.approx(10, abs=0.02)
+    # In both queues, the age of a message counts from when it was first sent.
+    assert queue["MessageRetentionPeriod"] == dead["MessageRetentionPeriod"] == 14 * 24 * 3600
     (source,) = resources["MarkFailed"]["Properties"]["Events"].values()
     assert source["Properties"]["BatchSize"] == 1, "a picture that kills the function takes none with it"
     limit = resources["MarkFailed"]["Properties"]["MemorySize"]

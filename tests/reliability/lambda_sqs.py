@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.reliability.deployment import DAY_MS, MINUTE_MS, RECONCILE_MS, Deployment
+from tests.reliability.deployment import MINUTE_MS, RECONCILE_MS, Deployment
 
 PAUSES_MS = (MINUTE_MS, 2 * MINUTE_MS)
 STACK = Path(__file__).parents[2] / ".chalice" / "stack" / "functions.yaml"
@@ -29,7 +29,8 @@ CONSUMERS = _deployed("MaximumConcurrency")
 """Invocations of the consumer that may run at the same time, as it is deployed."""
 VISIBILITY_MS = _deployed("VisibilityTimeout") * 1000
 """How long SQS hides a message that is being processed, as it is deployed."""
-RETENTION_MS = 14 * DAY_MS
+RETENTION_MS = _deployed("maxReceiveCount") * VISIBILITY_MS
+"""For how long the queue delivers a message, as it is deployed."""
 PICTURE_MS = 1000
 """What processing one picture is taken to cost, and finding out that Redis or S3 is away."""
 
@@ -70,7 +71,7 @@ class LambdaAndSqs:
         self.done_ms: dict[str, int] = {}
         """When the retry queue was rid of the events of each object key."""
         self.dropped = 0
-        """How many reports the queue has dropped after 14 days."""
+        """How many reports the queue has moved to the dead-letter queue."""
 
     def __len__(self) -> int:
         """How many events wait for a try, or in the retry queue."""
