@@ -1,13 +1,17 @@
 """TIFFs whose numbers ask for more work than the file is worth: shared strips, large tiles, long tags."""
 
+import tracemalloc
 import zlib
+from collections.abc import Callable
+from contextlib import suppress
 from io import BytesIO
+from struct import pack
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from chalicelib.errors import TooComplex, TooManyPixels
+from chalicelib.errors import PictureError, TooComplex, TooManyPixels, UnsupportedFormat
 from chalicelib.imaging import check, headers, make_thumbnail
 from chalicelib.imaging.decoders import tiff as decoder
 from chalicelib.imaging.headers import tiff, tiff_pieces
@@ -166,3 +170,95 @@ def test_wide_rows_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     how = Written(1, tags={322: ("I", (4_000_000,)), 323: ("I", (2,))}, tile=2)
     make_thumbnail(overlapping(how, (2, 20), 1, 10, bytes(8_000_000)), SPEC, max_pixels=MAX_PIXELS)
     assert 0 < len(reads) < 100
+
+
+# Tags of more values than they need, which may all be the same bytes.
+
+KINDS = {3: 2, 4: 4, 6: 1, 7: 1, 16: 8}
+"""Bytes of a value by its kind: SHORT, LONG, SBYTE, UNDEFINED, and BigTIFF's LONG8."""
+
+
+def repeated(tags: dict[int, tuple[int, int]], size: int = 5_000_000, **changed: int) -> bytes:
+    """A TIFF of 1000 x 1000 grey pixels with further tags, by number: their kind and how many values.
+
+    Those that do not fit into the directory are all at the same place, whose bytes are 0x90.
+    """
+    one = {256: 1000, 257: 1000, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 1000, 279: 1000}
+    one |= {int(name[1:]): value for name, value in changed.items()}
+    entries = {number: (4, 1, value) for number, value in one.items()}
+    entries |= {number: (kind, count, 1000) for number, (kind, count) in tags.items()}
+    directory = b"".join(pack("<2H2I", number, *entries[number]) for number in sorted(entries))
+    return (
+        (b"II*\0" + pack("<IH", 8, len(entries)) + directory + bytes(4))
+        .ljust(1000, b"\0")
+        .ljust(size, b"\x90")
+    )
+
+
+def peak_of(action: Callable[[], object]) -> int:
+    tracemalloc.start()
+    try:
+        action()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def read_anyhow(content: bytes) -> None:
+    with suppress(PictureError):
+        headers.read(content)
+
+
+MOST = 4 << 20
+SHORT = [258, 266, 274, 284, 317, 322, 323, 338, 339, 530, 42113]
+"""Tags of few values."""
+
+
+@pytest.mark.parametrize("number", SHORT)
+@pytest.mark.parametrize("kind", [6, 7])
+def test_no_more_values_are_read_than_a_tag_needs(number: int, kind: int) -> None:
+    content = repeated({number: (kind, MOST)})
+    assert peak_of(lambda: read_anyhow(content)) < 100_000
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_tags_of_many_values_take_little_memory(kind: int) -> None:
+    count = min(4_999_000 // KINDS[kind], MOST)
+    content = repeated(dict.fromkeys([*SHORT, 280, 292, 293, 347, 34675], (kind, count)))
+    # A profile and the tables of JPEG may take what they take in the file.
+    assert peak_of(lambda: read_anyhow(content)) < 2 * len(content) + 1_000_000
+
+
+def test_strips_tiles_and_a_palette_at_their_most_take_little_memory() -> None:
+    pieces = dict.fromkeys((273, 279, 324, 325), (16, tiff_pieces.MAX_PIECES))
+    content = repeated({**pieces, 320: (3, 3 << 16)})
+    assert peak_of(lambda: headers.read(content)) < 40_000_000
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "most", "what"),
+    [
+        *((number, 3, tiff_pieces.MAX_PIECES, "strips or tiles") for number in (273, 279, 324, 325)),
+        (320, 3, 3 << 16, "values in a tag"),
+        *((number, 7, MOST, "values in a tag") for number in (258, 338, 347)),
+    ],
+)
+def test_tags_of_too_many_values_are_refused(number: int, kind: int, most: int, what: str) -> None:
+    with pytest.raises(TooComplex, match=f"too many {what}"):
+        check(repeated({number: (kind, most + 1)}), max_pixels=MAX_PIXELS)
+    with suppress(TooManyPixels, UnsupportedFormat):
+        check(repeated({number: (kind, most)}), max_pixels=MAX_PIXELS)
+
+
+def test_tables_of_jpeg_are_copied_as_they_are() -> None:
+    content = repeated({347: (7, MOST)}, t259=7)
+    header = header_of(content)
+    assert header.tags[347] == b"\x90" * MOST
+    assert peak_of(lambda: header.stripped(content)) < 2 * len(content) + 3 * MOST
+
+
+def test_bytes_that_are_stored_as_numbers_are_left_out() -> None:
+    as_bytes, as_numbers = (header_of(repeated({347: (kind, 40), 34675: (kind, 40)})) for kind in (7, 3))
+    assert (as_bytes.profile, as_bytes.tags[347]) == (b"\x90" * 40,) * 2
+    assert as_numbers.profile is None
+    assert 347 not in as_numbers.tags

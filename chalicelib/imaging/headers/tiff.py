@@ -40,13 +40,30 @@ _ASCII, _SHORT, _LONG, _RATIONAL, _UNDEFINED = 2, 3, 4, 5, 7
 _SINGLE = {
     *(tag.WIDTH, tag.HEIGHT, tag.COMPRESSION, tag.PHOTOMETRIC, tag.FILL_ORDER, tag.SAMPLES, tag.STRIP_ROWS),
     *(tag.PLANES, tag.FAX3_OPTIONS, tag.FAX4_OPTIONS, tag.PREDICTOR, tag.TILE_WIDTH, tag.TILE_HEIGHT),
+    tag.ORIENTATION,
 }
 """Tags of one value."""
-_SEVERAL = {
-    *(tag.BITS, tag.STRIPS, tag.STRIP_BYTES, tag.COLOUR_MAP, tag.TILES, tag.TILE_BYTES),
-    *(tag.EXTRAS, tag.FORMAT, tag.YCBCR_SUBSAMPLING),
-}
 _RATIONALS = {tag.YCBCR_COEFFICIENTS, tag.REFERENCE_BLACK_WHITE}
+_TEXTS = {tag.PROFILE, tag.NO_DATA, tag.JPEG_TABLES}
+"""Tags of bytes, which stay bytes: as numbers in a list, each would take eight times as much."""
+_READ = {
+    **dict.fromkeys(_SINGLE, 1),
+    # One more than there may be, which shows that there are too many.
+    **dict.fromkeys((tag.BITS, tag.EXTRAS, tag.FORMAT), tiff_layout.MAX_SAMPLES + 1),
+    tag.YCBCR_SUBSAMPLING: 2,
+    tag.YCBCR_COEFFICIENTS: 3,
+    tag.REFERENCE_BLACK_WHITE: 6,
+    tag.NO_DATA: 64,
+}
+"""Values of a tag that are read: all of the tags' values may be the same megabytes of the file."""
+_PIECES = {*tiff_pieces.OFFSETS, *tiff_pieces.BYTE_COUNTS}
+_MOST = {
+    **dict.fromkeys(_PIECES, tiff_pieces.MAX_PIECES),
+    tag.COLOUR_MAP: 3 << 16,
+}
+"""Values that a tag may have all of which are needed; more are refused."""
+_MOST_VALUES = 4 << 20
+"""Likewise, of any other tag."""
 _OTHER = {tag.ORIENTATION, tag.PROFILE, tag.NO_DATA}
 """Tags that no decoder is handed."""
 _STORED = {
@@ -55,9 +72,7 @@ _STORED = {
     tag.JPEG_TABLES: (_UNDEFINED, "B"),
 }
 """Type and `struct` code of the tags that are not stored as LONG."""
-_WANTED = _SINGLE | _SEVERAL | _RATIONALS | _OTHER | {tag.JPEG_TABLES}
-_MAX_TEXT = 64
-"""Bytes of a number that is written as text."""
+_WANTED = _READ.keys() | _MOST.keys() | _TEXTS
 _NOT_COMPRESSED, _JPEG = 1, 7
 _SCAN = b"\xff\xda"
 _COMPRESSIONS = {_NOT_COMPRESSED, 2, 3, 4, 5, _JPEG, 8, 32773, 32946, 34925, 50000}
@@ -99,7 +114,10 @@ class TiffHeader(Header):
         entries, values = b"", b""
         for number, values_of in sorted(self.tags.items()):
             kind, code = _STORED.get(number, (_LONG, "I"))
-            packed = struct.pack(f"{self.order}{len(values_of)}{code}", *values_of)
+            if isinstance(values_of, bytes) and code == "B":
+                packed = values_of
+            else:
+                packed = struct.pack(f"{self.order}{len(values_of)}{code}", *values_of)
             count = len(values_of) // 2 if kind == _RATIONAL else len(values_of)
             entries += struct.pack(self.order + "HHI", number, kind, count)
             if len(packed) <= 4:  # noqa: PLR2004 - what fits an entry stands in it
@@ -137,11 +155,7 @@ def read(content: bytes) -> TiffHeader:
     if width * height > MAX_PIXELS:
         raise TooManyPixels(f"The TIFF has {width} x {height} pixels; at most {MAX_PIXELS:,} are accepted.")
     profile = found.get(tag.PROFILE)
-    kept = {
-        number: values[:1] if number in _SINGLE else values
-        for number, values in found.items()
-        if number not in _OTHER
-    }
+    kept = {number: values for number, values in found.items() if number not in _OTHER}
     layout, tags = tiff_layout.read(kept, size, _no_data(found.get(tag.NO_DATA, b"")), len(content))
     row_bytes = piece_bytes = 0
     if layout is None:
@@ -173,7 +187,7 @@ def read(content: bytes) -> TiffHeader:
 def _no_data(text: Sequence[int]) -> float | None:
     """Return the number that GDAL has written as text; None when it is none."""
     try:
-        return float(bytes(text[:_MAX_TEXT]).split(b"\0")[0])
+        return float(bytes(text).split(b"\0")[0])
     except ValueError:
         return None
 
@@ -191,20 +205,26 @@ def _tags(content: bytes, order: str) -> dict[int, Sequence[int]]:
     for index in range(count):
         entry = ifd + count_size + index * (4 + 2 * offset_size)
         number, kind, length = struct.unpack_from(order + "HH" + offset_format, content, entry)
-        if (
-            kind not in _KINDS
-            or number in tags
-            or number not in _WANTED
-            or (kind == _RATIONAL) != (number in _RATIONALS)
-        ):
+        if number not in _WANTED or number in tags or not _fits(number, kind):
             continue
-        if length > 4 << 20:
-            raise too_complex("values in a tag")
-        layout = f"{order}{length * (2 if kind == _RATIONAL else 1)}{_KINDS[kind]}"
+        if length > _MOST.get(number, _MOST_VALUES):
+            raise too_complex("strips or tiles" if number in _PIECES else "values in a tag")
+        each = 2 if kind == _RATIONAL else 1
+        size = length * each * struct.calcsize(order + _KINDS[kind])
         at = entry + 4 + offset_size
-        if struct.calcsize(layout) > offset_size:
+        if size > offset_size:
             (at,) = struct.unpack_from(order + offset_format, content, at)
-        if length and at + struct.calcsize(layout) <= len(content):
-            plain = kind in _BYTE_KINDS
-            tags[number] = content[at : at + length] if plain else struct.unpack_from(layout, content, at)
+        if length and at + size <= len(content):
+            length = min(length, _READ.get(number, length))
+            if kind in _BYTE_KINDS:
+                tags[number] = content[at : at + length]
+            else:
+                tags[number] = struct.unpack_from(f"{order}{length * each}{_KINDS[kind]}", content, at)
     return tags
+
+
+def _fits(number: int, kind: int) -> bool:
+    """Whether a tag may have values of a kind."""
+    if number in _TEXTS:
+        return kind in _BYTE_KINDS
+    return kind in _KINDS and (kind == _RATIONAL) == (number in _RATIONALS)
