@@ -40,7 +40,9 @@ def read(content: bytes) -> tuple[str, Header]:
     source_format = sniff(content)
     try:
         header: Header = _READERS[source_format](content)
-    except (struct.error, IndexError, ValueError, OverflowError) as error:
+    except (struct.error, IndexError, ValueError, OverflowError, MemoryError) as error:
+        # No memory counts as damage, as it does where pictures are decoded: `check` lets such a picture pass,
+        # and the function that has more memory decides.
         raise undecodable() from error
     if isinstance(header, heif.HeifHeader):
         source_format = header.coding  # the brands do not bind what the file holds
