@@ -63,7 +63,7 @@ _MOST = {
 }
 """Values that a tag may have all of which are needed; more are refused."""
 _MOST_VALUES = 4 << 20
-"""Likewise, of any other tag."""
+"""Likewise, of any other tag but the profile, which is left out when it is too large."""
 _OTHER = {tag.ORIENTATION, tag.PROFILE, tag.NO_DATA}
 """Tags that no decoder is handed."""
 _STORED = {
@@ -207,7 +207,7 @@ def _tags(content: bytes, order: str) -> dict[int, Sequence[int]]:
         number, kind, length = struct.unpack_from(order + "HH" + offset_format, content, entry)
         if number not in _WANTED or number in tags or not _fits(number, kind):
             continue
-        if length > _MOST.get(number, _MOST_VALUES):
+        if length > _MOST.get(number, _MOST_VALUES) and number != tag.PROFILE:
             raise too_complex("strips or tiles" if number in _PIECES else "values in a tag")
         each = 2 if kind == _RATIONAL else 1
         size = length * each * struct.calcsize(order + _KINDS[kind])
