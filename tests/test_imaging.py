@@ -241,6 +241,20 @@ def test_unexpected_errors_of_decoders_are_named(monkeypatch: pytest.MonkeyPatch
     assert isinstance(caught.value.__cause__, MemoryError)
 
 
+def test_a_header_without_memory_passes_the_door_and_is_named_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setitem(headers._READERS, "JPEG", fail)  # noqa: SLF001 - which reader fails does not matter
+    content = encode(chart(), "JPEG")
+    assert check(content, max_pixels=MAX_PIXELS) is None
+    with pytest.raises(UndecodablePicture) as caught:
+        make_thumbnail(content, SPEC, max_pixels=MAX_PIXELS)
+    assert isinstance(caught.value.__cause__, MemoryError)
+
+
 # The shortcuts: each has to give what the plain way gives.
 
 

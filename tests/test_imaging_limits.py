@@ -15,7 +15,7 @@ from PIL import Image
 
 from chalicelib.errors import PictureError, TooComplex, TooManyPixels, UndecodablePicture, UnsupportedFormat
 from chalicelib.imaging import check, headers, limits, make_thumbnail
-from chalicelib.imaging.headers import jpeg, tiff
+from chalicelib.imaging.headers import jpeg, tiff, tiff_pieces
 from chalicelib.spec import ThumbnailSpec
 from tests import pictures
 from tests.cost import cpu_within
@@ -94,7 +94,7 @@ FLOODS: dict[str, Callable[[], bytes]] = {
     "GIF sub-blocks": lambda: gif_with(b"\x21\xfe" + b"\1a" * 1_000_000 + b"\0"),
     "run lengths, pixels": lambda: runs((2000, 2000), b"\xffa" * 10),
     "run lengths, bytes": lambda: runs((100, 100), b"\0\2\0\0" * 1_000_000),
-    "TIFF tiles": lambda: tiles(tiff.MAX_PIECES + 1),
+    "TIFF tiles": lambda: tiles(tiff_pieces.MAX_PIECES + 1),
     "AVIF boxes": lambda: boxes(1_000_000),
     "WebP chunks": lambda: (
         b"RIFF\0\0\0\0WEBPVP8X" + struct.pack("<I", 10) + bytes(10) + b"abcd\0\0\0\0" * 1_000_000

@@ -13,7 +13,7 @@ from PIL import Image
 from chalicelib.errors import PictureError, TooComplex, TooManyPixels, UndecodablePicture, UnsupportedFormat
 from chalicelib.imaging import check, headers, limits, make_thumbnail
 from chalicelib.imaging.decoders import libtiff
-from chalicelib.imaging.headers import tiff_layout
+from chalicelib.imaging.headers import tiff_pieces
 from chalicelib.spec import ThumbnailSpec
 from tests import tiffs
 from tests.cost import cpu_within
@@ -249,7 +249,7 @@ def test_samples_beyond_what_is_unpacked_are_refused_at_the_door() -> None:
     content = content.replace(pack("<HHII", 258, 3, 1, 32), pack("<HHII", 258, 3, 1, 32))
     with pytest.raises(TooManyPixels, match="bytes of samples; at most 1,100,000,000 are"):
         check(content, max_pixels=MAX_PIXELS)
-    assert tiff_layout.MAX_UNPACKED == 1_100_000_000
+    assert tiff_pieces.MAX_UNPACKED == 1_100_000_000
 
 
 @pytest.mark.parametrize("size", [(64, 64), (640, 480)])

@@ -1,8 +1,11 @@
 """From whatever colours a picture has to sRGB, at thumbnail size: there it costs little."""
 
+from collections import OrderedDict
 from dataclasses import replace
 from functools import lru_cache
+from hashlib import sha256
 from io import BytesIO
+from threading import Lock
 
 from PIL import Image, ImageCms
 
@@ -16,6 +19,10 @@ _16_BIT = 257
 _FULL_RANGE = [min(255, max(0, round((level - 16) * 255 / 219))) for level in range(256)]
 """Levels of narrow range, from 16 to 235, to those of 0 to 255 (ITU-T H.273, 8.3)."""
 _LUMA, _CHROMA = 255 / 219, 255 / 224
+_MOST_KEPT = 16
+_transforms: OrderedDict[tuple[bytes, str], ImageCms.ImageCmsTransform] = OrderedDict()
+"""By a profile's SHA-256 and Pillow's mode, the one that was used last at the end; under `_lock`."""
+_lock = Lock()
 _BT2020_LUMA = (0.2627, 0.6780, 0.0593)
 _FULL_RANGE_BT2020 = tuple(
     number
@@ -67,7 +74,7 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
 
 
 def _by_profile(image: Image.Image, profile: bytes | None) -> Image.Image | None:
-    for mode in (image.mode, "RGB"):  # a grey picture may come with an RGB profile
+    for mode in dict.fromkeys((image.mode, "RGB")):  # a grey picture may come with an RGB profile
         transform = _transform(profile, mode) if profile else None
         if transform is not None and image.mode in {mode, "L"}:
             return transform.apply(image if image.mode == mode else image.convert(mode))
@@ -95,12 +102,27 @@ def _plain(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-@lru_cache(maxsize=16)
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """Build what converts from a profile to sRGB; None when the profile is broken or of another colour space.
+    """Return what converts from a profile to sRGB; None when it is broken or of another colour space.
 
-    Kept by profile, as building costs 2 ms (RGB) to 23 ms (CMYK) and cameras share a few profiles.
+    Kept, as building costs 2 ms (RGB) to 23 ms (CMYK) and cameras share a few profiles: by digest, as the
+    profiles themselves may take megabytes. Broken ones are not kept, and so drive out none of the others.
     """
+    key = sha256(profile).digest(), mode
+    with _lock:
+        if key in _transforms:
+            _transforms.move_to_end(key)
+            return _transforms[key]
+    built = _built(profile, mode)
+    if built is not None:
+        with _lock:
+            _transforms[key] = built
+            while len(_transforms) > _MOST_KEPT:
+                _transforms.popitem(last=False)
+    return built
+
+
+def _built(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
         if source.profile.xcolor_space != _SPACES.get(mode):

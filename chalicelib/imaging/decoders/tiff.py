@@ -40,6 +40,8 @@ def _by_pillow(header: TiffHeader, content: bytes, wanted: Plans) -> list[Image.
     with TiffImageFile(BytesIO(header.stripped(content))) as image:
         if image.size != (header.width, header.height):
             raise ValueError(f"The header says {header.width} x {header.height}, the decoder {image.size}.")
+        # Pillow collects the bytes of a row in steps of this size, and copies what it has at each step.
+        image.decodermaxblock = max(image.decodermaxblock, header.row_bytes)
         image.load()
         small = shrink(image, wanted)
     return [one.point(lambda sample: sample * -1 + 0xFFFF) for one in small] if header.inverted else small

@@ -6,10 +6,11 @@ structural floods: files made of so many parts that walking them would keep a de
 """
 
 import struct
+from dataclasses import replace
 
 from chalicelib.errors import UndecodablePicture
 from chalicelib.imaging.headers import bmp, gif, heif, jpeg, png, tiff, webp
-from chalicelib.imaging.headers.header import Header, undecodable
+from chalicelib.imaging.headers.header import MAX_PROFILE, Header, undecodable
 from chalicelib.imaging.sniffing import sniff
 
 _READERS = {
@@ -40,10 +41,15 @@ def read(content: bytes) -> tuple[str, Header]:
     source_format = sniff(content)
     try:
         header: Header = _READERS[source_format](content)
-    except (struct.error, IndexError, ValueError, OverflowError) as error:
+    except (struct.error, IndexError, ValueError, OverflowError, MemoryError) as error:
+        # No memory counts as damage, as it does where pictures are decoded: `check` lets such a picture pass,
+        # and the function that has more memory decides.
         raise undecodable() from error
     if isinstance(header, heif.HeifHeader):
         source_format = header.coding  # the brands do not bind what the file holds
     if header.width < 1 or header.height < 1:
         raise UndecodablePicture("The picture has no pixels: its width or height is 0.")
+    if header.profile is not None and len(header.profile) > MAX_PROFILE:
+        # As without one: the colours of real pictures need less, and this one would be copied and parsed.
+        header = replace(header, profile=None)
     return source_format, header

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from chalicelib.errors import TooComplex, UndecodablePicture
 from chalicelib.imaging.spaces import Space
 
+MAX_PROFILE = 4 << 20
+"""Bytes of an ICC profile, of any format; the largest real ones, of CMYK printers, take 3 MB."""
 SIDEWAYS = 5
 """EXIF orientations from here on swap width and height."""
 
@@ -14,8 +16,9 @@ class Header:
     """A picture as its container describes it.
 
     `width` and `height` are in pixels, as stored: before the orientation is applied.
-    `orientation` is EXIF's 1 to 8. `profile` is the embedded ICC profile, unchecked; `space` says what the
-    samples mean where there is no profile, or one that cannot be used. With neither they are sRGB.
+    `orientation` is EXIF's 1 to 8. `profile` is the embedded ICC profile, unchecked, of at most `MAX_PROFILE`
+    bytes; `space` says what the samples mean where there is no profile, or one that cannot be used. With
+    neither they are sRGB.
     """
 
     width: int

@@ -5,13 +5,11 @@ import zlib
 from dataclasses import dataclass
 
 from chalicelib.imaging.headers import exif
-from chalicelib.imaging.headers.header import Header, too_complex, undecodable
+from chalicelib.imaging.headers.header import MAX_PROFILE, Header, too_complex, undecodable
 from chalicelib.imaging.spaces import Levels, Space, of_cicp, of_gamma
 
 MAX_CHUNKS = 50_000
 """Encoders write image data in chunks of 8 KB or more: 400 MB of them."""
-MAX_PROFILE = 4 << 20
-"""Bytes of a decompressed ICC profile; the largest real ones, of CMYK printers, take 3 MB."""
 
 _SIGNATURE = 8
 _TYPES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -163,9 +161,12 @@ def _gamma(gamma: bytes, chromaticities: bytes) -> Space | None:
 
 
 def _profile(chunk: bytes) -> bytes | None:
-    """Unpack an iCCP chunk: a name, a zero, the compression's number and the compressed profile."""
+    """Unpack an iCCP chunk: a name, a zero, the compression's number and the compressed profile.
+
+    Of one that is too large, a byte more than there may be is unpacked, which shows that it is.
+    """
     _, _, compressed = chunk.partition(b"\0")
     try:
-        return zlib.decompressobj().decompress(compressed[1:], MAX_PROFILE) or None
+        return zlib.decompressobj().decompress(compressed[1:], MAX_PROFILE + 1) or None
     except zlib.error:
         return None

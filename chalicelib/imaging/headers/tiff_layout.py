@@ -3,20 +3,14 @@
 Which those are was found by decoding constructed files of every kind; docs/imaging.md names them.
 """
 
-import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from chalicelib.errors import TooManyPixels, UnsupportedFormat
+from chalicelib.errors import UnsupportedFormat
+from chalicelib.imaging.headers import tiff_pieces
 from chalicelib.imaging.headers import tiff_tags as tag
-from chalicelib.imaging.headers.header import too_complex, undecodable
+from chalicelib.imaging.headers.header import undecodable
+from chalicelib.imaging.headers.tiff_pieces import Pieces, Tags
 
-Tags = Mapping[int, Sequence[int]]
-
-MAX_PIECES = 100_000
-"""Strips or tiles; each costs some microseconds."""
-MAX_UNPACKED = 1_100_000_000
-"""Bytes of all strips or tiles together, unpacked; libtiff unpacks some 300 MB a second."""
 _PIECE = 1 << 20
 """Bytes of the strips that a page's only strip is divided into when it is not compressed."""
 MAX_SAMPLES = 256
@@ -162,7 +156,7 @@ def read(tags: Tags, size: tuple[int, int], no_data: float | None, length: int) 
         ),
         None,
     )
-    tiled = tag.TILE_WIDTH in tags and tag.TILE_HEIGHT in tags
+    pieces = tiff_pieces.divided(tags, size)
     layout = Layout(
         photometric=photometric,
         bits=bits[0],
@@ -171,10 +165,8 @@ def read(tags: Tags, size: tuple[int, int], no_data: float | None, length: int) 
         alpha=None if alpha is None else colours + alpha,
         premultiplied=alpha is not None and extras[alpha] == _PREMULTIPLIED,
         separate=value(tag.PLANES, 1) == 2,  # noqa: PLR2004 - TIFF's number
-        tiled=tiled,
-        piece=(value(tag.TILE_WIDTH, 0), value(tag.TILE_HEIGHT, 0))
-        if tiled
-        else (size[0], min(value(tag.STRIP_ROWS, size[1]), size[1])),
+        tiled=pieces.tiled,
+        piece=pieces.size,
         no_data=no_data,
     )
     return _in_pieces(layout, tags, size, length)
@@ -236,17 +228,8 @@ def _in_pieces(layout: Layout, tags: Tags, size: tuple[int, int], length: int) -
     those of the file are often wrong.
     """
     width, height = layout.piece
-    if width < 1 or height < 1:
-        raise undecodable()
     planes = layout.samples if layout.separate else 1
-    count = math.ceil(size[0] / width) * math.ceil(size[1] / height) * planes
-    if count > MAX_PIECES:
-        raise too_complex("strips or tiles")
-    if count * layout.piece_bytes > MAX_UNPACKED:
-        raise TooManyPixels(
-            f"The TIFF has {count * layout.piece_bytes:,} bytes of samples; at most {MAX_UNPACKED:,} are "
-            "accepted."
-        )
+    count = tiff_pieces.counted(Pieces(layout.tiled, layout.piece), size, planes, layout.piece_bytes)
     starts = (tags.get(tag.TILES) if layout.tiled else None) or tags.get(tag.STRIPS, ())
     lengths = (tags.get(tag.TILE_BYTES) if layout.tiled else None) or tags.get(tag.STRIP_BYTES, ())
     if len(starts) < count:
