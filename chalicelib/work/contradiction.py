@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 
 def repair_contradiction(store: RecordStore, bucket: "Bucket", record: Record) -> str | None:
-    """Repair a final record whose thumbnails, or whose original where it failed, are not in the bucket.
+    """Repair a record whose thumbnails, or whose original where it has none, are not in the bucket.
 
     Args:
         store: the records.
         bucket: the objects.
-        record: a record that is READY or FAILED, as it was just read.
+        record: a record that is READY or FAILED, or PENDING for longer than a version may be in flight, as it
+            was just read.
 
     Returns:
         what was done; None when the bucket has what the record says.
@@ -29,18 +30,19 @@ def repair_contradiction(store: RecordStore, bucket: "Bucket", record: Record) -
         Unavailable: Redis or S3 did not answer.
 
     """
-    if lifecycle.is_ready(record):
-        if is_stored(bucket, record):
+    is_ready = lifecycle.is_ready(record)
+    if is_ready and is_stored(bucket, record):
+        return None
+    if bucket.exists(record.object_key):
+        if not is_ready:
             return None
-        if bucket.exists(record.object_key):
-            marked = store.mark_thumbnail_lost(record)
-            return "thumbnails to be made again" if marked else "changed meanwhile"
+        marked = store.mark_thumbnail_lost(record)
+        return "thumbnails to be made again" if marked else "changed meanwhile"
+    if is_ready or lifecycle.needs_thumbnail(record):
         alone = newest_alone(bucket, record.id)
         if alone is not None:
             adopted = store.adopt(record_of_thumbnail(alone), seen=record)
             return "thumbnails adopted" if adopted else "changed meanwhile"
-    elif bucket.exists(record.object_key):
-        return None
     # S3 is the truth, and nothing of this picture is left there.
     removed = remove(store, bucket, record.id, RemovalScope.VISIBLE, UNRESTRICTED, seen=record)
     return "changed meanwhile" if removed is None else "records removed"

@@ -293,10 +293,17 @@ class Repair:
         ]
         self.store.index.remove_everywhere(*stale)
         counts["index entries removed"] += len(stale)
-        final = [record for _, record in old if record is not None and lifecycle.is_final(record)]
+        checked = [record for _, record in old if record is not None and self._is_settled(record)]
         self._in_parallel(
-            lambda record: [repair_contradiction(self.store, self.bucket, record)], final, counts
+            lambda record: [repair_contradiction(self.store, self.bucket, record)], checked, counts
         )
+
+    def _is_settled(self, record: Record) -> bool:
+        """Tell whether the bucket must have by now what a record says, because no change is in progress."""
+        if lifecycle.needs_thumbnail(record) and record.version_ms is not None:
+            # Redis may have forgotten that the version was processed, and that the picture was deleted then.
+            return self._is_old(record.version_ms)
+        return lifecycle.is_final(record)
 
     # --- both ---
 

@@ -11,13 +11,14 @@ import pytest
 import redis as redis_py
 
 from chalicelib import naming, services, triggers
-from chalicelib.records import codec
+from chalicelib.records.record import State
 from chalicelib.work.audit import Audit
 from chalicelib.work.heartbeat import HeartbeatCheck
+from chalicelib.work.objects_to_records import record_of_original
 from chalicelib.work.recover import Recovery
 from tests.conftest import picture
 from tests.reliability import local_redis
-from tests.reliability.deployment import DAY_MS, LATE_MS, Deployment, deployed
+from tests.reliability.deployment import DAY_MS, LATE_MS, MINUTE_MS, Deployment, deployed
 from tests.reliability.local_redis import GoesBack
 
 pytestmark = pytest.mark.slow
@@ -197,17 +198,30 @@ def test_what_was_younger_heals_after_the_in_flight_time(deployment: Deployment,
     _nothing_changes(deployment)
 
 
-def _claim(deployment: Deployment, record_id: str) -> None:
-    """What a run of the pipeline has done by the time it stores the thumbnail."""
-    original = services.bucket().head(naming.original(record_id))
-    record = deployment.record(record_id)
-    assert original is not None
-    assert record is not None
-    fresh = codec.ObjectMetadata.parse(original.metadata)
-    assert fresh.created_ms == record.created_ms
-    from chalicelib.work.objects_to_records import record_of_original
+@pytest.mark.parametrize("minutes", [1, 4, 5, 9])
+def test_a_picture_of_a_clients_key_that_was_being_processed_stays_deleted(
+    deployment: Deployment, loses: GoesBack, minutes: int
+) -> None:
+    mine = deployment.put("originals/mine.jpg", small(1))
+    _claim(deployment, mine, "originals/mine.jpg")
+    loses.keep()
+    deployment.clock.ms += 1000
+    deployment.process(deployment.event("originals/mine.jpg"))
+    deployment.delete(mine)
+    loses.lose()
+    assert deployment.reconcile(after_ms=minutes * MINUTE_MS)["losses noticed"] == 1
+    for _ in range(3):
+        deployment.reconcile()
+    assert_gone(deployment, mine)
+    _nothing_changes(deployment)
 
-    deployment.store.claim_version(record_of_original(original, 0))
+
+def _claim(deployment: Deployment, record_id: str, object_key: str | None = None) -> None:
+    """What a run of the pipeline has done by the time it stores the thumbnail."""
+    original = services.bucket().head(object_key or naming.original(record_id))
+    assert original is not None
+    claimed = deployment.store.claim_version(record_of_original(original, 0))
+    assert (claimed.id, claimed.state) == (record_id, State.PENDING)
 
 
 def _upload_event(deployment: Deployment, record_id: str) -> dict[str, object]:
