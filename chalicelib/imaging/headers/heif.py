@@ -145,8 +145,9 @@ def _colours(parts: Parts, coded: tuple[int, int] | None, coding: str) -> tuple[
     coefficients end at 2): it is asked for full range instead, and `Levels` tells what that leaves to do.
     """
     part = next((view for view in parts.views if view.property(b"colr")), parts.every[parts.primary])
-    while part.inputs and part.property(b"colr") is None:
-        part = parts.every[part.inputs[0]]
+    for _ in range(heif_coded.MAX_DEPTH):
+        if part.inputs and part.property(b"colr") is None:
+            part = parts.every[part.inputs[0]]
     profile = None
     numbers = coded
     levels = Levels.FULL

@@ -86,7 +86,7 @@ class _Measuring:
         if depth == 0 or self._visits < 0:
             raise too_complex("layers")
         part = self._parts.every[number]
-        if part.kind in _CODINGS or not part.inputs:
+        if not part.inputs:
             if number not in self._coded:
                 self._coded[number] = self._leaf(part)
             width, height = self._coded[number]
