@@ -143,6 +143,7 @@ def _colours(parts: Parts, coded: tuple[int, int] | None, coding: str) -> tuple[
 
     Of BT.2020 in narrow range, libavif's conversion to 8 bits is off by up to 7 of 255 in blue (libyuv's
     coefficients end at 2): it is asked for full range instead, and `Levels` tells what that leaves to do.
+    Not where there is a profile, wherever among the properties it is: profiles are for levels of full range.
     """
     part = next((view for view in parts.views if view.property(b"colr")), parts.every[parts.primary])
     for _ in range(heif_coded.MAX_DEPTH):
@@ -150,7 +151,7 @@ def _colours(parts: Parts, coded: tuple[int, int] | None, coding: str) -> tuple[
             part = parts.every[part.inputs[0]]
     profile = None
     numbers = coded
-    levels = Levels.FULL
+    narrow = False
     for found, _ in part.properties:
         kind = bytes(found.content[:4]) if found.kind == b"colr" else b""
         if kind in _PROFILES and profile is None:
@@ -158,8 +159,8 @@ def _colours(parts: Parts, coded: tuple[int, int] | None, coding: str) -> tuple[
         elif kind == b"nclx":
             primaries, transfer, matrix = struct.unpack_from(">3H", found.content, 4)
             numbers = primaries, transfer
-            if coding == AV1 and profile is None and matrix == _BT2020 and not is_full_range(found):
-                levels = Levels.NARROW_BT2020
+            narrow = coding == AV1 and matrix == _BT2020 and not is_full_range(found)
+    levels = Levels.NARROW_BT2020 if narrow and profile is None else Levels.FULL
     return profile, of_cicp(*numbers, levels) if numbers else None
 
 
