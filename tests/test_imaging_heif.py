@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from chalicelib.errors import UndecodablePicture, UnsupportedFormat
-from chalicelib.imaging import headers, make_thumbnail
+from chalicelib.imaging import check, headers, make_thumbnail
 from chalicelib.imaging.decoders.heif_still import still
 from chalicelib.imaging.headers.heif import HeifHeader
 from chalicelib.spec import Fit, ThumbnailSpec
@@ -129,6 +129,45 @@ def test_a_crop_that_sticks_out_ends_at_the_edge(kind: str) -> None:
     found = decoded(content, WHOLE)
     assert found.size == (60, 40)
     assert near(at(found, 0.5, 0.5), CORNERS[3], 10)
+
+
+LEFT, RIGHT = heif_files.box(b"irot", b"\1"), heif_files.box(b"irot", b"\3")
+UPSIDE_DOWN, MIRRORED = heif_files.box(b"imir", b"\0"), heif_files.box(b"imir", b"\1")
+CROP = clap(120, 1, 150, 1, 40, 1, 0, 1)
+LISTED = {
+    "mirrored, turned": ([UPSIDE_DOWN, LEFT], [LEFT, UPSIDE_DOWN]),
+    "turned twice": ([LEFT, LEFT], [LEFT]),
+    "turned to and fro": ([RIGHT, LEFT], [RIGHT]),
+    "mirrored twice": ([MIRRORED, UPSIDE_DOWN], [MIRRORED]),
+    "turned, cropped": ([LEFT, CROP], [CROP, LEFT]),
+    "cropped twice": ([CROP, clap(10, 1, 10, 1, 0, 1, 0, 1)], [CROP]),
+    "all of it": ([MIRRORED, LEFT, CROP], [CROP, LEFT, MIRRORED]),
+}
+"""How a file lists them, and what that means."""
+
+
+@pytest.mark.parametrize("case", LISTED)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_crop_a_turn_and_a_mirroring_apply_once_and_in_this_order(kind: str, case: str) -> None:
+    listed, meant = (
+        heif_files.write([heif_files.coded(coded_chart(kind), (240, 160), *steps)], 1)
+        for steps in LISTED[case]
+    )
+    described = check(listed, max_pixels=MAX_PIXELS)
+    assert described is not None
+    made = make_thumbnail(listed, WHOLE, max_pixels=MAX_PIXELS)
+    assert (described.width, described.height) == (made.source_width, made.source_height)
+    assert made == make_thumbnail(meant, WHOLE, max_pixels=MAX_PIXELS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_decoders_turn_no_picture_and_a_tile_only_once(kind: str) -> None:
+    """libheif would turn it as often as that is listed."""
+    tile = heif_files.coded(coded_chart(kind), (240, 160), *[MIRRORED] * 100)
+    whole = Item(b"grid", heif_files.grid(1, 1, 240, 160), [heif_files.ispe(240, 160), LEFT], {b"dimg": [1]})
+    content = heif_files.write([tile, whole], 2)
+    alone = still(header_of(content), content)
+    assert (alone.count(b"irot"), alone.count(b"imir")) == (0, 1)
 
 
 @pytest.mark.parametrize("source_format", ["HEIF", "AVIF"])

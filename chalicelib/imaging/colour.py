@@ -58,7 +58,8 @@ def to_srgb(
     elif image.mode in {"I", "F"}:
         image = _to_8_bits(image)
     if profile and (told := profiles.hdr_space(profile)):
-        profile, space = None, told
+        # The profile names the colours; where black and white are is the business of the file's levels.
+        profile, space = None, replace(told, levels=space.levels) if space else told
     return _by_profile(image, profile) or _by_space(image, space, alpha) or _plain(image), alpha
 
 

@@ -11,7 +11,6 @@ from chalicelib.errors import TooManyPixels
 from chalicelib.imaging.decoders.decoded import Decoded
 from chalicelib.imaging.decoders.heif_still import still
 from chalicelib.imaging.geometry import plans
-from chalicelib.imaging.headers import exif
 from chalicelib.imaging.headers.header import undecodable
 from chalicelib.imaging.headers.heif import HeifHeader
 from chalicelib.imaging.headers.heif_transforms import Crop
@@ -37,14 +36,9 @@ def decode(header: HeifHeader, content: bytes, specs: Specs) -> Decoded:
 
 
 def _avif(header: HeifHeader, content: bytes, specs: Specs) -> Decoded:
-    """Decode a still AVIF and shrink it.
-
-    libavif leaves the container's rotation and mirroring to its caller; Pillow reports them as an EXIF
-    orientation.
-    """
+    """Decode a still AVIF and shrink it."""
     with AvifImageFile(BytesIO(content)) as image:
         _fits(image.size, header)
-        orientation = header.orientation if header.crop else exif.orientation(image.info.get("exif", b""))
         decoder = getattr(image, "_decoder", None)
         if decoder is None:  # Pillow keeps its decoder elsewhere
             image.load()
@@ -52,14 +46,12 @@ def _avif(header: HeifHeader, content: bytes, specs: Specs) -> Decoded:
         else:
             pixels = memoryview(decoder.get_frame(0)[0])
         area = _Area(image.mode, pixels, len(pixels) // image.height, header.crop or (0, 0, *image.size))
-        small = area.shrunk(orientation, specs)
-    return Decoded(small, area.crop[2:], orientation, header.profile, space=header.space)
+        small = area.shrunk(header.orientation, specs)
+    return Decoded(small, area.crop[2:], header.orientation, header.profile, space=header.space)
 
 
 def _heic(header: HeifHeader, content: bytes, specs: Specs) -> Decoded:
     """Decode a still HEIC and shrink it.
-
-    libheif applies the container's rotation and mirroring itself, where `still` has left them.
 
     pi-heif's C module is called directly: its Python classes read all metadata, too, which crashes the
     process for a file whose Exif item is declared to be of another type (1.4.0; a test keeps such a file).

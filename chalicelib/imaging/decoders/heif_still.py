@@ -23,8 +23,8 @@ _ESSENTIAL = 0x8000
 def still(header: HeifHeader, content: bytes) -> bytes:
     """Return a file of the picture that is shown, its tiles and its alpha.
 
-    Where the picture is cropped, its properties `clap`, `irot` and `imir` are left out: the caller applies
-    `header.crop` and `header.orientation`.
+    The picture's properties `clap`, `irot` and `imir` are left out: the caller applies `header.crop` and
+    `header.orientation`. Of a tile's, one of each is kept.
 
     Raises:
         TooComplex: more properties than a file's indices can tell apart.
@@ -40,7 +40,7 @@ def still(header: HeifHeader, content: bytes) -> bytes:
         item = numbers[number]
         infos.append(_full(b"infe", struct.pack(">2H4sB", item, 0, part.kind, 0), version=2))
         whole = number in {parts.primary, parts.alpha}
-        listed = _listed(part, alpha=number == parts.alpha, bare=whole and header.crop is not None)
+        listed = _listed(part, alpha=number == parts.alpha, bare=whole)
         for found, _ in listed:
             if found not in indices:
                 described.append(found)
@@ -82,7 +82,8 @@ def still(header: HeifHeader, content: bytes) -> bytes:
 
 
 def _listed(part: Part, *, alpha: bool, bare: bool) -> list[tuple[Property, bool]]:
-    listed = [each for each in part.properties if not (bare and each[0].kind in TRANSFORMS)]
+    kept = () if bare else tuple(map(part.property, TRANSFORMS))
+    listed = [each for each in part.properties if each[0].kind not in TRANSFORMS or each[0] in kept]
     if alpha and part.property(b"auxC") is None:
         listed.append((_ALPHA, False))
     return listed

@@ -32,22 +32,22 @@ class HeifHeader(Header):
 
     `width` and `height` are the largest area of any part: of the picture, a tile or its alpha, declared or
     coded; `work` are the pixels of all its tiles or layers together. `coding` is the format's name.
-    `crop` is the part of the decoded picture that `clap` leaves, and `orientation` what `irot` and `imir` do
-    after that; without `clap`, the decoder turns the picture itself, and `orientation` is 1. `shown` is the
-    size after all of that, where the container tells. `truthful` says that declared and coded sizes agree.
+    `crop` is the part of the decoded picture that `clap` leaves, None where there is none, and `orientation`
+    what `irot` and `imir` do after that: both are left to us. `shown` is the size after all of that.
+    `truthful` says that declared and coded sizes agree.
     """
 
     coding: str
     crop: Crop | None
-    shown: Size | None
+    shown: Size
     deep: bool
     truthful: bool
     work: int
     parts: Parts
 
     @property
-    def upright(self) -> Size | None:
-        """Width and height of the picture as it is shown; None where the decoder has to tell."""
+    def upright(self) -> Size:
+        """Width and height of the picture as it is shown."""
         return self.shown
 
     def memory(self) -> int:
@@ -82,18 +82,18 @@ def read(content: bytes) -> HeifHeader:
     if measured.codings not in ({AV1}, {HEVC}):
         raise UnsupportedFormat(f"This is not an image that can be used; send {ACCEPTED}.")
     width, height = max(measured.sizes, key=lambda size: size[0] * size[1])
-    transformed = _transformed(parts, (width, height))
-    crops = transformed if _is_cropped(parts) else None
+    steps = _transforms(parts)
+    transformed = _transformed(parts, steps, (width, height))
     coding = measured.codings.pop()
     profile, space = _colours(parts, measured.colour, coding)
     return HeifHeader(
         width=width,
         height=height,
-        orientation=crops.orientation if crops else 1,
+        orientation=transformed.orientation,
         profile=profile,
         space=space,
         coding=coding,
-        crop=crops.crop if crops else None,
+        crop=transformed.crop if any(step.kind == CLAP for step in steps) else None,
         shown=_shown(transformed),
         deep=measured.deep,
         truthful=measured.truthful,
@@ -103,35 +103,20 @@ def read(content: bytes) -> HeifHeader:
 
 
 def _transforms(parts: Parts) -> list[Property]:
+    """Return what is done to the picture, and then to each view of it in turn."""
     every = (parts.every[parts.primary], *reversed(parts.views))
-    return [found for each in every for found, _ in each.properties if found.kind in TRANSFORMS]
+    return [found for each in every for kind in TRANSFORMS if (found := each.property(kind))]
 
 
-def _is_cropped(parts: Parts) -> bool:
-    """Tell whether cropping and turning is left to us.
-
-    Without `clap`, which libavif leaves to its caller, and of which libheif refuses small ones, the decoder
-    does all that.
-    """
-    return bool(parts.views) or any(step.kind == CLAP for step in _transforms(parts))
-
-
-def _transformed(parts: Parts, size: Size) -> Transformed | None:
-    """Return what is left of the picture and how it is turned; None where transforms are cut off."""
+def _transformed(parts: Parts, steps: list[Property], size: Size) -> Transformed:
+    """Return what is left of the picture and how it is turned."""
     transformed = Transformed((0, 0, *(heif_coded.declared_size(parts.every[parts.primary]) or size)))
-    try:
-        for step in _transforms(parts):
-            transformed = transformed.after(step)
-    except (struct.error, IndexError):
-        if _is_cropped(parts):
-            raise
-        return None
+    for step in steps:
+        transformed = transformed.after(step)
     return transformed
 
 
-def _shown(transformed: Transformed | None) -> Size | None:
-    if transformed is None:
-        return None
+def _shown(transformed: Transformed) -> Size:
     width, height = transformed.crop[2:]
     return (height, width) if transformed.orientation >= SIDEWAYS else (width, height)
 
@@ -143,13 +128,15 @@ def _colours(parts: Parts, coded: tuple[int, int] | None, coding: str) -> tuple[
 
     Of BT.2020 in narrow range, libavif's conversion to 8 bits is off by up to 7 of 255 in blue (libyuv's
     coefficients end at 2): it is asked for full range instead, and `Levels` tells what that leaves to do.
+    Not where there is a profile, wherever among the properties it is: profiles are for levels of full range.
     """
     part = next((view for view in parts.views if view.property(b"colr")), parts.every[parts.primary])
-    while part.inputs and part.property(b"colr") is None:
-        part = parts.every[part.inputs[0]]
+    for _ in range(heif_coded.MAX_DEPTH):
+        if part.inputs and part.property(b"colr") is None:
+            part = parts.every[part.inputs[0]]
     profile = None
     numbers = coded
-    levels = Levels.FULL
+    narrow = False
     for found, _ in part.properties:
         kind = bytes(found.content[:4]) if found.kind == b"colr" else b""
         if kind in _PROFILES and profile is None:
@@ -157,8 +144,8 @@ def _colours(parts: Parts, coded: tuple[int, int] | None, coding: str) -> tuple[
         elif kind == b"nclx":
             primaries, transfer, matrix = struct.unpack_from(">3H", found.content, 4)
             numbers = primaries, transfer
-            if coding == AV1 and profile is None and matrix == _BT2020 and not is_full_range(found):
-                levels = Levels.NARROW_BT2020
+            narrow = coding == AV1 and matrix == _BT2020 and not is_full_range(found)
+    levels = Levels.NARROW_BT2020 if narrow and profile is None else Levels.FULL
     return profile, of_cicp(*numbers, levels) if numbers else None
 
 

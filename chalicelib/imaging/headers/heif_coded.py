@@ -76,7 +76,9 @@ class _Measuring:
         self.found = Measured()
         self._content = content
         self._parts = parts
+        # Each part is looked at once, however often it is a tile or a layer.
         self._coded: dict[int, Size] = {}
+        self._derived: set[int] = set()
         self._visits = MAX_ITEMS
         self._units = MAX_UNITS
 
@@ -86,15 +88,16 @@ class _Measuring:
         if depth == 0 or self._visits < 0:
             raise too_complex("layers")
         part = self._parts.every[number]
-        if part.kind in _CODINGS or not part.inputs:
+        if not part.inputs:
             if number not in self._coded:
                 self._coded[number] = self._leaf(part)
-            width, height = self._coded[number]
-            return width * height
-        self._derived(part)
+            return _area(self._coded[number])
+        if number not in self._derived:
+            self._derived.add(number)
+            self._composed(part)
         return sum(self.visit(each, depth - 1) for each in part.inputs)
 
-    def _derived(self, part: Part) -> None:
+    def _composed(self, part: Part) -> None:
         """Take in what a picture that is made of others declares, twice if it is a grid or an overlay."""
         found = self.found
         declared = declared_size(part)
@@ -135,6 +138,7 @@ class _Measuring:
         """Return the largest size of any frame: sequences may follow each other in the same data."""
         found = self.found
         configuration = part.property(b"av1C")
+        layered = any(part.property(kind) for kind in _LAYERED)
         sequence: av1.Sequence | None = None
         largest: Size = (0, 0)
         for data in (
@@ -149,7 +153,7 @@ class _Measuring:
                     size = (sequence.width, sequence.height)
                     found.deep |= sequence.deep
                     found.colour = found.colour or sequence.colour
-                    if declared and not any(part.property(kind) for kind in _LAYERED):
+                    if declared and not layered:
                         found.truthful &= size == declared
                 elif sequence is not None and av1.is_frame(kind) and av1.states_its_size(sequence, unit):
                     size = sequence.most

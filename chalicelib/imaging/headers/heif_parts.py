@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from chalicelib.imaging.headers.header import too_complex, undecodable
 from chalicelib.imaging.headers.isobmff import Items, Property, Reader, Span
 
+CODED = {b"av01", b"hvc1", b"hev1"}
+"""Types of items and samples that are coded themselves, and so are made of no others."""
 _ALPHA = {b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1"}
 """Types of auxiliary pictures that are alpha (MIAF, ISO/IEC 23000-22, 7.3.5.2; 23008-12, B.2.3.3)."""
 _MAX_VIEWS = 4
@@ -73,12 +75,12 @@ def of_items(reader: Reader, items: Items) -> Parts:
         for target in targets
     }
     alpha = next((alphas[number] for number in (items.primary, primary) if number in alphas), None)
+    whole = _part(items, primary)
     every: dict[int, Part] = {}
-    if alpha is None and (tiles := [alphas[each] for each in items.inputs(primary) if each in alphas]):
+    if alpha is None and (tiles := [alphas[each] for each in whole.inputs if each in alphas]):
         # Each tile has its alpha: together they are the alpha of the grid.
         alpha = max(items.kinds) + 1
-        grid = _part(items, primary)
-        every[alpha] = replace(grid, inputs=tuple(tiles))
+        every[alpha] = replace(whole, inputs=tuple(tiles))
     spare = len(reader.content) + _SPARE
     waiting = [primary, *(every[alpha].inputs if alpha in every else [] if alpha is None else [alpha])]
     while waiting:
@@ -102,9 +104,11 @@ def is_alpha(found: Property) -> bool:
 def _part(items: Items, number: int) -> Part:
     if number not in items.kinds:
         raise undecodable()
+    kind = items.kinds[number]
     return Part(
-        kind=items.kinds[number],
+        kind=kind,
         data=tuple(items.extents.get(number, ())),
         properties=tuple(items.properties.get(number, ())),
-        inputs=tuple(items.inputs(number)),
+        # A reference `dimg` of a coded item says nothing, and could lead in a circle.
+        inputs=() if kind in CODED else tuple(items.inputs(number)),
     )

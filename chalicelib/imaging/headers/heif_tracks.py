@@ -4,10 +4,9 @@ import struct
 from dataclasses import dataclass
 
 from chalicelib.imaging.headers.header import undecodable
-from chalicelib.imaging.headers.heif_parts import Part, Parts, is_alpha
+from chalicelib.imaging.headers.heif_parts import CODED, Part, Parts, is_alpha
 from chalicelib.imaging.headers.isobmff import Box, Property, Reader, Span
 
-_CODED = {b"av01", b"hvc1", b"hev1"}
 _CONFIGURATIONS = {b"av1C", b"hvcC"}
 _KEPT = _CONFIGURATIONS | {b"colr", b"clap", b"pasp"}
 """Boxes of a sample entry that are properties of an item, too."""
@@ -63,7 +62,7 @@ def _track(reader: Reader, trak: Box) -> _Track | None:
     if b"stsd" not in tables:
         return None
     entry = next(reader.boxes(tables[b"stsd"].start + 8, tables[b"stsd"].end), None)
-    if entry is None or entry.kind not in _CODED:
+    if entry is None or entry.kind not in CODED:
         return None
     size = struct.unpack_from(">2H", reader.content, entry.start + _ENTRY_SIZE)
     found_in = [reader.property(box) for box in reader.boxes(entry.start + _SAMPLE_ENTRY, entry.end)]

@@ -14,7 +14,9 @@ Turn = tuple[bool, bool, bool]
 whether to count from the right, and from the bottom."""
 
 CLAP, IROT, IMIR = b"clap", b"irot", b"imir"
-TRANSFORMS = {CLAP, IROT, IMIR}
+TRANSFORMS = (CLAP, IROT, IMIR)
+"""In the order in which they apply (MIAF, ISO/IEC 23000-22, 7.3.6.7), each once, however a file lists them:
+libavif and browsers follow that, too."""
 
 _ORIENTATIONS: dict[Turn, int] = {
     (False, False, False): 1,

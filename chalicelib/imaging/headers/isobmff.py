@@ -14,6 +14,8 @@ MAX_BOXES = 10_000
 """Boxes that are walked through, beside the one that each item has in `iinf`."""
 MAX_ITEMS = 70_000
 """A grid has at most 256 x 256 tiles (23008-12, 6.6.2.3.2); alpha and metadata come on top."""
+MAX_PROPERTIES = 255
+"""Of one item: as many as one entry of `ipma` can list; an item has one entry (23008-12, 9.3.1)."""
 
 FULL_BOX = 4
 """Bytes of version and flags before the content of a full box (14496-12, 4.2.2)."""
@@ -213,7 +215,7 @@ def _read_references(reader: Reader, iref: Box, items: Items) -> None:
 def _read_properties(reader: Reader, iprp: Box, items: Items) -> None:
     """Read which properties each item has (23008-12, 9.3)."""
     properties: list[Property] = []
-    left = 8 * MAX_ITEMS
+    entries, left = 0, 8 * MAX_ITEMS
     for box in reader.boxes(iprp.start, iprp.end):
         if box.kind == b"ipco":
             properties += map(reader.property, reader.boxes(box.start, box.end))
@@ -223,17 +225,22 @@ def _read_properties(reader: Reader, iprp: Box, items: Items) -> None:
         wide = _version(reader, box) > 0
         size = 2 if reader.number(box.start + 3, 1) & 1 else 1
         essential, at = 1 << (8 * size - 1), box.start + 8
-        for _ in range(_counted(_number(reader, box.start + FULL_BOX, wide=True))):
+        announced = _number(reader, box.start + FULL_BOX, wide=True)
+        entries = _counted(entries + announced)
+        for _ in range(announced):
             number = _number(reader, at, wide)
             at += 4 if wide else 2
             count = reader.content[at]
-            left -= count
-            if left < 0:
-                raise too_complex("properties")
+            end = at + 1 + count * size
+            if end > box.end:
+                raise undecodable()
             listed = items.properties.setdefault(number, [])
-            for start in range(at + 1, at + 1 + count * size, size):
+            left -= count
+            if left < 0 or len(listed) + count > MAX_PROPERTIES:
+                raise too_complex("properties")
+            for start in range(at + 1, end, size):
                 entry = reader.number(start, size)
                 index = entry & (essential - 1)
                 if 1 <= index <= len(properties):
                     listed.append((properties[index - 1], bool(entry & essential)))
-            at += 1 + count * size
+            at = end
