@@ -34,6 +34,8 @@ _CHANGE_SET_TRIES = 120
 _NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
 # What a change set of a new stack makes: it stays, and is empty, when the change set failed or was never run.
 _EMPTY = "REVIEW_IN_PROGRESS"
+# States of a resource that is no longer its stack's: removed, or kept when the stack was removed.
+_GIVEN_UP = frozenset({"DELETE_COMPLETE", "DELETE_SKIPPED"})
 
 UPDATABLE = frozenset(
     {
@@ -114,6 +116,20 @@ class Stack:
                 return None
             raise
         return found.get("PhysicalResourceId") or None
+
+    def holder(self, physical_id: str) -> str | None:
+        """Name of the stack, this or another one, that has a resource of a physical name now."""
+        try:
+            found = self._cloudformation.describe_stack_resources(PhysicalResourceId=physical_id)[
+                "StackResources"
+            ]
+        except ClientError as error:
+            if "does not exist" in str(error):
+                return None
+            raise
+        # They are those of one stack, and no more than 100, so that it may not be among them.
+        states = {one["ResourceStatus"] for one in found if one.get("PhysicalResourceId") == physical_id}
+        return None if states and states <= _GIVEN_UP else next((one["StackName"] for one in found), None)
 
     def url(self) -> str:
         """Where the API is, without a slash at the end."""

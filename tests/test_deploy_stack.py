@@ -3,12 +3,14 @@
 import io
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.stub import ANY, Stubber
 
 from deploy import UserError, changes, operation
+from deploy.destroy import destroy
 from deploy.stack import Stack
 from tests.inside import cloudformation_of
 
@@ -326,6 +328,16 @@ def test_an_empty_stack_that_was_left_is_not_in_the_way_of_the_next_take_over(
     cloudformation.add_response("execute_change_set", {})
     cloudformation.add_response("describe_stacks", stack_is("IMPORT_COMPLETE"), {"StackName": ID})
     stack.adopt("Bucket", "https://b/bucket.json", "kept")
+
+
+def test_an_empty_stack_that_was_left_is_removed_by_destroy(
+    stack: Stack, cloudformation: Stubber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_empty(cloudformation)
+    monkeypatch.setattr("deploy.destroy._Pictures", lambda _: SimpleNamespace(exists=lambda: False))
+    no_stack(cloudformation)
+    with pytest.raises(UserError, match="no stack"):
+        destroy(stack, force=False)
 
 
 def test_the_protection_goes_before_the_stack(stack: Stack, cloudformation: Stubber) -> None:
