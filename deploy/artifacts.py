@@ -111,14 +111,32 @@ class Artifacts:
 
     def remembered(self, stack: str) -> Version | None:
         """The version of a stack that was last remembered."""
-        try:
-            found = self._s3.get_object(
-                Bucket=self.bucket, Key=_good(stack), ExpectedBucketOwner=self._account
-            )
-        except self._s3.exceptions.NoSuchKey:
+        found = self._get(_good(stack))
+        if found is None:
             return None
-        said: Mapping[str, Any] = json.loads(found["Body"].read())
+        said: Mapping[str, Any] = json.loads(found)
         return Version(said["template"], said["parameters"])
+
+    def note_left(self, stack: str, bucket: str) -> None:
+        """Note which bucket is left of a stack that is removed: then, nothing else tells its name."""
+        self.ensure()
+        self._put(_left(stack), bucket.encode())
+
+    def left(self, stack: str) -> str | None:
+        """The bucket that is noted as left of a stack."""
+        found = self._get(_left(stack))
+        return None if found is None else found.decode()
+
+    def forget_left(self, stack: str) -> None:
+        """Note that nothing is left of a stack."""
+        self._s3.delete_object(Bucket=self.bucket, Key=_left(stack), ExpectedBucketOwner=self._account)
+
+    def _get(self, key: str) -> bytes | None:
+        try:
+            found = self._s3.get_object(Bucket=self.bucket, Key=key, ExpectedBucketOwner=self._account)
+        except (self._s3.exceptions.NoSuchKey, self._s3.exceptions.NoSuchBucket):
+            return None
+        return found["Body"].read()
 
     def _put(self, key: str, body: bytes) -> None:
         self._s3.put_object(Bucket=self.bucket, Key=key, Body=body, ExpectedBucketOwner=self._account)
@@ -126,3 +144,7 @@ class Artifacts:
 
 def _good(stack: str) -> str:
     return f"stacks/{stack}/last-good.json"
+
+
+def _left(stack: str) -> str:
+    return f"stacks/{stack}/bucket-left"

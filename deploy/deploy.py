@@ -59,7 +59,7 @@ def main() -> None:
         if chosen.target == "localstack":
             stack.redeploy()
         _show(stack, chosen.shown_at)
-        _try_it(stack, artifacts, whole)
+        try_it(stack, artifacts, whole)
     except (UserError, BotoCoreError, ClientError) as error:
         sys.exit(f"deploy: {error}")
 
@@ -210,7 +210,7 @@ def _show(stack: Stack, shown_at: str | None) -> None:
     print(f"Bucket: {stack.output('BucketName')}\nBuild: {stack.output('Build')}", flush=True)
 
 
-def _try_it(stack: Stack, artifacts: Artifacts, whole: template.Template) -> None:
+def try_it(stack: Stack, artifacts: Artifacts, whole: template.Template) -> None:
     """Try the API, and remember what was deployed as good; else go back with `ROLLBACK=1`, or say how."""
     try:
         smoke.run(stack)

@@ -19,7 +19,6 @@ from chalicelib.settings import SettingsError
 from deploy import UserError
 from deploy.emulators import TARGETS
 from deploy.stack import Stack, stack_of
-from local import running
 
 if TYPE_CHECKING:
     from types_boto3_lambda import LambdaClient
@@ -45,6 +44,9 @@ def main() -> None:
     chosen = parser.parse_args()
     stage = os.environ.get("STAGE", "") if chosen.stage is None else chosen.stage
     if not stage and not os.environ.get("REDIS_URL"):
+        # Only here: where LocalStack's container deploys, there is no folder `local`.
+        from local import running
+
         # A service that `make run` has started in another terminal.
         os.environ.update(running.environment(int(os.environ.get("PORT", "") or 8080)))
     try:
@@ -96,15 +98,8 @@ def _told(counts: Counter[str]) -> str:
     return "".join(f"{often:10,}  {what}\n" for what, often in sorted((+counts).items()))
 
 
-def of_stack(function: str, stack: Stack, event: Event) -> dict[str, Any]:
-    """Run a deployment's function once, and return what it answered.
-
-    Raises:
-        UserError: there is no such deployment, or the function failed.
-
-    """
-    if not stack.exists():
-        raise UserError(f"there is no deployment {stack.name} in this account and region.")
+def client_of(stack: Stack) -> "LambdaClient":
+    """A client of Lambda that waits as long as the functions run, and starts no second run by itself."""
     client: LambdaClient = boto3.client(
         "lambda",
         endpoint_url=stack.endpoint,
@@ -114,6 +109,19 @@ def of_stack(function: str, stack: Stack, event: Event) -> dict[str, Any]:
             retries={"total_max_attempts": 1, "mode": "standard"},
         ),
     )
+    return client
+
+
+def of_stack(function: str, stack: Stack, event: Event) -> dict[str, Any]:
+    """Run a deployment's function once, and return what it answered.
+
+    Raises:
+        UserError: there is no such deployment, or the function failed.
+
+    """
+    if not stack.exists():
+        raise UserError(f"there is no deployment {stack.name} in this account and region.")
+    client = client_of(stack)
     for tried in range(_LOST_ANSWERS + 1):
         try:
             reply = client.invoke(FunctionName=f"{stack.name}-{function}", Payload=json.dumps(event))

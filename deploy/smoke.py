@@ -6,18 +6,15 @@ import os
 import re
 import time
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import Any
 
-import boto3
 import requests
-from PIL import Image
+from botocore.exceptions import BotoCoreError, ClientError
+from PIL import Image, UnidentifiedImageError
 
 from chalicelib.settings import Algorithm
-from deploy import UserError
+from deploy import UserError, maintain
 from deploy.stack import Stack
-
-if TYPE_CHECKING:
-    from types_boto3_lambda import LambdaClient
 
 _SECONDS = 60
 
@@ -26,15 +23,21 @@ def run(stack: Stack) -> None:
     """Try a deployment with the token and the key in `SMOKE_TOKEN` and `SMOKE_API_KEY`.
 
     Raises:
-        UserError: a step failed. Where the functions refuse their settings, the message names the variable.
+        UserError: the test failed, for whatever reason, so that the caller can go back to the version before.
+            Where the functions refuse their settings, the message names the variable.
 
     """
     token, key = (os.environ.get(name) or None for name in ("SMOKE_TOKEN", "SMOKE_API_KEY"))
     try:
         took = test(stack.url(), token, key)
-    except (UserError, requests.RequestException) as error:
+    except Exception as error:
         refused = refused_settings(stack)
-        why = f"the functions refuse their settings: {refused}" if refused else str(error)
+        if refused:
+            why = f"the functions refuse their settings: {refused}"
+        elif isinstance(error, UserError):
+            why = str(error)
+        else:
+            why = f"the smoke test failed: {type(error).__name__}: {error}"
         raise UserError(why) from error
     if took is None:
         print(
@@ -46,13 +49,16 @@ def run(stack: Stack) -> None:
 
 
 def refused_settings(stack: Stack) -> str | None:
-    """The sentence by which the functions refuse their settings, None if they take them.
+    """The sentence by which the functions refuse their settings, None if none is known.
 
     Clients are told nothing of that, so the reconciler is asked, which may be called at any time.
     """
-    client: LambdaClient = boto3.client("lambda", endpoint_url=stack.endpoint)
-    reply = client.invoke(FunctionName=f"{stack.name}-reconcile", Payload=b"{}")
-    said = json.loads(reply["Payload"].read() or b"null")
+    try:
+        reply = maintain.client_of(stack).invoke(FunctionName=f"{stack.name}-reconcile", Payload=b"{}")
+        said = json.loads(reply["Payload"].read() or b"null")
+    except (BotoCoreError, ClientError):
+        # It is busy, or was lost: what the test itself has found must not be hidden by that.
+        return None
     message = said.get("errorMessage", "") if isinstance(said, dict) else ""
     # Its first word is the variable's name. The error's type is told by AWS, and not by emulators.
     return message if re.match(r"[A-Z][A-Z0-9_]+ (must|is not) ", message) else None
@@ -92,10 +98,9 @@ def test(url: str, token: str | None, api_key: str | None) -> float | None:
         return None
     if api_key is None and reply.status_code == requests.codes.forbidden and "API key" in reply.text:
         return None
-    _expect(201, reply)
-    record_url = f"{base}/{reply.json()['id']}"
+    record_url = f"{base}/{_record(201, reply)['id']}"
     try:
-        while not (record := _expect(200, session.get(record_url, timeout=60)).json())["ready"]:
+        while not (record := _record(200, session.get(record_url, timeout=60)))["ready"]:
             if "error" in record or time.monotonic() - started > _SECONDS:
                 raise UserError(f"the smoke test's picture did not become a thumbnail: {record}")
             time.sleep(0.2)
@@ -103,9 +108,12 @@ def test(url: str, token: str | None, api_key: str | None) -> float | None:
         accept = {"Accept": "image/jpeg"}  # LocalStack sends base64 to who says */*
         download = session.get(f"{record_url}/download", headers=accept, timeout=60)
         thumbnail = _expect(200, download).content
-        with Image.open(BytesIO(thumbnail)) as image:
-            if image.format != "JPEG" or len(thumbnail) != record["size"]["thumbnail"]:
-                raise UserError("the smoke test's thumbnail did not arrive as it was stored.")
+        if _format(thumbnail) != "JPEG" or len(thumbnail) != record["size"]["thumbnail"]:
+            # Base64 in its place means that the API's binary media types are wrong.
+            raise UserError(
+                f"the smoke test's thumbnail did not arrive as it was stored: {len(thumbnail)} bytes that "
+                f"begin with {thumbnail[:8]!r}."
+            )
     finally:
         session.delete(record_url, timeout=60)
     return took
@@ -115,6 +123,27 @@ def _unsigned(algorithm: Algorithm) -> str:
     """A token that is well formed, and signed with no key."""
     header = json.dumps({"alg": algorithm, "kid": "smoke"}).encode()
     return f"{base64.urlsafe_b64encode(header).decode().rstrip('=')}.e30.AAAA"
+
+
+def _format(data: bytes) -> str | None:
+    try:
+        with Image.open(BytesIO(data)) as image:
+            return image.format
+    except UnidentifiedImageError:
+        return None
+
+
+def _record(status: int, reply: requests.Response) -> dict[str, Any]:
+    try:
+        record = _expect(status, reply).json()
+    except requests.JSONDecodeError:
+        record = None
+    if not (isinstance(record, dict) and {"id", "ready"} <= record.keys()):
+        raise UserError(
+            f"the smoke test failed: {reply.request.method} {reply.url} answered {status} without a record: "
+            f"{reply.text[:500]}"
+        )
+    return record
 
 
 def _expect(status: int, reply: requests.Response) -> requests.Response:

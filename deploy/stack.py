@@ -32,6 +32,10 @@ _PACE, _FAST_PACE = 5.0, 0.5
 _CHANGE_SET_TRIES = 120
 # How CloudFormation says that a change set changes nothing.
 _NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
+# What a change set of a new stack makes: it stays, and is empty, when the change set failed or was never run.
+_EMPTY = "REVIEW_IN_PROGRESS"
+# States of a resource that is no longer its stack's: removed, or kept when the stack was removed.
+_GIVEN_UP = frozenset({"DELETE_COMPLETE", "DELETE_SKIPPED"})
 
 UPDATABLE = frozenset(
     {
@@ -68,8 +72,7 @@ class Stack:
     def status(self) -> str | None:
         """CloudFormation's word for the stack's state; None when there is no such stack."""
         found = self._describe()
-        # What a change set of a new stack leaves behind is no stack yet.
-        return None if found is None or found["StackStatus"] == "REVIEW_IN_PROGRESS" else found["StackStatus"]
+        return None if found is None or found["StackStatus"] == _EMPTY else found["StackStatus"]
 
     def exists(self) -> bool:
         """Tell whether there is such a stack now."""
@@ -114,6 +117,20 @@ class Stack:
             raise
         return found.get("PhysicalResourceId") or None
 
+    def holder(self, physical_id: str) -> str | None:
+        """Name of the stack, this or another one, that has a resource of a physical name now."""
+        try:
+            found = self._cloudformation.describe_stack_resources(PhysicalResourceId=physical_id)[
+                "StackResources"
+            ]
+        except ClientError as error:
+            if "does not exist" in str(error):
+                return None
+            raise
+        # They are those of one stack, and no more than 100, so that it may not be among them.
+        states = {one["ResourceStatus"] for one in found if one.get("PhysicalResourceId") == physical_id}
+        return None if states and states <= _GIVEN_UP else next((one["StackName"] for one in found), None)
+
     def url(self) -> str:
         """Where the API is, without a slash at the end."""
         if self.endpoint is None:
@@ -142,6 +159,7 @@ class Stack:
             UserError: it failed.
 
         """
+        self.clear()
         token = _token()
         created = self._cloudformation.create_stack(
             StackName=self.name,
@@ -163,6 +181,7 @@ class Stack:
             UserError: CloudFormation does not take the bucket.
 
         """
+        self.clear()
         change_set = self._change_set(
             {
                 "StackName": self.name,
@@ -243,9 +262,18 @@ class Stack:
         if found is None:
             return
         self.protect(on=False)
+        self._delete(found["StackId"])
+
+    def clear(self) -> None:
+        """Remove the empty stack that a take-over of a bucket has left: its name could not be used."""
+        found = self._describe()
+        if found is not None and found["StackStatus"] == _EMPTY:
+            self._delete(found["StackId"])
+
+    def _delete(self, stack_id: str) -> None:
         token = _token()
         self._cloudformation.delete_stack(StackName=self.name, ClientRequestToken=token)
-        self._wait(found["StackId"], token, "DELETE_COMPLETE")
+        self._wait(stack_id, token, "DELETE_COMPLETE")
 
     def redeploy(self) -> None:
         """Let the API's stage show the API as it is now.

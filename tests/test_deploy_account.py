@@ -373,6 +373,8 @@ def test_the_services_own_heartbeat_is_not_in_the_way() -> None:
 def test_an_object_that_cannot_be_removed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     create(Outputs={"BucketName": {"Value": "pictures"}})
     stubber = hand_out(monkeypatch, "s3")
+    for noted in ("head_bucket", "put_object"):
+        stubber.add_response(noted, {})
     stubber.add_response("list_objects_v2", {"KeyCount": 1, "Contents": [{"Key": "originals/a"}]})
     refused = {"Errors": [{"Key": "originals/a", "Message": "Object Lock"}]}
     stubber.add_response("delete_objects", refused)

@@ -3,12 +3,14 @@
 import io
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.stub import ANY, Stubber
 
 from deploy import UserError, changes, operation
+from deploy.destroy import destroy
 from deploy.stack import Stack
 from tests.inside import cloudformation_of
 
@@ -54,6 +56,10 @@ def cloudformation(stack: Stack) -> Iterator[Stubber]:
     with Stubber(cloudformation_of(stack)) as stubber:
         yield stubber
         stubber.assert_no_pending_responses()
+
+
+def no_stack(stubber: Stubber) -> None:
+    stubber.add_client_error("describe_stacks", "ValidationError", f"Stack with id {NAME} does not exist")
 
 
 def pages(stubber: Stubber, *events: list[dict[str, Any]]) -> None:
@@ -155,6 +161,7 @@ def test_a_new_stack_is_protected_and_leaves_nothing_when_it_fails(
         "EnableTerminationProtection": True,
         "ClientRequestToken": ANY,
     }
+    no_stack(cloudformation)
     cloudformation.add_response("create_stack", {"StackId": ID}, asked)
     cloudformation.add_response("describe_stacks", stack_is("CREATE_COMPLETE"), {"StackName": ID})
     stack.create("https://b/t.json", {"RedisNodes": "2"})
@@ -286,11 +293,51 @@ def test_a_bucket_is_taken_over_by_an_import(stack: Stack, cloudformation: Stubb
             }
         ],
     }
+    no_stack(cloudformation)
     cloudformation.add_response("create_change_set", {"Id": CHANGE_SET, "StackId": ID}, asked)
     cloudformation.add_response("describe_change_set", {"Status": "CREATE_COMPLETE"})
     cloudformation.add_response("execute_change_set", {})
     cloudformation.add_response("describe_stacks", stack_is("IMPORT_COMPLETE"), {"StackName": ID})
     stack.adopt("Bucket", "https://b/bucket.json", "kept")
+
+
+def left_empty(stubber: Stubber) -> None:
+    """A change set of a new stack has failed or was not executed; its stack is removed, and waited for."""
+    stubber.add_response("describe_stacks", stack_is("REVIEW_IN_PROGRESS"), {"StackName": NAME})
+    stubber.add_response("delete_stack", {}, {"StackName": NAME, "ClientRequestToken": ANY})
+    stubber.add_response("describe_stacks", stack_is("DELETE_IN_PROGRESS"), {"StackName": ID})
+    pages(stubber, [])
+    stubber.add_response("describe_stacks", stack_is("DELETE_COMPLETE"), {"StackName": ID})
+
+
+def test_an_empty_stack_that_was_left_is_not_in_the_way_of_a_new_one(
+    stack: Stack, cloudformation: Stubber
+) -> None:
+    left_empty(cloudformation)
+    cloudformation.add_response("create_stack", {"StackId": ID})
+    cloudformation.add_response("describe_stacks", stack_is("CREATE_COMPLETE"), {"StackName": ID})
+    stack.create("https://b/t.json", {})
+
+
+def test_an_empty_stack_that_was_left_is_not_in_the_way_of_the_next_take_over(
+    stack: Stack, cloudformation: Stubber
+) -> None:
+    left_empty(cloudformation)
+    cloudformation.add_response("create_change_set", {"Id": CHANGE_SET, "StackId": ID})
+    cloudformation.add_response("describe_change_set", {"Status": "CREATE_COMPLETE"})
+    cloudformation.add_response("execute_change_set", {})
+    cloudformation.add_response("describe_stacks", stack_is("IMPORT_COMPLETE"), {"StackName": ID})
+    stack.adopt("Bucket", "https://b/bucket.json", "kept")
+
+
+def test_an_empty_stack_that_was_left_is_removed_by_destroy(
+    stack: Stack, cloudformation: Stubber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_empty(cloudformation)
+    monkeypatch.setattr("deploy.destroy._Pictures", lambda _: SimpleNamespace(exists=lambda: False))
+    no_stack(cloudformation)
+    with pytest.raises(UserError, match="no stack"):
+        destroy(stack, force=False)
 
 
 def test_the_protection_goes_before_the_stack(stack: Stack, cloudformation: Stubber) -> None:
