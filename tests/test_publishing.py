@@ -226,9 +226,9 @@ def test_what_the_bus_refuses_is_published_by_a_later_run(store: RecordStore) ->
 
 
 @pytest.mark.parametrize("where", ["outbox", "bus"])
-@pytest.mark.parametrize("error", [EventBusUnavailable(), ValueError("a bug"), KeyboardInterrupt()])
+@pytest.mark.parametrize("error", [EventBusUnavailable(), ValueError("a bug")])
 def test_a_publisher_that_fails_gives_up_its_turn(
-    store: RecordStore, monkeypatch: pytest.MonkeyPatch, where: str, error: BaseException
+    store: RecordStore, monkeypatch: pytest.MonkeyPatch, where: str, error: Exception
 ) -> None:
     finished(store)
 

@@ -172,9 +172,11 @@ def adopt_thumbnail(before: Record | None, found: Record, seen: Record | None) -
     return replace(_pending_again(before), state=State.READY, stale_thumbnails=stale[-MOST_STALE:], **told)
 
 
-def record_attempt(before: Record | None, attempts: int) -> Record | None:
-    """Note that a pending record is retried for the time number `attempts`."""
+def record_attempt(before: Record | None, attempts: int, etag: str | None = None) -> Record | None:
+    """Note that a pending record is tried for the time number `attempts`; `etag` was its version, if any."""
     if before is None or before.state is not State.PENDING or before.attempts >= attempts:
+        return before
+    if etag not in {None, before.etag}:
         return before
     return replace(before, attempts=attempts)
 

@@ -339,7 +339,7 @@ class RecordStore:
 
     def record_attempt(self, record: Record) -> int:
         """Count that a pending record is retried once more; 0 when it is not pending any more."""
-        _, after = self._change(record, record.id, lifecycle.record_attempt, record.attempts + 1)
+        _, after = self._change(record, record.id, lifecycle.record_attempt, record.attempts + 1, record.etag)
         return after.attempts if after is not None and lifecycle.needs_thumbnail(after) else 0
 
     def withdraw_attempt(self, record: Record) -> None:

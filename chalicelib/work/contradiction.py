@@ -43,8 +43,8 @@ def repair_contradiction(store: RecordStore, bucket: "Bucket", record: Record) -
         if alone is not None:
             adopted = store.adopt(record_of_thumbnail(alone), seen=record)
             return "thumbnails adopted" if adopted else "changed meanwhile"
-    # S3 is the truth, and nothing of this picture is left there.
-    removed = remove(store, bucket, record.id, RemovalScope.VISIBLE, UNRESTRICTED, seen=record)
+    # S3 is the truth, and nothing of this picture is left there. What a client puts there meanwhile stays.
+    removed = remove(store, bucket, record.id, RemovalScope.ANY, UNRESTRICTED, seen=record)
     return "changed meanwhile" if removed is None else "records removed"
 
 

@@ -155,9 +155,7 @@ class Processor:
 
         Args:
             object_key: the original.
-            etag: the version that was tried; None stands for any. Another version that is there by now has an
-                event
-                of its own, which processes it.
+            etag: the version that was tried; None stands for any. Another one that is there stays as it is.
             error: why; its sentence is the record's `error` from now on.
 
         Raises:
@@ -335,8 +333,7 @@ class Processor:
             return Outcome.DELETED
         if record is not None and not lifecycle.needs_thumbnail(record):
             return Outcome.ABSENT
-        # Where originals are not kept, the thumbnail may be the only copy, though Redis has lost the record
-        # of it.
+        # Where originals are not kept, a thumbnail of which Redis has lost the record may be the only copy.
         alone = newest_alone(self.bucket, record_id)
         if alone is not None and alone.original_key == object_key:
             adopted = self.store.adopt(record_of_thumbnail(alone), seen=record)
@@ -358,9 +355,12 @@ class Processor:
         known = seen if seen.etag is not None else SeenVersion(None if record is None else record.etag)
         if record is not None and lifecycle.is_being_removed(record):
             raise OriginalChanging
-        if record is not None and lifecycle.is_tombstone(record) and naming.is_upload_key(object_key):
+        is_removed = record is not None and lifecycle.is_tombstone(record)
+        if is_removed and naming.is_upload_key(object_key):
             self.bucket.delete(object_key)
             return Outcome.DELETED
+        if is_removed and not self.bucket.exists(object_key):
+            return Outcome.DELETED  # after S3 had refused it
         if record is None or record.etag is None or known.etag != record.etag:
             # Also of a tombstone: the client's key has an object again.
             revive = None if record is None else record.tombstone

@@ -40,7 +40,7 @@ def publish(
     """
     try:
         return _publish(relay, put, time_is_up)
-    except BaseException:
+    except Exception:
         # The next run need not wait for the end of this one's turn, and shows whether it fails, too.
         with suppress(Unavailable):
             relay([], last=True)

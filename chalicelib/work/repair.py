@@ -147,8 +147,10 @@ class Repair:
         original = self._head_listed(record.object_key)
         if original is None and naming.is_upload_key(record.object_key):
             # An upload of release 1: only this service writes thumbnails, so that what they tell is believed.
-            original = self._head_listed(naming.ORIGINALS + record.id)
-            record = record if original is None else replace(record, object_key=original.key)
+            former = self._head_listed(naming.ORIGINALS + record.id)
+            # What a client has stored under that key is another picture.
+            if former is not None and (former.etag == stored.name.etag or not stored.told.stands_alone):
+                original, record = former, replace(record, object_key=former.key)
         if original is None and not stored.told.stands_alone:
             if not self._is_old(stored.object.modified_ms):
                 return "in flight"
@@ -189,7 +191,7 @@ class Repair:
             lambda pair: [self._check_original(*pair)], zip(originals, found, strict=True), counts
         )
 
-    def _check_original(self, original: ObjectInfo, record: Found) -> str | None:  # noqa: C901, PLR0911 - a table
+    def _check_original(self, original: ObjectInfo, record: Found) -> str | None:  # noqa: PLR0911 - a table
         if isinstance(record, UnreadableRecord):
             return "unreadable"
         if record is None:
@@ -206,14 +208,13 @@ class Repair:
         if lifecycle.is_reopened(record):
             is_claimed = self._is_readable(original) and self._claim(original, record)
             return "originals claimed" if is_claimed else None
-        if lifecycle.is_ready(record) and not self.processor.keep_originals:
-            return self._remove_original(original, record)
-        if naming.former_upload_id(original.key) == record.id:
-            return self._move_former_upload(original, record)
-        if record.version_ms is not None and original.modified_ms > record.version_ms:
+        is_former = naming.former_upload_id(original.key) == record.id
+        if not is_former and record.version_ms is not None and original.modified_ms > record.version_ms:
             # The same content was stored again, perhaps with another focal point, which no listing tells.
             return "originals claimed" if self._claim(original, record) else "changed meanwhile"
-        return None
+        if lifecycle.is_ready(record) and not self.processor.keep_originals:
+            return self._remove_original(original, record)
+        return self._move_former_upload(original, record) if is_former else None
 
     def _restore_from_original(self, listed: ObjectInfo) -> str:
         """Make the record of an original, which the sweep then processes."""

@@ -45,7 +45,10 @@ def retry_record(  # noqa: PLR0913 - what to process, how, and how often
 
     """
     if processor.store.record_attempt(record) > most_attempts:
-        return Retried(processor.fail(record.object_key, None, error), gave_up=True)
+        outcome = processor.fail(record.object_key, record.etag, error)
+        if outcome is not Outcome.UNCHANGED:
+            return Retried(outcome, gave_up=True)
+        # Another version is there by now, which has not been tried.
     try:
         outcome = processor.process(record.object_key, observe, seen or SeenVersion())
     except Unavailable:

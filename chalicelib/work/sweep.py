@@ -83,7 +83,8 @@ class Sweep:
     def _repair(self, record: Record) -> str:
         bucket = self.processor.bucket
         if lifecycle.is_being_removed(record):
-            return self._remove(record, RemovalScope.ANY, "removals finished")
+            # Its key may have a new life since the batch was read, which stays.
+            return self._remove(record, RemovalScope.ANY, "removals finished", seen=record)
         has_expired = not lifecycle.is_awaiting_upload(record) and record.has_expired(self.clock())
         if has_expired and not self._was_overwritten(record):
             return self._remove(record, RemovalScope.EXPIRED, "expired")
@@ -101,8 +102,9 @@ class Sweep:
             return "thumbnails adopted" if adopted else "changed meanwhile"
         return "abandoned uploads discarded" if store.discard_abandoned(record) else "changed meanwhile"
 
-    def _remove(self, record: Record, scope: RemovalScope, done: str) -> str:
-        removed = remove(self.processor.store, self.processor.bucket, record.id, scope, UNRESTRICTED)
+    def _remove(self, record: Record, scope: RemovalScope, done: str, *, seen: Record | None = None) -> str:
+        store, bucket = self.processor.store, self.processor.bucket
+        removed = remove(store, bucket, record.id, scope, UNRESTRICTED, seen=seen)
         return "changed meanwhile" if removed is None else done
 
     def _was_overwritten(self, record: Record) -> bool:
