@@ -105,7 +105,7 @@ async function refresh() {
     if (card && !card.left) {
       after = card.item;
       const {ready, error, size} = card.record;
-      if (!card.deleting && (ready !== record.ready || error !== record.error || size.thumbnail !== record.size.thumbnail)) card.show(record);
+      if (!card.deleting && !card.held && (ready !== record.ready || error !== record.error || size.thumbnail !== record.size.thumbnail)) card.show(record);
     } else if (after || !next || !cards.size) after = put(record, after).item;
   }
   filter();
@@ -113,7 +113,7 @@ async function refresh() {
   const last = complete ? null : cards.get(records.at(-1)?.id)?.item;
   for (const id of before) {
     const card = cards.get(id), within = !last || card && last.compareDocumentPosition(card.item) & Node.DOCUMENT_POSITION_PRECEDING;
-    if (!there.has(id) && card && within && !card.deleting && !pending.has(card)) downloading(() => api(`/${id}`)).catch(error => { if (error.status === 404) card.leave(); });
+    if (!there.has(id) && card && within && !card.deleting && !card.ended && !pending.has(card)) downloading(() => api(`/${id}`)).catch(error => { if (error.status === 404) card.vanish(); });
   }
 }
 setInterval(refresh, REFRESH * 1000);
