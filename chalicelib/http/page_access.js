@@ -1,12 +1,15 @@
 // Who is signed in: a token of the person's own, or one by OpenID Connect (authorization code with PKCE, RFC 7636).
-const token = () => sessionStorage.getItem("token");
-const authorization = () => token() ? {Authorization: `Bearer ${token()}`} : {};
+// Uploads are for the person who was signed in when they were chosen, by that person's newest token.
+let person = {token: sessionStorage.getItem("token")};
+const authorization = (whose = person) => whose.token ? {Authorization: `Bearer ${whose.token}`} : {};
+// Whom a token is of, as far as it can be read.
+function subject(token) { try { return JSON.parse(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"))).sub; } catch {} }
 // Browsers hash for pages of https and localhost only.
 const canSignIn = clientId && crypto.subtle;
 
 // Shows the way in, and returns why it is needed.
 function ask(problem) {
-  const first = $("access").hidden, why = problem ?? (token()
+  const first = $("access").hidden, why = problem ?? (person.token
     ? "You are signed out: the sign-in has ended, or the token is not accepted. Sign in again; what waits goes on then."
     : "This service shows pictures to their owner only. Sign in to see yours and to send more.");
   $("access").hidden = false;
@@ -19,19 +22,23 @@ function ask(problem) {
   return why;
 }
 
+// A token that was never accepted is nobody's. Another person's ends what has not been sent.
 function use(value) {
+  const before = subject(person.token) ?? (person.accepted && person.token), same = value && (!before || before === (subject(value) ?? value));
+  if (!same) for (const card of [...batch]) if (!card.done) card.cancel();
+  if (same) Object.assign(person, {token: value, accepted: false}); else person = {token: value};
   if (value) sessionStorage.setItem("token", value); else sessionStorage.removeItem("token");
   $("token").value = "";
   $("access").hidden = true;
   $("forget").hidden = !value;
   $("files").focus();
-  for (const card of [...cards.values()]) card.leave();
+  for (const card of [...cards.values()]) if (!same || !card.held) card.leave();
   load("");
   for (const card of [...refused]) card.repeat();
 }
 $("tokenform").onsubmit = event => { event.preventDefault(); use($("token").value.trim()); };
 $("forget").onclick = () => use("");
-$("forget").hidden = !token();
+$("forget").hidden = !person.token;
 
 const base64url = data => btoa(String.fromCharCode(...new Uint8Array(data))).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 const random = () => base64url(crypto.getRandomValues(new Uint8Array(32)));
@@ -84,7 +91,7 @@ async function finishSignIn() {
       grant_type: "authorization_code", code: given.get("code"), redirect_uri: HERE, client_id: clientId, code_verifier: kept.verifier,
     })});
     if (typeof said.access_token !== "string") throw new Error("The issuer gave no token.");
-    sessionStorage.setItem("token", said.access_token);
+    sessionStorage.setItem("token", person.token = said.access_token);
     $("forget").hidden = false;
   } catch (error) {
     // Text of another server: short, and on one line.

@@ -283,8 +283,8 @@ function neighbour(item) {
 }
 
 // An answer that was lost leaves the next try nothing to delete.
-async function removed(id, say) {
-  try { await patiently(() => api(`/${id}`, {method: "DELETE"}), say); } catch (error) { if (error.status !== 404) throw error; }
+async function removed(id, say, whose) {
+  try { await patiently(() => api(`/${id}`, {method: "DELETE", whose}), say); } catch (error) { if (error.status !== 404) throw error; }
   cards.get(id)?.leave();
 }
 

@@ -8,7 +8,7 @@ class Upload extends Card {
   constructor(file) {
     super(file.name, $("grid").firstChild);
     // randomUUID is for secure contexts only, which a service in the local network is not.
-    Object.assign(this, {file, key: crypto.getRandomValues(new Uint32Array(4)).join("-"), part: 0});
+    Object.assign(this, {file, person, key: crypto.getRandomValues(new Uint32Array(4)).join("-"), part: 0});
     batch.add(this);
   }
 
@@ -70,7 +70,7 @@ class Upload extends Card {
 
   async sendByForm() {
     try {
-      return JSON.parse(await post(this, API, {}, {...authorization(), "Idempotency-Key": this.key}, "image"));
+      return JSON.parse(await post(this, API, {}, {...authorization(this.person), "Idempotency-Key": this.key}, "image"));
     } catch (error) {
       // Without an answer, or with one that promises nothing, it may be stored all the same.
       if ((error.status === 0 || error.status >= 500) && !this.broken) this.uncertain = true;
@@ -81,7 +81,7 @@ class Upload extends Card {
   async sendByTicket() {
     if (!this.ticket || Date.parse(this.ticket.expires) < Date.now()) {
       const headers = {"Content-Type": "application/json"}, body = JSON.stringify({filename: this.file.name});
-      this.ticket = (await api("/upload", {method: "POST", headers, body})).content;
+      this.ticket = (await api("/upload", {method: "POST", headers, body, whose: this.person})).content;
       if (this.left) throw new Refusal(400, "");
     }
     const {id, url, fields} = this.ticket;
@@ -123,10 +123,10 @@ class Upload extends Card {
     withdrawing++;
     try {
       id ??= (await patiently(() => this.sendByForm())).id;
-      await removed(id);
+      await removed(id, undefined, this.person);
     } catch (error) {
-      // Refused for good: there is nothing of it.
-      if (!error.repeatable) return;
+      // Refused for good: there is nothing of it. And who has signed out is not told.
+      if (!error.repeatable || this.person !== person) return;
       this.left = this.uncertain = false;
       this.ticket = undefined;
       $("grid").prepend(this.item);
