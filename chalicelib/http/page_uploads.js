@@ -175,7 +175,8 @@ function retryAll() { for (const card of [...stalled]) card.repeat(); }
 $("retry").onclick = retryAll;
 $("reload").onclick = () => location.reload();
 addEventListener("online", retryAll);
-addEventListener("beforeunload", event => { if (withdrawing || [...batch].some(card => !card.done && (!card.failed || card.again))) event.preventDefault(); });
+const unsent = () => [...batch].some(card => !card.done && (!card.failed || card.again));
+addEventListener("beforeunload", event => { if (withdrawing || unsent()) event.preventDefault(); });
 
 // Folders: what is in them, by the names that pictures have; at most MOST, so that a wrong folder does no harm.
 const MOST = 5000;
