@@ -105,7 +105,8 @@ async function refresh() {
     if (card && !card.left) {
       after = card.item;
       const {ready, error, size} = card.record;
-      if (!card.deleting && !card.held && (ready !== record.ready || error !== record.error || size.thumbnail !== record.size.thumbnail)) card.show(record);
+      if (card.deleting || card.held) continue;
+      if (ready !== record.ready || error !== record.error || size?.thumbnail !== record.size.thumbnail) card.show(record); else if (!ready) card.record = record;
     } else if (after || !next || !cards.size) after = put(record, after).item;
   }
   filter();
@@ -138,7 +139,8 @@ async function poll() {
     try {
       const {content: record, headers} = known.has(id) ? {content: known.get(id)} : await api(`/${id}?${URLS}`);
       wait = Math.max(wait, parseInt(headers?.get("Retry-After")) || 0);
-      if (card.left || !record.ready && !record.error) return;
+      if (card.left || card.deleting) return;
+      if (!record.ready && !record.error) { card.record = record; return; }
       pace = 1;
       card.show(record);
     } catch (error) {

@@ -1,13 +1,25 @@
 """Many pictures: dates, search by name, thumbnails on demand, and what other tabs and clients change."""
 
+import json
 import re
+import time
 from email.utils import parsedate_to_datetime
 
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Visit
-from tests.browser.front import error
-from tests.browser.steps import card, names, refusing, scroll_through, thumbnail
+from tests.browser.front import Answer, Asked, error
+from tests.browser.steps import (
+    MAKING,
+    card,
+    choose,
+    long,
+    names,
+    refusing,
+    scroll_through,
+    set_hidden,
+    thumbnail,
+)
 from tests.conftest import Api, picture
 
 
@@ -88,6 +100,40 @@ def test_what_others_add_appears_and_what_they_delete_goes(visit: Visit, api: Ap
     page.clock.run_for(31_000)
     assert len(names(page)) == 4
     expect(page.get_by_role("alert")).to_be_empty()
+
+
+def test_a_large_upload_whose_thumbnail_is_being_made_stops_no_refresh(visit: Visit, api: Api) -> None:
+    visit.context.clock.install()
+    old = api.upload(filename="old.jpg")
+    api.deliver()
+    page = visit.open()
+    expect(thumbnail(page, "old.jpg")).to_be_visible()
+    choose(page, long(5_000_000, "big.jpg"))
+    expect(card(page, "big.jpg").get_by_text(MAKING)).to_be_visible()
+
+    def being_made(asked: Asked) -> Answer | None:
+        """S3 has the file, and the list tells of it."""
+        if asked.method != "GET" or asked.route != "/api/v1/thumbnail":
+            return None
+        unmade = {"ready": False, "size": {"original": 5_000_000}}
+        listed = [one | unmade if one["filename"] == "big.jpg" else one for one in api("GET").json()]
+        return 200, {"Content-Type": "application/json"}, json.dumps(listed).encode()
+
+    set_hidden(page, hidden=True)
+    visit.front.answer = being_made
+    api.deliver()
+    api("DELETE", f"/{old['id']}")
+    api.upload(filename="new.jpg")
+    # Shown again, the tab asks for both: the list, and the one that waits.
+    busy = error(503, "Busy.", {"Retry-After": "60"})
+    visit.front.answer = lambda asked: being_made(asked) or (busy if asked.route.count("/") == 4 else None)
+    page.clock.set_system_time(time.time() + 60)
+    set_hidden(page, hidden=False)
+    expect(card(page, "new.jpg")).to_be_visible()
+    visit.front.answer = being_made
+    page.clock.set_system_time(time.time() + 120)
+    page.clock.run_for(31_000)
+    expect(card(page, "old.jpg")).to_have_count(0)
 
 
 def test_a_refresh_leaves_pages_to_come_alone(visit: Visit, api: Api) -> None:
