@@ -261,17 +261,16 @@ class Card {
   }
 
   leave() {
-    const focused = this.item.contains(document.activeElement) || document.activeElement === document.body;
-    const next = neighbour(this.item) ?? $("files");
+    const focused = this.item.contains(document.activeElement), next = neighbour(this.item) ?? $("files");
     this.left = true;
     this.skip?.();
     this.item.remove();
     inView.unobserve(this.item);
     for (const group of [pending, refused, stalled]) group.delete(this);
-    this.choose(false);
     if (this.record && cards.get(this.record.id) === this) cards.delete(this.record.id);
+    this.choose(false);
     if (this.image) this.forgetImage();
-    if (focused) next.focus();
+    if (focused) next.focus({preventScroll: true});
     showEmpty();
     sumUp();
   }
@@ -305,10 +304,16 @@ function confirmed(given) {
 
 async function remove(given) {
   if (!await confirmed(given)) return;
+  const beside = given.length === 1 && neighbour(given[0].item);
   const errors = (await Promise.all(given.map(card => card.delete()))).filter(Boolean), gone = given.length - errors.length;
   const name = given.length === 1 ? given[0].name : undefined;
   if (gone) tell("status", `${name ?? pictures(gone)} ${gone === 1 ? "is" : "are"} deleted.`);
   if (errors.length) tell("alert", `${name ?? pictures(errors.length)} could not be deleted. ${errors[0].message}`);
+  // What had the focus is gone, hidden or disabled: it goes to what is left, unless it is elsewhere already.
+  const at = document.activeElement;
+  if (at !== document.body && at.checkVisibility() && !at.disabled) return;
+  const left = [...given.map(card => card.item), beside, $("all")].find(one => one && one.isConnected && one.checkVisibility());
+  (left ?? $("files")).focus();
 }
 
 // Selection.

@@ -166,3 +166,25 @@ def test_two_cards_fit_beside_each_other_on_a_phone(visit: Visit, api: Api) -> N
     assert tops[0] == tops[1] < tops[2] == tops[3]
     columns = page.locator("#grid").evaluate("grid => getComputedStyle(grid).gridTemplateColumns")
     assert len(re.findall("px", columns)) == 2
+
+
+def test_what_others_delete_moves_neither_the_focus_nor_the_view(visit: Visit, api: Api) -> None:
+    visit.context.clock.install()
+    records = [api.upload(filename=f"{number}.jpg") for number in range(30)]
+    page = visit.open()
+    page.set_viewport_size({"width": 390, "height": 700})
+    expect(page.get_by_role("listitem")).to_have_count(30)
+    where = "[document.activeElement.tagName, document.activeElement.ariaLabel, scrollY]"
+    before = page.evaluate(where)
+    assert before == ["BODY", None, 0]
+    api("DELETE", f"/{records[0]['id']}")
+    page.clock.run_for(31_000)
+    expect(page.get_by_role("listitem")).to_have_count(29)
+    assert page.evaluate(where) == before
+    # One that has the focus gives it to its neighbour, where it is.
+    page.get_by_role("checkbox", name="Select 1.jpg").focus()
+    page.evaluate("scrollTo(0, 0)")
+    api("DELETE", f"/{records[1]['id']}")
+    page.clock.run_for(31_000)
+    expect(page.get_by_role("listitem").filter(has_text="2.jpg").last).to_be_focused()
+    assert page.evaluate("scrollY") == 0
