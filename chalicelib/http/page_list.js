@@ -1,5 +1,6 @@
 // The list: its pages, the search by name, what changes elsewhere, and what becomes of pictures that are being made.
-const POLLS = 6, LISTED = 200, PAGE = 48, LARGEST = 1000, REFRESH = 30;
+const POLLS = 6, LISTED = 200, PAGE = 48, LARGEST = 1000, REFRESH = 30, ARRIVAL = 300;
+// ARRIVAL: for so many seconds, S3 may have a file whose record is yet to come: the presigned upload has taken longer than its time.
 // In seconds: how long the URLs of thumbnails are valid. Where a download ends a picture, there are none.
 const URLS = expiresAfterDownload ? "" : "urls=900";
 // next: the query of the next page; listed: whether a page has come.
@@ -144,6 +145,7 @@ async function poll() {
       pace = 1;
       card.show(record);
     } catch (error) {
+      if (error.status === 404 && Date.now() - card.sent < ARRIVAL * 1000) return;
       if (error.status === 404) return card.file ? (pending.delete(card), card.fail(new Refusal(404, "The service does not have it any more; send it again."))) : card.leave();
       try { told(error); } catch { pending.delete(card); card.fail(error); }
     }

@@ -3,10 +3,12 @@
 import threading
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import Visit
-from tests.browser.steps import card, choose, long, thumbnail, while_it_runs
+from tests.browser.front import error
+from tests.browser.steps import MAKING, card, choose, long, thumbnail, while_it_runs
 from tests.conftest import Api
 from tests.service import eventually
 
@@ -81,3 +83,27 @@ def test_one_that_never_came_is_sent_anew_and_cancel_withdraws_both(
     eventually(lambda: len({one.route for one in visit.front.asked if one.method == "DELETE"}) == 2, 60)
     api.deliver()
     assert api("GET").json() == []
+
+
+@pytest.mark.parametrize("comes", [True, False])
+def test_a_record_that_comes_after_its_file_is_waited_for(visit: Visit, api: Api, comes: bool) -> None:
+    """The upload took longer than the record of it lasts, until S3's event makes it anew."""
+    missing = threading.Event()
+    missing.set()
+    gone = error(404, "There is no such thumbnail.")
+    visit.front.answer = lambda asked: (
+        gone if missing.is_set() and asked.method == "GET" and asked.route.count("/") == 4 else None
+    )
+    page = visit.open()
+    choose(page, long(5_000_000, "slow.jpg"))
+    while_it_runs(
+        page, lambda: sum(one.route.count("/") == 4 and one.method == "GET" for one in visit.front.asked) >= 2
+    )
+    expect(card(page, "slow.jpg").get_by_text(MAKING)).to_be_visible()
+    if comes:
+        missing.clear()
+        api.deliver()
+        expect(thumbnail(page, "slow.jpg")).to_be_visible()
+    else:
+        page.evaluate(LATER)
+        expect(card(page, "slow.jpg").get_by_text("The service does not have it any more")).to_be_visible()
