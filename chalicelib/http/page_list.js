@@ -98,7 +98,11 @@ async function refresh() {
   const before = new Set(cards.keys()), turn = loads;
   const reply = await api(`?limit=${Math.min(LARGEST, Math.max(PAGE, cards.size))}`).catch(() => {});
   if (!reply || turn !== loads) return;
-  const records = reply.content, there = new Set(records.map(record => record.id)), complete = !reply.headers.get("Link");
+  // URLs for what is new only, which is in the newest page, mostly.
+  const fresh = URLS && reply.content.some(({id, ready}) => ready && !cards.get(id)?.record.ready) ? (await api(`?limit=${PAGE}&${URLS}`).catch(() => {}))?.content ?? [] : [];
+  if (turn !== loads) return;
+  const urls = new Map(fresh.map(record => [record.id, record]));
+  const records = reply.content.map(record => urls.get(record.id) ?? record), there = new Set(records.map(record => record.id)), complete = !reply.headers.get("Link");
   // From the oldest on: each new one is put before the one that follows it in the list; what is older than all that is shown, is on a page to come.
   let after = null;
   for (const record of records.toReversed()) {

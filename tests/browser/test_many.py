@@ -19,6 +19,7 @@ from tests.browser.steps import (
     scroll_through,
     set_hidden,
     thumbnail,
+    while_it_runs,
 )
 from tests.conftest import Api, picture
 
@@ -100,6 +101,25 @@ def test_what_others_add_appears_and_what_they_delete_goes(visit: Visit, api: Ap
     page.clock.run_for(31_000)
     assert len(names(page)) == 4
     expect(page.get_by_role("alert")).to_be_empty()
+
+
+def test_thumbnails_that_others_add_come_straight_from_s3(visit: Visit, api: Api) -> None:
+    visit.context.clock.install()
+    api.upload(filename="old.jpg")
+    api.deliver()
+    page = visit.open()
+    expect(thumbnail(page, "old.jpg")).to_be_visible()
+    lists = visit.front.count("GET", "/thumbnail")
+    page.clock.run_for(31_000)
+    while_it_runs(page, lambda: visit.front.count("GET", "/thumbnail") > lists)
+    assert not [one for one in visit.front.asked if one.path.endswith("limit=48&urls=900")][1:], "none is new"
+    api.upload(filename="new.jpg")
+    api.deliver()
+    page.clock.run_for(31_000)
+    image = thumbnail(page, "new.jpg")
+    expect(image).to_be_visible()
+    assert "X-Amz-Signature" in (image.get_attribute("src") or "")
+    assert not [one for one in visit.front.asked if one.route.endswith("/download")]
 
 
 def test_a_large_upload_whose_thumbnail_is_being_made_stops_no_refresh(visit: Visit, api: Api) -> None:

@@ -70,17 +70,19 @@ def test_what_s3_refuses_after_its_time_may_be_stored_already(
     assert len(api("GET").json()) == 1
 
 
-def test_one_that_never_came_is_sent_anew_and_cancel_withdraws_both(
+def test_one_that_never_came_is_sent_anew_and_cancel_withdraws_all(
     visit: Visit, api: Api, s3_endpoint: str
 ) -> None:
     page, _ = given_up(visit, s3_endpoint)
     # S3 has stored it, and its event is late.
     page.evaluate(LATER)
     page.get_by_role("button", name="Try again big.jpg").click()
-    while_it_runs(page, lambda: visit.front.count("POST", "/thumbnail/upload") == 2)
+    while_it_runs(page, lambda: visit.front.count("POST", "/thumbnail/upload") > 1)
     expect(page.get_by_role("button", name="Try again big.jpg")).to_be_visible()
     page.get_by_role("button", name="Dismiss big.jpg").click()
-    eventually(lambda: len({one.route for one in visit.front.asked if one.method == "DELETE"}) == 2, 60)
+    # With a clock that is that fast, each try asks for another.
+    sent = visit.front.count("POST", "/thumbnail/upload")
+    eventually(lambda: len({one.route for one in visit.front.asked if one.method == "DELETE"}) == sent, 60)
     api.deliver()
     assert api("GET").json() == []
 
