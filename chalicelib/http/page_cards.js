@@ -311,8 +311,8 @@ async function remove(given) {
   if (errors.length) tell("alert", `${name ?? pictures(errors.length)} could not be deleted. ${errors[0].message}`);
   // What had the focus is gone, hidden or disabled: it goes to what is left, unless it is elsewhere already.
   const at = document.activeElement;
-  if (at !== document.body && at.checkVisibility() && !at.disabled) return;
-  const left = [...given.map(card => card.item), beside, $("all")].find(one => one && one.isConnected && one.checkVisibility());
+  if (at !== document.body && at.getClientRects().length && !at.disabled) return;
+  const left = [...given.map(card => card.item), beside, $("all")].find(one => one && one.getClientRects().length);
   (left ?? $("files")).focus();
 }
 
