@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 STAGE = "/live"
 EMULATED = "/_aws/execute-api/thumbnails/live"
-MOST_BYTES = 48_000
+MOST_BYTES = 52_000
 
 
 def get(api: Api, method: str = "GET", **kwargs: Any) -> requests.Response:

@@ -126,7 +126,8 @@ class Card {
     const {size, expires} = this.record;
     this.state(`${bytes(size.original)} \u2192 ${bytes(size.thumbnail)}`);
     this.tellDate();
-    if (!expires) return;
+    if (this.ended) this.note.append(make("br"), "No longer on the service; it stays here until this page is closed.");
+    if (this.ended || !expires) return;
     const textContent = new Date(expires).toLocaleString(undefined, {dateStyle: "medium", timeStyle: "short"});
     this.note.append(make("br"), "Kept until ", make("time", {dateTime: expires, textContent}));
   }
@@ -164,7 +165,8 @@ class Card {
       image.src = URL.createObjectURL(content);
       this.see(image);
       this.dated(headers);
-      if (expiresAfterDownload) this.record = (await api(`/${this.record.id}`)).content;
+      // When it ends. It may have ended already.
+      if (expiresAfterDownload) this.learnEnd();
     } catch (error) {
       if (error.status === 404) return this.leave();
       if (!this.image) return this.fail(error, () => this.load());
@@ -173,6 +175,26 @@ class Card {
       this.facts();
       this.offerPicture();
     }
+  }
+
+  // Where a download ends pictures, what is shown may be the last copy: it is let go of only when a person says so.
+  get held() { return expiresAfterDownload && this.image; }
+
+  async learnEnd() {
+    try {
+      const {content} = await api(`/${this.record.id}`);
+      if (this.held && content.ready) this.record = content;
+    } catch (error) { return error.status === 404 && this.vanish(); }
+    if (this.held && !this.deleting) this.facts();
+  }
+
+  // The service does not have it any more.
+  vanish() {
+    if (!this.held) return this.leave();
+    this.ended = true;
+    if (this.deleting) return;
+    this.facts();
+    this.offerPicture();
   }
 
   async fetchFile(size, say) {
@@ -185,7 +207,7 @@ class Card {
 
   // Where there are sizes, one can be chosen.
   offerPicture() {
-    const sizes = Object.entries(this.record.sizes ?? {}), kept = !sizes.length && this.image?.src.startsWith("blob:");
+    const sizes = Object.entries(!this.ended && this.record.sizes || {}), kept = !sizes.length && this.image?.src.startsWith("blob:");
     this.offer(["Download", kept ? this.image.src : () => this.save()], this.removal);
     this.size = sizes.length ? this.size ?? make("select", {ariaLabel: `Size of ${this.name}`}) : undefined;
     if (!this.size) return;
@@ -197,7 +219,7 @@ class Card {
   // Saves the size that is chosen. Tells whether it is saved.
   async save() {
     if (expiresAfterDownload && !this.image) await this.load();
-    const link = this.acts.querySelector("a");
+    const link = this.acts.querySelector("a") ?? (this.held && !this.size?.value && make("a", {href: this.image.src, download: this.saved}));
     if (link) return link.click(), true;
     try {
       const {content, name} = await this.fetchFile(this.size?.value ?? ""), href = URL.createObjectURL(content);
@@ -206,8 +228,7 @@ class Card {
       if (!this.left && !this.deleting) this.facts();
       return true;
     } catch (error) {
-      if (error.status === 404) return this.leave();
-      this.facts();
+      if (error.status === 404) this.vanish(); else this.facts();
       this.complain("It could not be downloaded.", error);
     }
   }
@@ -240,17 +261,16 @@ class Card {
   }
 
   leave() {
-    const focused = this.item.contains(document.activeElement) || document.activeElement === document.body;
-    const next = neighbour(this.item) ?? $("files");
+    const focused = this.item.contains(document.activeElement), next = neighbour(this.item) ?? $("files");
     this.left = true;
     this.skip?.();
     this.item.remove();
     inView.unobserve(this.item);
     for (const group of [pending, refused, stalled]) group.delete(this);
-    this.choose(false);
     if (this.record && cards.get(this.record.id) === this) cards.delete(this.record.id);
+    this.choose(false);
     if (this.image) this.forgetImage();
-    if (focused) next.focus();
+    if (focused) next.focus({preventScroll: true});
     showEmpty();
     sumUp();
   }
@@ -262,8 +282,8 @@ function neighbour(item) {
 }
 
 // An answer that was lost leaves the next try nothing to delete.
-async function removed(id, say) {
-  try { await patiently(() => api(`/${id}`, {method: "DELETE"}), say); } catch (error) { if (error.status !== 404) throw error; }
+async function removed(id, say, whose) {
+  try { await patiently(() => api(`/${id}`, {method: "DELETE", whose}), say); } catch (error) { if (error.status !== 404) throw error; }
   cards.get(id)?.leave();
 }
 
@@ -284,10 +304,16 @@ function confirmed(given) {
 
 async function remove(given) {
   if (!await confirmed(given)) return;
+  const beside = given.length === 1 && neighbour(given[0].item);
   const errors = (await Promise.all(given.map(card => card.delete()))).filter(Boolean), gone = given.length - errors.length;
   const name = given.length === 1 ? given[0].name : undefined;
   if (gone) tell("status", `${name ?? pictures(gone)} ${gone === 1 ? "is" : "are"} deleted.`);
   if (errors.length) tell("alert", `${name ?? pictures(errors.length)} could not be deleted. ${errors[0].message}`);
+  // What had the focus is gone, hidden or disabled: it goes to what is left, unless it is elsewhere already.
+  const at = document.activeElement;
+  if (at !== document.body && at.getClientRects().length && !at.disabled) return;
+  const left = [...given.map(card => card.item), beside, $("all")].find(one => one && one.getClientRects().length);
+  (left ?? $("files")).focus();
 }
 
 // Selection.
@@ -301,7 +327,7 @@ $("all").onclick = () => { for (const card of cards.values()) if (!card.item.hid
 $("none").onclick = () => { for (const card of [...picked]) card.choose(false); $("all").focus(); };
 $("drop-them").onclick = () => remove([...picked].filter(card => !card.deleting));
 $("save").onclick = async () => {
-  const ready = [...picked].filter(card => card.record.ready);
+  const chosen = picked.size, ready = [...picked].filter(card => card.record.ready);
   let saved = 0;
   for (const card of ready) {
     if (!await card.save()) continue;
@@ -309,6 +335,6 @@ $("save").onclick = async () => {
     // Browsers drop downloads that begin at the same moment.
     await sleep(.2);
   }
-  const without = picked.size - saved;
-  tell("status", `${pictures(saved)} downloaded${without ? `; ${without} without a thumbnail left out` : ""}.`);
+  const without = chosen - ready.length, lost = ready.length - saved;
+  tell("status", `${pictures(saved)} downloaded${without ? `; ${without} without a thumbnail left out` : ""}${lost ? `; ${lost} could not be downloaded` : ""}.`);
 };

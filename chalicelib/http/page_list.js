@@ -1,5 +1,6 @@
 // The list: its pages, the search by name, what changes elsewhere, and what becomes of pictures that are being made.
-const POLLS = 6, LISTED = 200, PAGE = 48, LARGEST = 1000, REFRESH = 30;
+const POLLS = 6, LISTED = 200, PAGE = 48, LARGEST = 1000, REFRESH = 30, ARRIVAL = 300;
+// ARRIVAL: for so many seconds, S3 may have a file whose record is yet to come: the presigned upload has taken longer than its time.
 // In seconds: how long the URLs of thumbnails are valid. Where a download ends a picture, there are none.
 const URLS = expiresAfterDownload ? "" : "urls=900";
 // next: the query of the next page; listed: whether a page has come.
@@ -97,7 +98,11 @@ async function refresh() {
   const before = new Set(cards.keys()), turn = loads;
   const reply = await api(`?limit=${Math.min(LARGEST, Math.max(PAGE, cards.size))}`).catch(() => {});
   if (!reply || turn !== loads) return;
-  const records = reply.content, there = new Set(records.map(record => record.id)), complete = !reply.headers.get("Link");
+  // URLs for what is new only, which is in the newest page, mostly.
+  const fresh = URLS && reply.content.some(({id, ready}) => ready && !cards.get(id)?.record.ready) ? (await api(`?limit=${PAGE}&${URLS}`).catch(() => {}))?.content ?? [] : [];
+  if (turn !== loads) return;
+  const urls = new Map(fresh.map(record => [record.id, record]));
+  const records = reply.content.map(record => urls.get(record.id) ?? record), there = new Set(records.map(record => record.id)), complete = !reply.headers.get("Link");
   // From the oldest on: each new one is put before the one that follows it in the list; what is older than all that is shown, is on a page to come.
   let after = null;
   for (const record of records.toReversed()) {
@@ -105,7 +110,8 @@ async function refresh() {
     if (card && !card.left) {
       after = card.item;
       const {ready, error, size} = card.record;
-      if (!card.deleting && (ready !== record.ready || error !== record.error || size.thumbnail !== record.size.thumbnail)) card.show(record);
+      if (card.deleting || card.held) continue;
+      if (ready !== record.ready || error !== record.error || size?.thumbnail !== record.size.thumbnail) card.show(record); else if (!ready) card.record = record;
     } else if (after || !next || !cards.size) after = put(record, after).item;
   }
   filter();
@@ -113,7 +119,7 @@ async function refresh() {
   const last = complete ? null : cards.get(records.at(-1)?.id)?.item;
   for (const id of before) {
     const card = cards.get(id), within = !last || card && last.compareDocumentPosition(card.item) & Node.DOCUMENT_POSITION_PRECEDING;
-    if (!there.has(id) && card && within && !card.deleting && !pending.has(card)) downloading(() => api(`/${id}`)).catch(error => { if (error.status === 404) card.leave(); });
+    if (!there.has(id) && card && within && !card.deleting && !card.ended && !pending.has(card)) downloading(() => api(`/${id}`)).catch(error => { if (error.status === 404) card.vanish(); });
   }
 }
 setInterval(refresh, REFRESH * 1000);
@@ -138,10 +144,12 @@ async function poll() {
     try {
       const {content: record, headers} = known.has(id) ? {content: known.get(id)} : await api(`/${id}?${URLS}`);
       wait = Math.max(wait, parseInt(headers?.get("Retry-After")) || 0);
-      if (card.left || !record.ready && !record.error) return;
+      if (card.left || card.deleting) return;
+      if (!record.ready && !record.error) { card.record = record; return; }
       pace = 1;
       card.show(record);
     } catch (error) {
+      if (error.status === 404 && Date.now() - card.sent < ARRIVAL * 1000) return;
       if (error.status === 404) return card.file ? (pending.delete(card), card.fail(new Refusal(404, "The service does not have it any more; send it again."))) : card.leave();
       try { told(error); } catch { pending.delete(card); card.fail(error); }
     }

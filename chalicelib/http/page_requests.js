@@ -52,11 +52,12 @@ const stale = () => new Refusal(0,
   "The service has been restarted or changed since this page was opened. Reload the page, and choose this file again.",
   {passing: false, repeatable: false, reload: true});
 
-function refusal(status, text, header = () => null) {
+function refusal(status, text, whose, header = () => null) {
   let sentence;
   try { sentence = JSON.parse(text).error; } catch { sentence = /<Message>([^<]+)/.exec(text)?.[1]; }  // S3 speaks XML
   if (status === 401) {
-    sentence = ask();
+    // One who has signed out is not asked again.
+    if (whose === person) sentence = ask();
   } else if (status === 403 && header("WWW-Authenticate")) {
     sentence = "The service cannot check your sign-in at the moment; try again in a minute.";
   } else if (status === 511) return portal();
@@ -91,8 +92,8 @@ async function patiently(action, say = () => {}, stop = {}) {
 }
 
 // Returns {headers, content}: an object for JSON, a blob for a picture. The API never redirects; networks do.
-async function api(path, {type = "application/json", ...options} = {}) {
-  const headers = {...authorization(), ...options.headers}, over = new AbortController();
+async function api(path, {type = "application/json", whose = person, ...options} = {}) {
+  const headers = {...authorization(whose), ...options.headers}, over = new AbortController();
   const timer = setTimeout(() => over.abort(), (type === "image/" ? LONGEST : SOON) * 1000);
   let reply, content;
   try {
@@ -100,7 +101,8 @@ async function api(path, {type = "application/json", ...options} = {}) {
     content = reply.ok && type === "image/" ? await reply.blob() : await reply.text();
   } catch { throw over.signal.aborted ? silent() : unreachable(); } finally { clearTimeout(timer); }
   if (reply.type === "opaqueredirect") throw portal();
-  if (!reply.ok) throw refusal(reply.status, content, name => reply.headers.get(name));
+  whose.accepted ||= reply.status !== 401;
+  if (!reply.ok) throw refusal(reply.status, content, whose, name => reply.headers.get(name));
   if (options.method === "HEAD") return {headers: reply.headers};
   if (!reply.headers.get("Content-Type")?.startsWith(type)) throw portal();
   try { return {headers: reply.headers, content: type === "image/" ? content : JSON.parse(content)}; } catch { throw portal(); }
@@ -132,7 +134,7 @@ function post(card, url, fields, headers, name) {
     // Of S3's answers, the page may see no headers.
     const header = key => url === API ? xhr.getResponseHeader(key) : null;
     xhr.onload = () => {
-      if (xhr.status >= 300 || !xhr.status) fail(refusal(xhr.status, xhr.responseText, header));
+      if (xhr.status >= 300 || !xhr.status) fail(refusal(xhr.status, xhr.responseText, card.person, header));
       else if (url === API && !header("Content-Type")?.startsWith("application/json")) fail(portal());
       else done(xhr.responseText);
     };

@@ -8,7 +8,7 @@ class Upload extends Card {
   constructor(file) {
     super(file.name, $("grid").firstChild);
     // randomUUID is for secure contexts only, which a service in the local network is not.
-    Object.assign(this, {file, key: crypto.getRandomValues(new Uint32Array(4)).join("-"), part: 0});
+    Object.assign(this, {file, person, key: crypto.getRandomValues(new Uint32Array(4)).join("-"), ids: [], part: 0});
     batch.add(this);
   }
 
@@ -50,7 +50,7 @@ class Upload extends Card {
         this.progress(0);
         const say = (left, error) => this.state(`${error.status ? "The service is busy" : "The connection was lost"}; trying again in ${left} s`, "\u2026");
         const record = await patiently(() => this.transfer(), say, this);
-        if (this.left) this.withdraw(record.id); else this.show(record);
+        if (this.left) this.withdraw([...new Set([...this.ids, record.id])]); else this.show(record);
       } catch (error) {
         if (this.left) this.withdraw(); else this.fail(error, () => this.send());
       }
@@ -70,7 +70,7 @@ class Upload extends Card {
 
   async sendByForm() {
     try {
-      return JSON.parse(await post(this, API, {}, {...authorization(), "Idempotency-Key": this.key}, "image"));
+      return JSON.parse(await post(this, API, {}, {...authorization(this.person), "Idempotency-Key": this.key}, "image"));
     } catch (error) {
       // Without an answer, or with one that promises nothing, it may be stored all the same.
       if ((error.status === 0 || error.status >= 500) && !this.broken) this.uncertain = true;
@@ -79,9 +79,16 @@ class Upload extends Card {
   }
 
   async sendByTicket() {
-    if (!this.ticket || Date.parse(this.ticket.expires) < Date.now()) {
+    if (this.ticket && (this.ticket.over || Date.parse(this.ticket.expires) < Date.now())) {
+      const record = await this.stored();
+      if (record) return record;
+      this.ticket = undefined;
+    }
+    if (this.left) throw new Refusal(400, "");
+    if (!this.ticket) {
       const headers = {"Content-Type": "application/json"}, body = JSON.stringify({filename: this.file.name});
-      this.ticket = (await api("/upload", {method: "POST", headers, body})).content;
+      this.ticket = (await api("/upload", {method: "POST", headers, body, whose: this.person})).content;
+      this.ids.push(this.ticket.id);
       if (this.left) throw new Refusal(400, "");
     }
     const {id, url, fields} = this.ticket;
@@ -89,10 +96,19 @@ class Upload extends Card {
     if (url !== formUrl) throw stale();
     await post(this, url, fields, {}, "file").catch(error => {
       // Perhaps it has ended, by S3's clock.
-      if (error.status === 403) this.ticket = undefined;
+      if (error.status === 403) this.ticket.over = true;
       throw error;
     });
+    this.sent = Date.now();
     return {id, ready: false};
+  }
+
+  // S3 may have stored what it gave no answer to: the record waits for its file no longer.
+  async stored() {
+    try {
+      const {content} = await api(`/${this.ticket.id}?${URLS}`, {whose: this.person});
+      if (content.size.original !== null) return content;
+    } catch (error) { if (error.status !== 404) throw error; }
   }
 
   // The card goes; what has been sent follows, as soon as it has a name.
@@ -118,17 +134,18 @@ class Upload extends Card {
   }
 
   // Deletes what was sent before Cancel. An upload whose answer was lost is repeated under its key, to learn its id.
-  async withdraw(id = this.ticket?.id) {
-    if (!id && !this.uncertain) return;
+  async withdraw(ids = this.ids) {
+    if (!ids.length && !this.uncertain) return;
     withdrawing++;
     try {
-      id ??= (await patiently(() => this.sendByForm())).id;
-      await removed(id);
+      if (!ids.length) ids = [(await patiently(() => this.sendByForm())).id];
+      await Promise.all(ids.map(id => removed(id, undefined, this.person)));
     } catch (error) {
-      // Refused for good: there is nothing of it.
-      if (!error.repeatable) return;
+      // Refused for good: there is nothing of it. And who has signed out is not told.
+      if (!error.repeatable || this.person !== person) return;
       this.left = this.uncertain = false;
       this.ticket = undefined;
+      this.ids = [];
       $("grid").prepend(this.item);
       $("empty").hidden = true;
       batch.add(this);
@@ -136,7 +153,7 @@ class Upload extends Card {
       this.fail(new Refusal(status, `It could not be cancelled and may be stored. ${error.message}`, {passing, repeatable}), () => {
         this.leave();
         this.uncertain = true;
-        this.withdraw(id);
+        this.withdraw(ids);
       });
     } finally { withdrawing--; }
   }
@@ -175,7 +192,8 @@ function retryAll() { for (const card of [...stalled]) card.repeat(); }
 $("retry").onclick = retryAll;
 $("reload").onclick = () => location.reload();
 addEventListener("online", retryAll);
-addEventListener("beforeunload", event => { if (withdrawing || [...batch].some(card => !card.done && (!card.failed || card.again))) event.preventDefault(); });
+const unsent = () => [...batch].some(card => !card.done && (!card.failed || card.again));
+addEventListener("beforeunload", event => { if (withdrawing || unsent()) event.preventDefault(); });
 
 // Folders: what is in them, by the names that pictures have; at most MOST, so that a wrong folder does no harm.
 const MOST = 5000;

@@ -7,6 +7,7 @@ from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Visit
+from tests.browser.front import error
 from tests.browser.steps import MAKING, hand_over, names, scroll_through, while_it_runs
 from tests.conftest import Api, picture
 
@@ -93,6 +94,40 @@ def test_with_the_keyboard_alone(visit: Visit, api: Api) -> None:
     page.keyboard.press("Enter")
     expect(page.get_by_role("listitem")).to_have_count(1)
     assert "first.jpg" in focused(), "the focus goes on with what is left"
+
+
+@pytest.mark.parametrize("left", [1, 2])
+def test_deleting_several_leaves_the_focus_where_one_goes_on(visit: Visit, api: Api, left: int) -> None:
+    for number in range(3 + left):
+        api.upload(filename=f"{number}.jpg")
+    api.deliver()
+    page = visit.open()
+    for number in range(3):
+        page.get_by_role("checkbox", name=f"Select {number}.jpg").check()
+    page.get_by_role("button", name="Delete selected").focus()
+    for key in ("Enter", "Tab", "Enter"):
+        page.keyboard.press(key)
+    expect(page.get_by_role("listitem")).to_have_count(left)
+    if left > 1:
+        expect(page.get_by_role("button", name="Select all")).to_be_focused()
+    else:
+        expect(page.get_by_label("Choose pictures")).to_be_focused()
+
+
+def test_a_deletion_that_fails_keeps_the_focus_with_its_card(visit: Visit, api: Api) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        api.upload(filename=name)
+    api.deliver()
+    page = visit.open()
+    refused = error(403, "An API key is missing.")
+    visit.front.answer = lambda asked: refused if asked.method == "DELETE" else None
+    page.get_by_role("button", name="Delete a.jpg").focus()
+    for key in ("Enter", "Tab", "Enter"):
+        page.keyboard.press(key)
+    expect(page.get_by_text("It could not be deleted. An API key is missing.")).to_be_visible()
+    # A moment later: the browser takes the focus from what is disabled when it draws.
+    within = "document.activeElement.closest('li')?.querySelector('.name').textContent"
+    while_it_runs(page, lambda: page.evaluate(within) == "a.jpg")
 
 
 def test_the_browser_holds_the_page_to_its_policy(visit: Visit) -> None:

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from chalicelib import services
 from tests.browser.conftest import Visit
 from tests.browser.issuer import Issuer
-from tests.browser.steps import card
+from tests.browser.steps import MAKING, card, choose, while_it_runs
 from tests.conftest import Api
 
 TOKEN = "t0ken-of-the-issuer"  # noqa: S105
@@ -98,3 +98,54 @@ def test_an_issuer_that_is_away(visit: Visit, issuer: Issuer) -> None:
     visit.context.route(f"{issuer.url}/**", lambda route: route.abort())
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_text("The sign-in cannot be started: 127.0.0.1").first).to_be_visible()
+
+
+def waiting(visit: Visit) -> Page:
+    """A page whose sign-in has ended, with a picture that waits for the next one."""
+    page = visit.open()
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_text("There are none yet.")).to_be_visible()
+    visit.front.token = "another"  # noqa: S105
+    choose(page, "waits.jpg")
+    expect(card(page, "waits.jpg").get_by_text("what waits goes on then")).to_be_visible()
+    visit.front.token = TOKEN
+    return page
+
+
+def test_what_waits_goes_on_after_a_sign_in_in_a_window_of_its_own(
+    visit: Visit, issuer: Issuer, api: Api
+) -> None:
+    page = waiting(visit)
+    page.get_by_role("button", name="Sign in").click()
+    expect(card(page, "waits.jpg").get_by_text(MAKING)).to_be_visible()
+    while_it_runs(page, lambda: visit.context.pages == [page])
+    assert page.url == visit.front.url
+    assert page.evaluate("Object.keys(sessionStorage)") == ["token"]
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    assert [record["filename"] for record in api("GET").json()] == ["waits.jpg"]
+
+
+def test_who_says_no_in_that_window_may_think_again(visit: Visit, issuer: Issuer, api: Api) -> None:
+    page = waiting(visit)
+    issuer.refuses = True
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_text("The sign-in did not succeed: access_denied").first).to_be_visible()
+    while_it_runs(page, lambda: visit.context.pages == [page])
+    issuer.refuses = False
+    page.get_by_role("button", name="Sign in").click()
+    expect(card(page, "waits.jpg").get_by_text(MAKING)).to_be_visible()
+
+
+def test_where_windows_are_blocked_it_is_told_that_files_are_to_be_chosen_again(
+    visit: Visit, issuer: Issuer
+) -> None:
+    page = waiting(visit)
+    page.evaluate("window.open = () => null")
+    # A person is asked by the browser, too, and stays.
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator("#why")).to_contain_text("what waits has to be chosen again")
+    expect(card(page, "waits.jpg")).to_be_visible()
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_text("There are none yet.")).to_be_visible()
