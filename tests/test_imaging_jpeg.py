@@ -49,6 +49,8 @@ ODD: dict[str, bytes] = {
     "APP14 of length 0": b"\xff\xee\0\0",
     "APP15 of length 0, several": b"\xff\xef\0\0" * 3,
     "ICC without content": segment(0xE2, b"ICC_PROFILE\0\1\1"),
+    "ICC without a number": segment(0xE2, b"ICC_PROFILE\0"),
+    "ICC without a count": segment(0xE2, b"ICC_PROFILE\0\1"),
 }
 
 
@@ -59,6 +61,11 @@ def test_segments_that_say_nothing(kind: str, progressive: bool) -> None:
     assert thumbnail(after_start(content, ODD[kind])) == thumbnail(content)
     last = content.index(b"\xff\xda")
     assert thumbnail(content[:last] + ODD[kind] + content[last:]) == thumbnail(content)
+
+
+def test_a_part_of_a_profile_that_breaks_off_hides_none() -> None:
+    content = encode(chart(), "JPEG", icc_profile=b"a profile")
+    assert header_of(after_start(content, ODD["ICC without a count"])).profile == b"a profile"
 
 
 @pytest.mark.parametrize("marker", [0xDB, 0xC4, 0xC0, 0xDD])

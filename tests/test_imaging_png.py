@@ -257,6 +257,35 @@ def test_a_transparent_colour_of_16_bits_is_told_by_both_bytes(interlaced: bool)
     assert [alphas.getpixel((x, 3)) for x in range(len(others))] == [0, 255, 255, 255, 255]
 
 
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize(
+    ("bit_depth", "colour_type", "transparency"),
+    [
+        *((depth, 0, bytes(1)) for depth in (1, 2, 4, 8, 16)),
+        *((depth, 2, key) for depth in (8, 16) for key in (bytes(1), bytes(2), bytes(5))),
+        *((depth, kind, bytes(6)) for depth in (8, 16) for kind in (4, 6)),
+    ],
+)
+def test_a_transparent_colour_that_breaks_off_is_none(
+    bit_depth: int, colour_type: int, transparency: bytes, interlaced: bool
+) -> None:
+    content = picture(bit_depth, colour_type, interlaced=interlaced, transparency=transparency)
+    plain = picture(bit_depth, colour_type, interlaced=interlaced)
+    one, other = (make_thumbnail(each, ThumbnailSpec(), max_pixels=10**6) for each in (content, plain))
+    assert one == other
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("bit_depth", [1, 2, 4, 8])
+@pytest.mark.parametrize("more", [1, 300])
+def test_alphas_of_more_entries_than_the_palette_has(more: int, bit_depth: int, interlaced: bool) -> None:
+    alphas = ALPHAS[: 1 << bit_depth]
+    content = picture(bit_depth, 3, interlaced=interlaced, transparency=alphas + bytes(more))
+    exact = picture(bit_depth, 3, interlaced=interlaced, transparency=alphas)
+    one, other = (make_thumbnail(each, ThumbnailSpec(), max_pixels=10**6) for each in (content, exact))
+    assert one == other
+
+
 def test_the_first_size_is_the_one_that_counts() -> None:
     """Neither a second IHDR nor the sizes of an animation's frames are believed."""
     content = picture(8, 2, interlaced=False)

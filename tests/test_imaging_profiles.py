@@ -12,6 +12,7 @@ from PIL import Image, ImageCms
 
 from chalicelib.imaging import check, colour, headers
 from chalicelib.imaging.headers.header import MAX_PROFILE
+from chalicelib.imaging.profiles import for_conversion
 from tests.pictures import encode
 from tests.test_imaging_formats import WITH_PROFILE, assert_all, decoded, swapped_profile
 
@@ -83,7 +84,8 @@ def test_broken_profiles_drive_out_no_others(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(ImageCms, "buildTransform", counted)
     image = Image.new("RGB", (4, 4), STORED)
-    for profile in (swapped_profile(), *profiles("broken", 20), swapped_profile()):
+    valid = swapped_profile()
+    for profile in (valid, *profiles("broken", 20), valid):
         colour.to_srgb(image, profile)
     assert built == ["RGB"]
 
@@ -97,7 +99,7 @@ def test_the_profiles_that_were_used_last_are_kept(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(colour, "BytesIO", noted)
     image = Image.new("RGB", (4, 4), STORED)
-    others = list(profiles("valid", 16))
-    for profile in [*others, others[0], swapped_profile(), others[0], others[1]]:
+    others, another = list(profiles("valid", 16)), swapped_profile()
+    for profile in [*others, others[0], another, others[0], others[1]]:
         colour.to_srgb(image, profile)
-    assert opened == [*others, swapped_profile(), others[1]]
+    assert opened == list(map(for_conversion, [*others, another, others[1]]))

@@ -82,6 +82,10 @@ LARGE: dict[str, Callable[[], bytes]] = {
     "TIFF in YCbCr, one strip": lambda: large_tiff(
         Written(6, 8, tags={530: ("H", (2, 1)), 258: ("H", (8, 8, 8)), 277: ("H", (3,))}), 2
     ),
+    "TIFF of a tile larger than its picture": lambda: large_tile(8, 1, zlib.compress(bytes(SIDE * SIDE))),
+    "TIFF of a tile in several scans": lambda: large_tile(
+        7, 3, encode(photo(SIDE, SIDE), "JPEG", progressive=True, subsampling="4:4:4")
+    ),
     "PNG with a transparent colour of 16 bits": lambda: keyed_png(SIDE),
     "GIF with a small frame": lambda: gif((5, 5, 2500, 2500), canvas=(SIDE, SIDE)),
     "BMP of odd masks": lambda: (
@@ -95,6 +99,12 @@ LARGE: dict[str, Callable[[], bytes]] = {
         photo(SIDE, SIDE), "JPEG", progressive=True, subsampling="4:4:4"
     )[:-2],
 }
+
+
+def large_tile(compression: int, samples: int, data: bytes) -> bytes:
+    """A TIFF of 16 x 16 pixels in a tile of 9 megapixels."""
+    how = Written({1: 1, 3: 6}[samples], tile=SIDE, tags={259: ("H", (compression,)), 530: ("H", (1, 1))})
+    return assemble(tags_of(how, (16, 16), samples, 1), [data], how)
 
 
 def keyed_png(side: int) -> bytes:

@@ -157,6 +157,35 @@ def test_a_tile_larger_than_its_picture_counts_for_memory() -> None:
     assert header_of(encode(photo(50, 40), "TIFF")).memory() == 50 * 40 * 8
 
 
+@pytest.mark.parametrize(
+    ("compression", "bits", "side"), [(8, 8, 34_000), (7, 8, 34_000), (4, 1, 94_000), (3, 1, 94_000)]
+)
+def test_a_tile_of_any_compression_has_a_bounded_size(compression: int, bits: int, side: int) -> None:
+    how = Written(1, bits, tile=side, tags={259: ("H", (compression,))})
+    with pytest.raises(TooManyPixels, match="bytes of samples; at most 1,100,000,000 are"):
+        check(assemble(tags_of(how, (16, 16), 1, 1), [bytes(9)], how), max_pixels=MAX_PIXELS)
+    how = Written(1, bits, tile=1, tags={259: ("H", (compression,))})
+    with pytest.raises(TooComplex, match="too many strips or tiles"):
+        check(assemble(tags_of(how, (1000, 101), 1, 1), [bytes(9)], how), max_pixels=MAX_PIXELS)
+
+
+def jpeg_tile(*, progressive: bool, planes: int = 1) -> TiffHeader:
+    data = encode(Image.new("RGB" if planes == 1 else "L", (320, 320)), "JPEG", progressive=progressive)
+    how = Written(6, tile=320, tags={259: ("H", (7,))})
+    if planes > 1:
+        how = Written(1, extras=(2,), separate=True, tile=320, tags={259: ("H", (7,))})
+    samples = 3 if planes == 1 else planes
+    return header_of(assemble(tags_of(how, (16, 16), samples, 1), [data] * planes, how))
+
+
+def test_the_coefficients_of_several_scans_count_for_memory() -> None:
+    """A tile of 13,000 x 13,000 in a file of 2 MB took 1.5 GB."""
+    assert jpeg_tile(progressive=False).memory() == 16 * 16 * 4 + 320 * 320 * 4
+    assert jpeg_tile(progressive=True).memory() == 16 * 16 * 4 + 320 * 320 * 4 * 3
+    once, several = (jpeg_tile(progressive=progressive, planes=2) for progressive in (False, True))
+    assert several.memory() - once.memory() == 320 * 320 * 2
+
+
 def test_wide_rows_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """In steps, Pillow would copy all of the row that it has at each step."""
     reads = []

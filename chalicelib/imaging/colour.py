@@ -125,7 +125,7 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
 
 def _built(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     try:
-        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        source = ImageCms.ImageCmsProfile(BytesIO(profiles.for_conversion(profile)))
         if source.profile.xcolor_space != _SPACES.get(mode):
             return None
         return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")

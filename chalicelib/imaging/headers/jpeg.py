@@ -31,8 +31,9 @@ _WITHOUT_LENGTH = {0, 1, *range(0xD0, 0xD9)}
 """A stuffed zero where none belongs, TEM, the restart markers and SOI."""
 _APP0, _APP1, _APP2, _APP14 = 0xE0, 0xE1, 0xE2, 0xEE
 _ICC = b"ICC_PROFILE\0"
-_JFIF_BYTES, _ADOBE_BYTES = 14, 12
-"""Of a segment's content, up to the last byte that says something (T.871 10.1, T.872 6.5.3)."""
+_JFIF_BYTES, _ADOBE_BYTES, _ICC_BYTES = 14, 12, 14
+"""Of a segment's content, up to the last byte that says something (T.871 10.1, T.872 6.5.3), or up to the
+profile (ICC.1:2022, B.4): libjpeg ignores shorter ones."""
 _IGNORED = {*range(0xE0, 0xF0), 0xFE}
 """APPn and comments; some writers do not count the two bytes of the length itself."""
 # In entropy-coded data a marker is 0xFF and neither a stuffed zero, nor a restart marker, nor a fill byte.
@@ -182,7 +183,7 @@ class _Found:
             if self.orientation is None:
                 self.orientation = exif.stated_orientation(body)
             self.adobe_rgb |= exif.is_adobe_rgb(body)
-        elif marker == _APP2 and body.startswith(_ICC):
+        elif marker == _APP2 and body.startswith(_ICC) and len(body) >= _ICC_BYTES:
             self.profile.setdefault(body[len(_ICC)], body[len(_ICC) + 2 :])
 
 

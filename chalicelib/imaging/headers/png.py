@@ -14,7 +14,10 @@ MAX_CHUNKS = 50_000
 _SIGNATURE = 8
 _TYPES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 16}}
-_RGB, _PALETTE = 2, 3
+_GREY, _RGB, _PALETTE = 0, 2, 3
+_KEY_BYTES = {_GREY: 2, _RGB: 6}
+"""By colour type: bytes of the colour that is transparent."""
+_MOST_ENTRIES = 256
 _ANYWHERE = {b"PLTE", b"tRNS", b"iCCP", b"eXIf"}
 _BEFORE_DATA = {b"cICP", b"sRGB", b"gAMA", b"cHRM"}
 """Chunks of which the first one counts; the latter are ignored behind the first IDAT."""
@@ -26,8 +29,8 @@ _FINE = 1.5
 class PngHeader(Header):
     """A PNG's IHDR, and where the chunks of its default image are.
 
-    `palette` and `transparency` are the content of PLTE and tRNS; `data` lists start and end of the content
-    of each IDAT chunk.
+    `palette` and `transparency` are the content of PLTE and tRNS, the latter empty where it says nothing;
+    `data` lists start and end of the content of each IDAT chunk.
     """
 
     bit_depth: int
@@ -121,9 +124,19 @@ def read(content: bytes) -> PngHeader:
         colour_type=colour_type,
         interlaced=interlace == 1,
         palette=first.get(b"PLTE", b""),
-        transparency=first.get(b"tRNS", b""),
+        transparency=_transparency(colour_type, first.get(b"tRNS", b""), len(first.get(b"PLTE", b"")) // 3),
         data=tuple(data),
     )
+
+
+def _transparency(colour_type: int, chunk: bytes, entries: int) -> bytes:
+    """Return what tRNS says (11.3.1.1) of the entries that there are, or of a key that is whole.
+
+    libpng ignores shorter ones, with a warning.
+    """
+    if colour_type == _PALETTE:
+        return chunk[: min(entries, _MOST_ENTRIES)]
+    return chunk if len(chunk) >= _KEY_BYTES.get(colour_type, len(chunk) + 1) else b""
 
 
 def _chunks(content: bytes) -> list[tuple[bytes, int, int]]:

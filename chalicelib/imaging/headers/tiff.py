@@ -89,6 +89,7 @@ class TiffHeader(Header):
     as `struct` spells it; `tags` are those that decoding needs and no other, not even the orientation: what
     decodes them turns nothing. `layout` is that of the samples when Pillow does not read them; when it does,
     `row_bytes` and `piece_bytes` are those of a row and of the whole of a strip or tile, unpacked.
+    `coefficients` are the bytes that libjpeg keeps of a strip or tile of several scans, until its last one.
     """
 
     inverted: bool
@@ -97,12 +98,13 @@ class TiffHeader(Header):
     layout: tiff_layout.Layout | None
     row_bytes: int = 0
     piece_bytes: int = 0
+    coefficients: int = 0
 
     def memory(self) -> int:
         """Count at most 4 bytes a pixel for Pillow's picture, and as many or more for a strip or tile."""
         if self.layout:
-            return self.layout.memory(self.pixels)
-        return self.pixels * 4 + max(self.pixels * 4, self.piece_bytes)
+            return self.layout.memory(self.pixels) + self.coefficients
+        return self.pixels * 4 + max(self.pixels * 4, self.piece_bytes) + self.coefficients
 
     def stripped(self, content: bytes) -> bytes:
         """Return a TIFF of the first page alone, so that no parser has to deal with anything else.
@@ -160,12 +162,14 @@ def read(content: bytes) -> TiffHeader:
     row_bytes = piece_bytes = 0
     if layout is None:
         tags, row_bytes, piece_bytes = tiff_pieces.for_pillow(tags, size)
+    coefficients = 0
     if value(tag.COMPRESSION, 1) != _NOT_COMPRESSED:
         spans = tiff_pieces.spans(tags, len(content))
-        if value(tag.COMPRESSION, 1) == _JPEG and any(
-            content.count(_SCAN, start, end) > MAX_SCANS for start, end in spans
-        ):
-            raise too_complex("scans")
+        if value(tag.COMPRESSION, 1) == _JPEG:
+            scans = max(content.count(_SCAN, start, end) for start, end in spans)
+            if scans > MAX_SCANS:
+                raise too_complex("scans")
+            coefficients = 2 * (layout.piece_bytes if layout else piece_bytes) if scans > 1 else 0
     inverted = layout is None and value(tag.PHOTOMETRIC, 1) == 0 and value(tag.BITS, 1) == 16  # noqa: PLR2004 - bits
     if layout is None:
         # Pillow converts by the coefficients and ranges that JPEG has.
@@ -181,6 +185,7 @@ def read(content: bytes) -> TiffHeader:
         layout=layout,
         row_bytes=row_bytes,
         piece_bytes=piece_bytes,
+        coefficients=coefficients,
     )
 
 

@@ -130,11 +130,16 @@ def read(tags: Tags, size: tuple[int, int], no_data: float | None, length: int) 
         return tags.get(number, (default,))[0]
 
     formats = set(tags.get(tag.FORMAT, ())) or {UNSIGNED}
-    if value(tag.COMPRESSION, _NONE) in {*_CCITT, _JPEG} or (
-        formats == {UNSIGNED} and _is_for_pillow(tags, value(tag.COMPRESSION, _NONE))
+    photometric, bits = value(tag.PHOTOMETRIC, -1), tags.get(tag.BITS, (1,))
+    # Pillow reads JPEG where the samples lie together or libtiff makes RGB of them. Planes it takes for those
+    # of the usual layouts, and of grey with alpha it makes white.
+    jpeg = value(tag.COMPRESSION, _NONE) == _JPEG and (value(tag.PLANES, 1) == 1 or photometric == YCBCR)
+    if (
+        jpeg
+        or value(tag.COMPRESSION, _NONE) in _CCITT
+        or (formats == {UNSIGNED} and _is_for_pillow(tags, value(tag.COMPRESSION, _NONE)))
     ):
         return None, tags
-    photometric, bits = value(tag.PHOTOMETRIC, -1), tags.get(tag.BITS, (1,))
     if (
         photometric not in _COLOURS
         or len(set(bits)) > 1
