@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from chalicelib.errors import PictureError, TooComplex, TooManyPixels, UnsupportedFormat
+from chalicelib.errors import (
+    PictureError,
+    TooComplex,
+    TooManyPixels,
+    UndecodablePicture,
+    UnsupportedFormat,
+)
 from chalicelib.imaging import check, headers, make_thumbnail
 from chalicelib.imaging.decoders import tiff as decoder
 from chalicelib.imaging.headers import tiff, tiff_pieces
@@ -113,6 +119,24 @@ def test_a_hundred_thousand_tiles_may_be_the_same() -> None:
     how = Written(1, 8, tile=16, compression="deflate")
     content = overlapping(how, (16 * 1000, 16 * 100), 1, 100_000, zlib.compress(bytes(256)))
     assert check(content, max_pixels=MAX_PIXELS) is not None
+
+
+@pytest.mark.parametrize("stored", [{"tile": 16}, {}], ids=["tiles", "strips"])
+@pytest.mark.parametrize("samples", [1, 3])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_piece_that_was_never_stored_is_not_read_from_the_header(
+    stored: dict[str, Any], samples: int, bits: int
+) -> None:
+    """As GDAL writes a blank one with SPARSE_OK."""
+    how = Written(2 if samples == 3 else 1, bits, **stored)
+    piece = bytes([0x77]) * (16 * 16 * samples * bits // 8)
+    content = assemble(tags_of(how, (16, 64), samples, 16), [piece] * 4, how)
+    starts = [8 + number * len(piece) for number in range(4)]
+    sparse = content.replace(pack("<4I", *starts), pack("<4I", starts[0], 0, *starts[2:]))
+    assert sparse != content
+    assert colours(content) == {(0x77,) * 3}
+    with pytest.raises(UndecodablePicture):
+        make_thumbnail(sparse, SPEC, max_pixels=MAX_PIXELS)
 
 
 # More, or larger, strips and tiles than the page needs.

@@ -240,6 +240,7 @@ def _in_pieces(layout: Layout, tags: Tags, size: tuple[int, int], length: int) -
     if len(starts) < count:
         raise undecodable()
     starts, lengths = list(starts[:count]), list(lengths[:count])
+    tiff_pieces.refuse_sparse(starts)
     if tags.get(tag.COMPRESSION, (_NONE,))[0] == _NONE:
         if not layout.tiled and count == planes and layout.photometric != YCBCR:
             rows = max(1, _PIECE // layout.row_bytes)

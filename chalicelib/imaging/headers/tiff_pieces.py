@@ -24,6 +24,8 @@ SPARE = 64 << 20
 tiles once, for all places that are blank. 100,000 tiles of 640 bytes may be the same one."""
 
 OFFSETS, BYTE_COUNTS = (tag.STRIPS, tag.TILES), (tag.STRIP_BYTES, tag.TILE_BYTES)
+_HEADER = 8
+"""Bytes of a file's header, in which no strip or tile can begin."""
 _YCBCR, _YCBCR_BITS = 6, 32
 """PhotometricInterpretation, and the bits of a pixel that decoders make of it at most."""
 
@@ -105,9 +107,24 @@ def for_pillow(tags: Tags, size: tuple[int, int]) -> tuple[Tags, int, int]:
         if found:
             number = found[-1 if pieces.tiled else 0]
             kept[number] = tags[number][:count]
+            if numbers == OFFSETS:
+                refuse_sparse(kept[number])
         elif numbers == OFFSETS:
             raise undecodable()
     return kept, row_bytes, row_bytes * pieces.size[1]
+
+
+def refuse_sparse(starts: Sequence[int]) -> None:
+    """Refuse a page of which a strip or tile was never stored: GDAL writes 0 as where that one begins.
+
+    It would be read from the file's header on.
+
+    Raises:
+        UndecodablePicture: one begins within the header.
+
+    """
+    if any(start < _HEADER for start in starts):
+        raise undecodable()
 
 
 def spans(tags: Tags, length: int) -> set[Span]:
