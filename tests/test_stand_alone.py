@@ -272,6 +272,43 @@ def test_an_original_that_is_put_again_with_the_same_bytes_goes_too(
     assert state_of(uploader.store, record.id) is State.READY
 
 
+@pytest.mark.parametrize("way", ["its event", "the daily walk"])
+def test_a_rebuild_knows_how_long_what_was_put_again_is_kept(
+    reconciler: Reconciler,
+    clock: SettableClock,
+    s3_clock: SettableClock,
+    redis_server: "redis.Redis",
+    way: str,
+) -> None:
+    hour = 3600
+    processor = replace(reconciler.processor, retention=100 * hour)
+    reconciler = replace(reconciler, processor=processor)
+
+    def wait(hours: int) -> None:
+        for one in (clock, s3_clock):
+            one.advance(seconds=hours * hour)
+
+    thumbnail = made(processor, A)
+    wait(50)
+    put(processor.bucket, CLIENTS_KEY, A)
+    if way == "its event":
+        assert processor.process(CLIENTS_KEY) is Outcome.UNCHANGED
+    else:
+        for _ in range(2):
+            wait(13)
+            reconciler.audit()
+            wait(13)
+    assert keys_in(processor.bucket) == [thumbnail]
+    expires_ms = found(processor.store, ID).expires_ms
+    redis_server.flushall()
+    reconciler.rebuild()
+    assert found(processor.store, ID).expires_ms == expires_ms
+    image = processor.bucket.get(thumbnail)
+    assert image is not None
+    with image:
+        assert image.info.metadata["stands-alone"]
+
+
 @pytest.mark.parametrize("is_there", [True, False])
 def test_an_original_stays_whose_thumbnail_is_no_copy_that_can_stand_alone(
     processor: Processor, is_there: bool

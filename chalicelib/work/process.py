@@ -51,7 +51,7 @@ from chalicelib.work.objects_to_records import (
     record_of_version,
 )
 from chalicelib.work.remove import remove, thumbnail_keys
-from chalicelib.work.store_thumbnails import store_thumbnails
+from chalicelib.work.store_thumbnails import remove_original, store_thumbnails
 
 _ROUNDS = 4
 
@@ -319,9 +319,7 @@ class Processor:
     def _handle_processed(self, record: Record, original: ObjectInfo) -> Outcome:
         """Delete an original that is not to be kept: it was put there again with the same content."""
         if not self.keep_originals and lifecycle.is_ready(record):
-            stored = self.bucket.head(naming.thumbnail(record.id, record.thumbnail or ""))
-            if stored is not None and ObjectMetadata.parse(stored.metadata).stands_alone:
-                self.bucket.delete_version(original.key, original.etag)
+            remove_original(self.bucket, record, original)
         return Outcome.UNCHANGED
 
     def _handle_missing_original(self, object_key: str) -> Outcome:

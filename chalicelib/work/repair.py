@@ -31,6 +31,7 @@ from chalicelib.work.objects_to_records import (
 )
 from chalicelib.work.process import Processor, SeenVersion
 from chalicelib.work.remove import thumbnail_keys
+from chalicelib.work.store_thumbnails import remove_original
 from chalicelib.work.sweep import Counts
 
 _THREADS = 16
@@ -213,7 +214,8 @@ class Repair:
             # The same content was stored again, perhaps with another focal point, which no listing tells.
             return "originals claimed" if self._claim(original, record) else "changed meanwhile"
         if lifecycle.is_ready(record) and not self.processor.keep_originals:
-            return self._remove_original(original, record)
+            told = {True: "originals removed", False: "changed meanwhile", None: None}
+            return told[remove_original(self.bucket, record, original)]
         return self._move_former_upload(original, record) if is_former else None
 
     def _restore_from_original(self, listed: ObjectInfo) -> str:
@@ -257,14 +259,6 @@ class Repair:
             return False
         with stored:
             return True
-
-    def _remove_original(self, original: ObjectInfo, record: Record) -> str | None:
-        """Delete an original that is not to be kept, if its thumbnail carries what is needed without it."""
-        stored = stored_thumbnail(self.bucket, self._current(record, original))
-        if stored is None or not stored.told.stands_alone:
-            return None
-        deleted = self.bucket.delete_version(original.key, original.etag)
-        return "originals removed" if deleted else "changed meanwhile"
 
     def _move_former_upload(self, original: ObjectInfo, record: Record) -> str:
         """Store an upload of release 1 where only this service writes: its metadata can be believed there."""

@@ -1,11 +1,12 @@
-"""Store what was made of one version of an original."""
+"""Store what was made of one version of an original, and remove an original that is not to be kept."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 from chalicelib import naming
+from chalicelib.errors import OriginalRefused
 from chalicelib.imaging import Thumbnail
-from chalicelib.objects.bucket import Bucket
+from chalicelib.objects.bucket import Bucket, ObjectInfo
 from chalicelib.records import codec
 from chalicelib.records.record import Finished, ImageFacts, Pixels, Record, StoredSize
 from chalicelib.spec import ImageFormat, NamedSize
@@ -58,3 +59,30 @@ def store_thumbnails(
         metadata=codec.thumbnail_metadata(told, stands_alone=stands_alone, settings=made.settings),
     )
     return result
+
+
+def remove_original(bucket: Bucket, record: Record, original: ObjectInfo) -> bool | None:
+    """Delete an original that is not to be kept, if the thumbnail of its ready record can stand for it.
+
+    When it was put there again, only Redis knows until then how long the picture is to be kept: the thumbnail
+    tells it from now on.
+
+    Returns:
+        whether this version was deleted; None when the thumbnail cannot stand alone.
+
+    Raises:
+        Unavailable: S3 did not answer. What was not done is done by the next run.
+
+    """
+    key = naming.thumbnail(record.id, record.thumbnail or "")
+    try:
+        stored = bucket.head(key)
+    except OriginalRefused:
+        return None
+    told = codec.ObjectMetadata.parse({} if stored is None else stored.metadata)
+    if not told.stands_alone:
+        return None
+    if (told.version_ms, told.expires_ms) != (record.version_ms, record.expires_ms):
+        metadata = codec.thumbnail_metadata(record, stands_alone=True, settings=told.settings or "")
+        bucket.describe(key, content_type=ImageFormat.JPEG.media_type, metadata=metadata)
+    return bucket.delete_version(original.key, original.etag)

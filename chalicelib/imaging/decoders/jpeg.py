@@ -93,7 +93,7 @@ def without_detail(header: JpegHeader, content: bytes, factor: float) -> bytes |
     """Return a progressive JPEG with only the scans that an eighth of its size is made of.
 
     At that scale a block of 8x8 pixels becomes one, its mean: the DC coefficient, which progressive files
-    store in scans of their own (T.81 G.1.1.1.1). Saves some 70 % of the decoder's time, as all other scans are
+    store in scans of their own (T.81 G.1.1.1.1). Saves 70 % of the decoder's time, as all other scans are
     skipped.
 
     With 4:2:0 the colours stay means of 16x16 pixels where the whole file would give those of 8x8, which
