@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
     from types_boto3_s3.type_defs import ObjectIdentifierTypeDef
 
-# How often a bucket is emptied to which somebody still writes, and the pause between.
+# How often a bucket is emptied that a client or a function still writes to, and the pause between.
 _TRIES, _PAUSE_SECONDS = 6, 5
 
 
@@ -136,7 +136,7 @@ class _Pictures:
                 self._artifacts.forget_left(self._stack)
             return count
         raise UserError(
-            f"the bucket {self.name} does not become empty: somebody still writes to it, or it keeps "
+            f"the bucket {self.name} does not become empty: a client still writes to it, or it keeps "
             "versions of objects. End that, and run the same command again."
         )
 

@@ -121,6 +121,13 @@ def formats_with_headers() -> set[str]:
     return set(headers._READERS)
 
 
+def use_header_reader(
+    monkeypatch: pytest.MonkeyPatch, source_format: str, reader: Callable[[bytes], object]
+) -> None:
+    """Let another function read the headers of pictures of a format."""
+    monkeypatch.setitem(headers._READERS, source_format, reader)
+
+
 def parameter_problems(declared: Mapping[str, Any], value: str) -> Sequence[str]:
     """What a deployment says against a parameter's value."""
     return list(parameters._problems(declared, value))

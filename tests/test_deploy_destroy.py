@@ -130,6 +130,6 @@ def test_what_is_written_meanwhile_is_removed_too(monkeypatch: pytest.MonkeyPatc
     else:
         if ends == "refused":
             stubber.add_client_error("delete_bucket", "AccessDenied", http_status_code=403)
-        with pytest.raises((UserError, ClientError), match=r"somebody still writes|AccessDenied"):
+        with pytest.raises((UserError, ClientError), match=r"a client still writes|AccessDenied"):
             destroy.destroy(Stack(NAME), force=True)
     stubber.assert_no_pending_responses()

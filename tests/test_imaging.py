@@ -19,7 +19,7 @@ from chalicelib.imaging.shrink import by_bands, raw_by_bands, shrink, to_resizab
 from chalicelib.imaging.sniffing import sniff
 from chalicelib.spec import Fit, ThumbnailSpec
 from tests import pictures
-from tests.inside import small_bands, without_library
+from tests.inside import small_bands, use_header_reader, without_library
 from tests.pictures import chart, encode, photo
 from tests.test_imaging_formats import CHARTS
 
@@ -247,7 +247,7 @@ def test_a_header_without_memory_passes_the_door_and_is_named_behind_it(
     def fail(_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setitem(headers._READERS, "JPEG", fail)  # noqa: SLF001 - which reader fails does not matter
+    use_header_reader(monkeypatch, "JPEG", fail)
     content = encode(chart(), "JPEG")
     assert check(content, max_pixels=MAX_PIXELS) is None
     with pytest.raises(UndecodablePicture) as caught:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,6 +20,9 @@ from chalicelib.work.retry import MOST_ATTEMPTS, retry_original
 from chalicelib.work.upload import Uploader
 from tests.conftest import SettableClock, found, just_before, keys_in, picture
 from tests.reconciler import CLIENTS_KEY, LATE, Reconciler, put, state_of, stored
+
+if TYPE_CHECKING:
+    import redis
 
 ID = naming.record_id(CLIENTS_KEY)
 DAY = {"ms": 25 * 3600 * 1000}
@@ -161,13 +165,13 @@ def test_a_refused_object_that_was_deleted_meanwhile_stays_deleted(
 
 
 def test_a_clients_object_named_by_an_uploads_id_does_not_hide_the_upload(
-    reconciler: Reconciler, uploader: Uploader, client: Bucket, redis_server: object
+    reconciler: Reconciler, uploader: Uploader, client: Bucket, redis_server: "redis.Redis"
 ) -> None:
     processor = replace(reconciler.processor, keep_originals=False)
     reconciler = replace(reconciler, processor=processor)
     record = stored(uploader)
     assert processor.process(record.object_key) is Outcome.READY
     put(client, naming.ORIGINALS + record.id, b"something else")
-    redis_server.flushall()  # type: ignore[attr-defined]
+    redis_server.flushall()
     reconciler.rebuild()
     assert state_of(processor.store, record.id) is State.READY

@@ -22,7 +22,7 @@ function ask(problem) {
   return why;
 }
 
-// A token that was never accepted is nobody's. Another person's ends what has not been sent.
+// A token of another subject cancels the uploads that are not sent. A token that the API never accepted has no subject.
 function use(value) {
   const before = subject(person.token) ?? (person.accepted && person.token), same = value && (!before || before === (subject(value) ?? value));
   if (!same) for (const card of [...batch]) if (!card.done) card.cancel();
@@ -72,7 +72,7 @@ windows.onmessage = async ({data}) => {
 
 $("signin").onclick = async () => {
   $("signin").disabled = true;
-  // At once: a window that is opened later is blocked.
+  // Opened within the click: browsers block a window that is opened later.
   const beside = unsent() && open("", "_blank", "popup,width=500,height=700");
   try {
     const found = await discover(), verifier = random(), state = random();

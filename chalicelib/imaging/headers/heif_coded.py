@@ -76,7 +76,7 @@ class _Measuring:
         self.found = Measured()
         self._content = content
         self._parts = parts
-        # Each part is looked at once, however often it is a tile or a layer.
+        # Derived parts that are measured: a part that is the tile or layer of several is measured one time.
         self._coded: dict[int, Size] = {}
         self._derived: set[int] = set()
         self._visits = MAX_ITEMS

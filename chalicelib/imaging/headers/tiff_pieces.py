@@ -26,6 +26,8 @@ tiles once, for all places that are blank. 100,000 tiles of 640 bytes may be the
 OFFSETS, BYTE_COUNTS = (tag.STRIPS, tag.TILES), (tag.STRIP_BYTES, tag.TILE_BYTES)
 _HEADER = 8
 """Bytes of a file's header, in which no strip or tile can begin."""
+_SEPARATE = 2
+"""PlanarConfiguration of samples that have strips or tiles of their own."""
 _YCBCR, _YCBCR_BITS = 6, 32
 """PhotometricInterpretation, and the bits of a pixel that decoders make of it at most."""
 
@@ -95,7 +97,7 @@ def for_pillow(tags: Tags, size: tuple[int, int]) -> tuple[Tags, int, int]:
 
     """
     pieces = divided(tags, size)
-    bits, separate = tags[tag.BITS], tags.get(tag.PLANES, (1,))[0] == 2  # noqa: PLR2004 - TIFF's number
+    bits, separate = tags[tag.BITS], tags.get(tag.PLANES, (1,))[0] == _SEPARATE
     depth = max(bits) if separate else sum(bits)
     if tags.get(tag.PHOTOMETRIC, (0,))[0] == _YCBCR:
         depth = max(depth, _YCBCR_BITS)
